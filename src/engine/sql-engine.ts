@@ -1,0 +1,90 @@
+import type { Column } from "../define/project.ts";
+import type { FileStats } from "../lake/delta-table.ts";
+
+/**
+ * The port to whatever runs SQL: SQL and input files in, rows or Parquet files with statistics out. Engines compute, the
+ * platform commits: an engine never touches a table's log.
+ */
+export interface SqlEngine {
+  readonly name: string;
+
+  /**
+   * Runs one SELECT and gives its rows batch by batch.
+   * @throws SQL_FAILED with the engine's reason; QUERY_TIMEOUT; QUERY_CANCELLED (signal); QUERY_OUT_OF_MEMORY.
+   */
+  query(statement: Statement, options?: RunOptions): Promise<ResultStream>;
+
+  /**
+   * Runs one SELECT and writes its rows as Parquet. `target(n, partition)` names the local path of the n-th file and is
+   * asked once per file written, before the writing starts. No rows: no files. Same errors as `query`.
+   */
+  write(statement: Statement, target: WriteTarget, options?: RunOptions): Promise<WrittenFile[]>;
+
+  close(): Promise<void>;
+}
+
+/** A SELECT over named inputs. The SQL names them as the user does: `orders`, `silver.orders`, `"quoted"`. */
+export interface Statement {
+  readonly sql: string;
+  readonly inputs: ReadonlyMap<string, Relation>;
+  readonly params?: readonly unknown[];
+}
+
+/** What a name in a statement stands for. */
+export type Relation =
+  /** Parquet files of one table. Columns missing from a file are null; `partition` gives columns the files do not hold. */
+  | { readonly kind: "files"; readonly columns: readonly Column[]; readonly files: readonly FileInput[] }
+  /** A statement in its turn. */
+  | { readonly kind: "view"; readonly statement: Statement }
+  /** SQL in the engine's own dialect over things only this engine holds (staged events). */
+  | { readonly kind: "native"; readonly sql: string };
+
+export interface FileInput {
+  /** Local path. */
+  readonly path: string;
+  /** Partition column -> serialised value. */
+  readonly partition: Readonly<Record<string, string | null>>;
+}
+
+export interface RunOptions {
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  /** Told the share done, 0 to 1, now and then. */
+  readonly onProgress?: (share: number) => void;
+}
+
+export interface ResultStream {
+  readonly columns: readonly Column[];
+  /**
+   * Rows as arrays of JSON values in column order: integers beyond 2^53 and decimals as strings, timestamps as ISO 8601
+   * UTC text, dates as `YYYY-MM-DD`, structs and maps as objects, binary as base64, NaN and infinities as strings.
+   * Ending the iteration early cancels the statement.
+   */
+  readonly batches: AsyncIterable<unknown[][]>;
+}
+
+export interface WriteTarget {
+  /** Local path for the next file; called as often as files are needed. `partition`: serialised values by column. */
+  readonly path: (partition: Readonly<Record<string, string | null>>) => Promise<string>;
+  /** Columns of the statement by whose values rows are split into files; they are left out of the files. */
+  readonly partitionColumns?: readonly string[];
+  /** zstd level 1 measures fastest and near smallest (`docs/decisions`). */
+  readonly compression?: "zstd" | "snappy";
+}
+
+export interface WrittenFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly partition: Readonly<Record<string, string | null>>;
+  readonly stats: FileStats;
+}
+
+/**
+ * The embedded engine's own session, for what only happens inside this process: staging the log's newest events in memory.
+ * Statements are trusted and in the engine's dialect.
+ */
+export interface LocalSql {
+  run(sql: string): Promise<void>;
+  /** All rows as objects of plain values (bigint for 64-bit integers, number, string, boolean, null). */
+  rows(sql: string): Promise<Record<string, unknown>[]>;
+}

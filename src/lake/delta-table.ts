@@ -1,0 +1,98 @@
+import type { Column } from "../define/project.ts";
+
+/**
+ * One Delta table (reader 1 / writer 2 for what we write). Implemented in `open-delta-table.ts`.
+ * All file paths are relative to the table's folder, `/`-separated and not URL-encoded (the encoding of the
+ * protocol is applied when actions are written and undone when they are read).
+ */
+export interface DeltaTable {
+  /** Key prefix of the table in its store, for example `silver/orders`. */
+  readonly location: string;
+
+  /**
+   * The newest state, or that of a version or of a moment (the last commit at or before it). Undefined when the table has
+   * no commit yet. Looks for newer commits each time unless `cached` is set.
+   * @throws DELTA_FEATURE_UNSUPPORTED naming the feature; DELTA_CORRUPT naming file and reason; DELTA_VERSION_GONE.
+   */
+  snapshot(at?: { version: number } | { timestampMs: number } | { cached: true }): Promise<Snapshot | undefined>;
+
+  /**
+   * Commits atomically on top of `readVersion` (-1: creates the table; needs `schema`).
+   * When another commit came first, it is applied on top of that one if the two do not touch the same things,
+   * otherwise a conflict is returned and nothing changed.
+   */
+  commit(request: CommitRequest): Promise<CommitResult>;
+
+  /** Newest first. */
+  history(limit: number): Promise<CommitInfo[]>;
+
+  /** Files that were in the table at `after` or later and are added or removed by the commits `after+1 .. to`. */
+  changes(after: number, to: number): Promise<{ added: DataFile[]; removed: DataFile[] } | undefined>;
+
+  /** Data files in the folder that no version within `retentionMs` refers to, oldest first, removed. Returns their paths. */
+  vacuum(options: { retentionMs: number; dryRun?: boolean }): Promise<string[]>;
+}
+
+export interface Snapshot {
+  readonly version: number;
+  readonly timestampMs: number;
+  readonly tableId: string;
+  readonly columns: readonly Column[];
+  readonly partitionColumns: readonly string[];
+  readonly files: readonly DataFile[];
+  /** appId -> version of every `txn` action. */
+  readonly txn: ReadonlyMap<string, number>;
+  readonly configuration: Readonly<Record<string, string>>;
+}
+
+/** A Parquet file of a table as its `add` action describes it. */
+export interface DataFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly modifiedAtMs: number;
+  /** Partition column -> serialised value as in the protocol; null is null. */
+  readonly partition: Readonly<Record<string, string | null>>;
+  /** Undefined when the writer left none. */
+  readonly stats: FileStats | undefined;
+}
+
+/** Values are JSON values as in the protocol: timestamps as ISO 8601 text, decimals and numbers as numbers, dates as text. */
+export interface FileStats {
+  readonly rowCount: number;
+  readonly min: Readonly<Record<string, unknown>>;
+  readonly max: Readonly<Record<string, unknown>>;
+  readonly nullCount: Readonly<Record<string, unknown>>;
+}
+
+export interface CommitRequest {
+  /** Shown in the history: `FLUSH`, `REFRESH`, `MERGE`, `COMPACT`, `CREATE`, `ALTER`… */
+  readonly operation: string;
+  readonly readVersion: number;
+  readonly add?: readonly DataFile[];
+  /** Paths of files to remove. */
+  readonly remove?: readonly string[];
+  /** Progress of consumers, committed with the data. */
+  readonly txn?: ReadonlyMap<string, number>;
+  /** Sets or changes the schema (creation, or an additive change). */
+  readonly schema?: { readonly columns: readonly Column[]; readonly partitionColumns: readonly string[] };
+  readonly configuration?: Readonly<Record<string, string>>;
+  /** False when the rows stay the same (compaction). Default true. */
+  readonly dataChange?: boolean;
+  /** Further facts for the history, kept in `commitInfo`. */
+  readonly info?: Readonly<Record<string, unknown>>;
+}
+
+export type CommitResult =
+  | { readonly kind: "committed"; readonly version: number }
+  /** `txn`: a commit since `readVersion` set one of our appIds; `removed`: it removed one of our files; `metadata`: it changed the schema; `exists`: the table was created meanwhile. */
+  | { readonly kind: "conflict"; readonly reason: "txn" | "removed" | "metadata" | "exists"; readonly version: number };
+
+export interface CommitInfo {
+  readonly version: number;
+  readonly timestampMs: number;
+  readonly operation: string;
+  readonly addedFiles: number;
+  readonly removedFiles: number;
+  readonly addedRows: number | undefined;
+  readonly info: Readonly<Record<string, unknown>>;
+}

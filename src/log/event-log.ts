@@ -1,0 +1,84 @@
+/**
+ * The log: the one place an event must reach before its sender is told "accepted".
+ *
+ * What every adapter promises (the weakest of them, so that nobody relies on more):
+ * - **Durability**: when `append` resolves, the batch survives the death of this process and a power cut on honest disks.
+ * - **Order**: within a partition, offsets count up by one from 0 with no gap, in the order of acknowledgement.
+ * - **Atomicity**: a batch becomes readable whole or not at all. A batch whose `append` rejected may still become
+ *   readable later (its bytes may have reached the disk); it is never half there.
+ * - **Visibility**: what `ends` reports as `end` is durable and can be read at once.
+ */
+export interface EventLog {
+  /** Declares a stream and opens or creates its partitions. Calling it again for the same stream does nothing. */
+  open(stream: string, options?: { partitions?: number }): Promise<void>;
+
+  /** Number of partitions of an open stream. */
+  partitions(stream: string): number;
+
+  /**
+   * Appends events durably.
+   * @throws LOG_UNAVAILABLE (retryable) when the disk refuses the write; nothing was acknowledged.
+   */
+  append(stream: string, partition: number, batch: Batch): Promise<Appended>;
+
+  /** The first offset still kept and the one after the last durable event. */
+  ends(stream: string, partition: number): Ends;
+
+  /**
+   * Reads durable events from `from` on: whole batches are not split unless one alone exceeds `maxBytes`' worth of
+   * events; at least one event is returned. Undefined when `from` is the end.
+   * @throws LOG_OFFSET_GONE when `from` is below the first kept offset; LOG_CORRUPT with file and offset range when the bytes
+   * on disk do not match their checksum.
+   */
+  read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined>;
+
+  /** Resolves once `end > offset`, or when the signal aborts. */
+  wait(stream: string, partition: number, offset: number, signal: AbortSignal): Promise<void>;
+
+  /**
+   * Tells the log that events below `offset` are no longer needed by any consumer. They are removed once they are also
+   * older than the retention time, in whole segments.
+   */
+  release(stream: string, partition: number, offset: number): Promise<void>;
+
+  /** Stops taking batches, finishes those under way, closes every file and lets go of the lock. */
+  close(): Promise<void>;
+}
+
+export interface Batch {
+  /** NDJSON: `count` events, each one line of UTF-8 without raw line breaks, each ended by `\n`. */
+  readonly payload: Uint8Array;
+  readonly count: number;
+  /** Where the events came from, stored as `_source`; at most 200 characters. */
+  readonly source: string;
+}
+
+export interface Appended {
+  /** First and last offset of the batch, both inclusive. */
+  readonly from: number;
+  readonly to: number;
+  /** Time of arrival, milliseconds since the epoch (UTC); never earlier than that of an earlier batch in the partition. */
+  readonly receivedAtMs: number;
+}
+
+export interface Ends {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Consecutive events of one partition, `from` to `to` inclusive: the unit that flows downstream. */
+export interface Run {
+  readonly from: number;
+  readonly to: number;
+  /** NDJSON, one event per line, `to - from + 1` lines. */
+  readonly bytes: Uint8Array;
+  /** Who sent what when; spans are consecutive and cover the run. */
+  readonly spans: readonly Span[];
+}
+
+export interface Span {
+  readonly from: number;
+  readonly to: number;
+  readonly receivedAtMs: number;
+  readonly source: string;
+}
