@@ -87,4 +87,8 @@ export interface LocalSql {
   run(sql: string): Promise<void>;
   /** All rows as objects of plain values (bigint for 64-bit integers, number, string, boolean, null). */
   rows(sql: string): Promise<Record<string, unknown>[]>;
+  /** All rows of non-null fixed-width columns (BIGINT, UBIGINT, DOUBLE), one typed array per column: no object per row. */
+  columns(sql: string): Promise<(BigInt64Array | BigUint64Array | Float64Array)[]>;
+  /** The text of a statement in this engine's dialect, to be put in parentheses or behind INSERT INTO. */
+  compile(statement: Statement): Promise<string>;
 }
