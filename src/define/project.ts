@@ -34,7 +34,10 @@ export interface Stream {
   readonly columns: readonly Column[];
   /** The contract: JSON Schema (draft 2020-12) of one event. */
   readonly jsonSchema: Readonly<Record<string, unknown>>;
-  /** Fields whose values together are the event's id; empty when every event is its own. */
+  /**
+   * Fields whose values together are the event's id; empty when every event is its own. Two nulls are the same value, but
+   * an event in which all of these fields are missing or null has no id and is its own too.
+   */
   readonly id: readonly string[];
   /** Field that decides the partition; undefined: the id, or any partition. */
   readonly key: string | undefined;
