@@ -5,7 +5,19 @@
 
 /** A column's type, named as the platform names it; `types.ts` maps it to JSON Schema, Delta, DuckDB and PostgreSQL. */
 export type ColumnType =
-  | { readonly kind: "string" | "integer" | "long" | "double" | "float" | "boolean" | "timestamp" | "date" | "json" | "binary" }
+  | {
+      readonly kind:
+        | "string"
+        | "integer"
+        | "long"
+        | "double"
+        | "float"
+        | "boolean"
+        | "timestamp"
+        | "date"
+        | "json"
+        | "binary";
+    }
   /** Types met only in tables that others wrote. */
   | { readonly kind: "byte" | "short" | "timestamp_ntz" }
   | { readonly kind: "decimal"; readonly precision: number; readonly scale: number }
