@@ -29,13 +29,163 @@ export const ERRORS = {
     hint: "Send the request again in a moment.",
   },
   // --- definitions (a project that does not load)
+  TYPE_UNSUPPORTED: {
+    status: 400,
+    retryable: false,
+    message: "the type {type} cannot be stored in a table",
+    hint: "Cast the column to a type that can: a number, text, boolean, timestamp, date, JSON, or a struct, list or map of these.",
+  },
   // --- gateway
   // --- log
   // --- lake
+  OBJECT_NOT_FOUND: {
+    status: 404,
+    retryable: false,
+    message: 'the lake holds no object "{key}"',
+    hint: "It may have been removed by vacuum, or by hand; read a newer version of the table.",
+  },
+  OBJECT_KEY_INVALID: {
+    status: 400,
+    retryable: false,
+    message: 'the object key {key} is refused: {reason}',
+    hint: "Keys are relative, `/`-separated and hold neither empty, `.` nor `..` segments.",
+  },
+  LAKE_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    message: 'the lake cannot {operation} "{key}": {reason}',
+    hint: "Free space on the disk or repair its permissions; nothing that was acknowledged is lost, and the work is tried again.",
+  },
+  DELTA_FEATURE_UNSUPPORTED: {
+    status: 501,
+    retryable: false,
+    message: 'table "{table}" cannot be {access}: it uses {features}',
+    hint: "Drop the feature with the engine that owns the table, or copy its rows into a table without it.",
+  },
+  DELTA_CORRUPT: {
+    status: 500,
+    retryable: false,
+    message: 'table "{table}" is damaged: {file} {reason}',
+    hint: "Restore the file from a backup of the table's folder, or read an older version of the table.",
+  },
+  DELTA_VERSION_GONE: {
+    status: 410,
+    retryable: false,
+    message: 'table "{table}" has nothing at {wanted}; it can be read from {first} to {last}',
+    hint: "Ask for a version or a moment within that range.",
+  },
+  DELTA_COMMIT_INVALID: {
+    status: 500,
+    retryable: false,
+    message: 'nothing was committed to table "{table}": {reason}',
+    hint: "The request itself is wrong; the table is unchanged.",
+  },
+  DELTA_CONTENTION: {
+    status: 503,
+    retryable: true,
+    message: 'other writers were first {attempts} times in a row when committing to table "{table}"',
+    hint: "Nothing was committed; the same commit can be tried again.",
+  },
   // --- engine
+  SQL_SYNTAX: {
+    status: 400,
+    retryable: false,
+    message: "the SQL does not parse: {reason}{place}",
+    hint: "Correct the statement; the SQL is DuckDB's dialect.",
+  },
+  SQL_NOT_A_QUERY: {
+    status: 400,
+    retryable: false,
+    message: "the SQL must be exactly one SELECT statement; got {got}",
+    hint: "Send one SELECT (WITH … SELECT and FROM … count as one).",
+  },
+  SQL_BIND: {
+    status: 400,
+    retryable: false,
+    message: "the SQL does not fit the tables it names: {reason}{place}",
+    hint: "Check the names and types of the columns against the schema of the tables.",
+  },
+  SQL_FAILED: {
+    status: 400,
+    retryable: false,
+    message: "the SQL failed: {reason}{place}",
+    hint: "Correct the statement, or the values it meets, and send it again.",
+  },
+  TABLE_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no table or stream "{name}"{nearest}',
+    hint: "`GET /v1/tables` lists what there is.",
+  },
+  QUERY_TIMEOUT: {
+    status: 408,
+    retryable: false,
+    message: "the query took longer than {timeoutMs} ms and was stopped",
+    hint: "Narrow the query, or ask for a longer time (timeoutMs, up to the setting queryTimeoutMs).",
+  },
+  QUERY_CANCELLED: {
+    status: 499,
+    retryable: true,
+    message: "the query was cancelled before it had finished",
+    hint: "Send it again if its result is still wanted.",
+  },
+  QUERY_OUT_OF_MEMORY: {
+    status: 507,
+    retryable: false,
+    message: "the query needed more memory than the engine may use: {reason}",
+    hint: "Narrow the query, or raise engineMemoryBytes.",
+  },
   // --- flow
   // --- serve
   // --- state
+  STATE_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    message: "the platform's records in PostgreSQL cannot be reached: {reason}",
+    hint: "Events are still accepted and stored. Check that the PostgreSQL server runs, and try again.",
+  },
+  STATE_NEWER: {
+    status: 500,
+    retryable: false,
+    message: "the platform's records have schema version {got}; this release knows versions up to {known}",
+    hint: "Start the release that wrote them, or a newer one. Nothing was changed.",
+  },
+  STATE_MIGRATION_FAILED: {
+    status: 500,
+    retryable: false,
+    message: "the platform's records could not be brought to schema version {version} ({name}): {reason}",
+    hint: "Nothing was changed: every step is one transaction. Correct the cause and start again.",
+  },
+  POSTGRES_START_FAILED: {
+    status: 500,
+    retryable: false,
+    message: "the embedded PostgreSQL did not {step}: {reason}",
+    hint: "{log} says more. A PostgreSQL server of your own can take its place: set postgresUrl.",
+  },
+  POSTGRES_NOT_INSTALLED: {
+    status: 500,
+    retryable: false,
+    message: "there are no usable PostgreSQL binaries for {platform}: {reason}",
+    hint: "Install the packages again with optional ones and install scripts allowed, or set postgresUrl to a server of your own.",
+  },
+  POSTGRES_REFUSES_ROOT: {
+    status: 500,
+    retryable: false,
+    message: "PostgreSQL does not run as root, and no other user can run it here: {reason}",
+    hint: "Start as a normal user, keep the data in a folder that user can enter (--data /var/lib/millrace), or set postgresUrl.",
+  },
+  KEY_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: "there is no API key with the id {id}",
+    hint: "List the keys with: millrace keys list",
+  },
+  KEY_INVALID: {
+    status: 400,
+    retryable: false,
+    message: "the API key cannot be created: {reason}",
+    hint: "A key has a name of 1 to 100 characters and one or more of the scopes ingest, query, admin.",
+  },
   // --- config and command line
 } as const satisfies Record<string, ErrorSpec>;
 
@@ -78,7 +228,5 @@ export class MillraceError extends Error {
 }
 
 function fill(template: string, params: Record<string, unknown>): string {
-  return template.replaceAll(/\{(\w+)\}/g, (whole, name: string) =>
-    name in params ? String(params[name]) : whole,
-  );
+  return template.replaceAll(/\{(\w+)\}/g, (whole, name: string) => (name in params ? String(params[name]) : whole));
 }
