@@ -1,0 +1,77 @@
+import { MillraceError } from "../errors.ts";
+
+/**
+ * What DuckDB reports with `errors_as_json` on: one JSON object as the message of the error.
+ *
+ *     {"exception_type":"Binder","exception_message":"…","candidates":"a, b","position":"7","error_subtype":"…","name":"…"}
+ */
+export interface DuckdbFault {
+  /** `Binder`, `Catalog`, `Parser`, `Conversion`, `Out of Memory`, `INTERRUPT`… */
+  readonly type: string;
+  readonly message: string;
+  /** Byte offset into the statement. */
+  readonly position?: number;
+  /** Names that come close to the one that was not found, nearest first. */
+  readonly candidates?: readonly string[];
+  readonly name?: string;
+}
+
+/** Reads an error of the engine; undefined when it is something else. */
+export function readFault(error: unknown): DuckdbFault | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error.message.startsWith('{"exception_type"')) {
+    const raw = JSON.parse(error.message) as Record<string, string>;
+    return {
+      type: raw["exception_type"] ?? "",
+      message: raw["exception_message"] ?? "",
+      ...(raw["position"] === undefined ? {} : { position: Number(raw["position"]) }),
+      ...(raw["candidates"] ? { candidates: raw["candidates"].split(", ") } : {}),
+      ...(raw["name"] === undefined ? {} : { name: raw["name"] }),
+    };
+  }
+  // Some faults (of the storage layer, of an interrupted fetch) come as plain text: `Type Error: reason`.
+  const plain = /^([A-Z][\w ]*?)(?: Error|!)(?:: )?([\s\S]*)$/.exec(error.message);
+  return plain === null ? undefined : { type: plain[1] ?? "", message: plain[2] || error.message };
+}
+
+/** The error a user sees for a statement that does not parse or bind. */
+export function definitionError(error: unknown, sql: string): unknown {
+  const fault = readFault(error);
+  if (fault === undefined) return error;
+  const code = fault.type === "Parser" ? "SQL_SYNTAX" : "SQL_BIND";
+  return sqlError(code, fault, sql, error);
+}
+
+export function sqlError(
+  code: "SQL_SYNTAX" | "SQL_BIND" | "SQL_FAILED",
+  fault: DuckdbFault,
+  sql: string | undefined,
+  cause?: unknown,
+): MillraceError {
+  const at = sql === undefined || fault.position === undefined ? undefined : place(sql, fault.position);
+  const details = {
+    ...(at ?? {}),
+    ...(fault.name === undefined ? {} : { name: fault.name }),
+    ...(fault.candidates === undefined ? {} : { candidates: fault.candidates }),
+  };
+  return new MillraceError(
+    code,
+    { reason: sentence(fault.message), place: at === undefined ? "" : ` (line ${at.line}, column ${at.column})` },
+    { details, cause },
+  );
+}
+
+/** Line and column, counted from 1 in characters, of a byte offset. */
+function place(sql: string, position: number): { line: number; column: number } {
+  const before = Buffer.from(sql).subarray(0, position).toString();
+  const lines = before.split("\n");
+  return { line: lines.length, column: [...(lines.at(-1) ?? "")].length + 1 };
+}
+
+/** One line, without the final stop. */
+function sentence(message: string): string {
+  return message
+    .trim()
+    .replaceAll(/!?\s*\n+\s*/g, "; ")
+    .replace(/[.!;]+$/, "");
+}

@@ -1,0 +1,126 @@
+import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import type { Column } from "../define/project.ts";
+import type { SqlAst, SqlInspector } from "../define/sql-inspector.ts";
+import { quoteIdentifier, quoteName } from "../define/sql-text.ts";
+import { duckdbType, parseDuckdbType } from "../define/types.ts";
+import { MillraceError } from "../errors.ts";
+import { type DuckdbFault, definitionError, sqlError } from "./duckdb-errors.ts";
+import { readTree, writeTree } from "./parse-tree-text.ts";
+
+/**
+ * Reads SQL with an empty DuckDB in memory, so that what loads is what will run. It can reach no file and no setting.
+ * In the trees it gives, integers beyond 2^53 are `bigint`s.
+ */
+export async function openDuckdbInspector(): Promise<SqlInspector> {
+  const instance = await DuckDBInstance.create(":memory:", { threads: "1" });
+  const connection = await instance.connect();
+  for (const setting of SETTINGS) await connection.run(`SET GLOBAL ${setting}`);
+  return new DuckdbInspector(instance, connection);
+}
+
+const SETTINGS = [
+  "errors_as_json = true",
+  "TimeZone = 'UTC'",
+  "autoinstall_known_extensions = false",
+  "autoload_known_extensions = false",
+  "memory_limit = '256MB'",
+  "enable_external_access = false",
+  "lock_configuration = true",
+];
+
+class DuckdbInspector implements SqlInspector {
+  readonly #instance: DuckDBInstance;
+  readonly #connection: DuckDBConnection;
+  /** A connection takes one statement at a time. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.#instance = instance;
+    this.#connection = connection;
+  }
+
+  parse(sql: string): Promise<SqlAst> {
+    return this.#next(() => this.#parse(sql));
+  }
+
+  format(ast: SqlAst): Promise<string> {
+    return this.#next(() => this.#format(ast));
+  }
+
+  declare(name: string, columns: readonly Column[]): Promise<void> {
+    return this.#next(async () => {
+      const dot = name.indexOf(".");
+      if (dot >= 0) await this.#connection.run(`CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(name.slice(0, dot))}`);
+      const list = columns.map((column) => `${quoteIdentifier(column.name)} ${duckdbType(column.type)}`);
+      await this.#connection.run(`CREATE OR REPLACE TABLE ${quoteName(name)} (${list.join(", ")})`);
+    });
+  }
+
+  describe(sql: string): Promise<Column[]> {
+    return this.#next(async () => {
+      const ast = await this.#parse(sql);
+      try {
+        // Binds the text as the user wrote it, so that a fault's place is a place in it; the types come from DESCRIBE,
+        // because a prepared statement does not tell JSON inside a list from text.
+        (await this.#connection.prepare(sql)).destroySync();
+        const rows = await this.#connection.runAndReadAll(`DESCRIBE ${await this.#format(ast)}`);
+        return rows.getRowObjects().map((row) => ({
+          name: String(row["column_name"]),
+          type: parseDuckdbType(String(row["column_type"])),
+          nullable: true,
+        }));
+      } catch (error) {
+        throw definitionError(error, sql);
+      }
+    });
+  }
+
+  close(): void {
+    this.#connection.closeSync();
+    this.#instance.closeSync();
+  }
+
+  #next<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  async #parse(sql: string): Promise<SqlAst> {
+    const ast = readTree(await this.#text("SELECT json_serialize_sql($1::VARCHAR)::VARCHAR", sql));
+    if (ast["error"] === true) throw parseError(ast, sql);
+    const statements = ast["statements"] as unknown[];
+    if (statements.length !== 1) {
+      const got = statements.length === 0 ? "an empty text" : `${statements.length} statements`;
+      throw new MillraceError("SQL_NOT_A_QUERY", { got });
+    }
+    return ast;
+  }
+
+  async #format(ast: SqlAst): Promise<string> {
+    return await this.#text("SELECT json_deserialize_sql($1::JSON)", writeTree(ast));
+  }
+
+  async #text(sql: string, value: string): Promise<string> {
+    const result = await this.#connection.runAndReadAll(sql, [value]);
+    return String(result.getRows()[0]?.[0]);
+  }
+}
+
+function parseError(answer: SqlAst, sql: string): MillraceError {
+  const message = String(answer["error_message"]);
+  if (answer["error_type"] === "not implemented") {
+    return new MillraceError("SQL_NOT_A_QUERY", { got: `a statement that begins with "${firstWord(sql)}"` });
+  }
+  const position = answer["position"];
+  const fault: DuckdbFault = {
+    type: "Parser",
+    message,
+    ...(position === undefined ? {} : { position: Number(position) }),
+  };
+  return sqlError("SQL_SYNTAX", fault, sql);
+}
+
+function firstWord(sql: string): string {
+  return /[A-Za-z_]+/.exec(sql.replaceAll(/--.*|\/\*[\s\S]*?\*\//g, ""))?.[0] ?? sql.slice(0, 20);
+}
