@@ -13,7 +13,7 @@ export interface SqlInspector {
    * @throws SQL_SYNTAX with the place; SQL_NOT_A_QUERY for anything but one SELECT.
    */
   parse(sql: string): Promise<SqlAst>;
-  /** The text of a parse tree. */
+  /** The text of a parse tree. Columns without an alias may come out with another name. */
   format(ast: SqlAst): Promise<string>;
   /** Declares an empty relation (`orders`, `silver.orders`) that later statements can be bound against. */
   declare(name: string, columns: readonly Column[]): Promise<void>;

@@ -25,7 +25,7 @@ export function readFault(error: unknown): DuckdbFault | undefined {
       type: raw["exception_type"] ?? "",
       message: raw["exception_message"] ?? "",
       ...(raw["position"] === undefined ? {} : { position: Number(raw["position"]) }),
-      ...(raw["candidates"] ? { candidates: raw["candidates"].split(", ") } : {}),
+      ...(raw["candidates"] ? { candidates: raw["candidates"].split(/,\s*/) } : {}),
       ...(raw["name"] === undefined ? {} : { name: raw["name"] }),
     };
   }

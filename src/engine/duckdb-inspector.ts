@@ -2,9 +2,10 @@ import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import type { Column } from "../define/project.ts";
 import type { SqlAst, SqlInspector } from "../define/sql-inspector.ts";
 import { quoteIdentifier, quoteName } from "../define/sql-text.ts";
-import { duckdbType, parseDuckdbType } from "../define/types.ts";
+import { duckdbType } from "../define/types.ts";
 import { MillraceError } from "../errors.ts";
 import { type DuckdbFault, definitionError, sqlError } from "./duckdb-errors.ts";
+import { columnType } from "./duckdb-types.ts";
 import { readTree, writeTree } from "./parse-tree-text.ts";
 
 /**
@@ -58,17 +59,16 @@ class DuckdbInspector implements SqlInspector {
 
   describe(sql: string): Promise<Column[]> {
     return this.#next(async () => {
-      const ast = await this.#parse(sql);
+      await this.#parse(sql);
       try {
-        // Binds the text as the user wrote it, so that a fault's place is a place in it; the types come from DESCRIBE,
-        // because a prepared statement does not tell JSON inside a list from text.
-        (await this.#connection.prepare(sql)).destroySync();
-        const rows = await this.#connection.runAndReadAll(`DESCRIBE ${await this.#format(ast)}`);
-        return rows.getRowObjects().map((row) => ({
-          name: String(row["column_name"]),
-          type: parseDuckdbType(String(row["column_type"])),
+        const prepared = await this.#connection.prepare(sql);
+        const columns = Array.from({ length: prepared.columnCount }, (_, index) => ({
+          name: prepared.columnName(index),
+          type: columnType(prepared.columnType(index)),
           nullable: true,
         }));
+        prepared.destroySync();
+        return columns;
       } catch (error) {
         throw definitionError(error, sql);
       }
@@ -109,9 +109,7 @@ class DuckdbInspector implements SqlInspector {
 
 function parseError(answer: SqlAst, sql: string): MillraceError {
   const message = String(answer["error_message"]);
-  if (answer["error_type"] === "not implemented") {
-    return new MillraceError("SQL_NOT_A_QUERY", { got: `a statement that begins with "${firstWord(sql)}"` });
-  }
+  if (answer["error_type"] === "not implemented") return new MillraceError("SQL_NOT_A_QUERY", { got: gotInstead(sql) });
   const position = answer["position"];
   const fault: DuckdbFault = {
     type: "Parser",
@@ -121,6 +119,9 @@ function parseError(answer: SqlAst, sql: string): MillraceError {
   return sqlError("SQL_SYNTAX", fault, sql);
 }
 
-function firstWord(sql: string): string {
-  return /[A-Za-z_]+/.exec(sql.replaceAll(/--.*|\/\*[\s\S]*?\*\//g, ""))?.[0] ?? sql.slice(0, 20);
+/** Of the statements that are no SELECT, one begins like a SELECT: a PIVOT that must first look up its columns. */
+function gotInstead(sql: string): string {
+  const word = /[A-Za-z_]+/.exec(sql.replaceAll(/--.*|\/\*[\s\S]*?\*\//g, ""))?.[0] ?? "";
+  if (/^(select|with|from|pivot)$/i.test(word)) return "a PIVOT without its values (write PIVOT … ON column IN (…))";
+  return `a statement that begins with "${word}"`;
 }
