@@ -425,6 +425,11 @@ export class MillraceError extends Error {
   }
 }
 
+/** The sentence of a code with its parameters, for places where a message is wanted and nothing is thrown. */
+export function messageOf(code: ErrorCode, params: Record<string, unknown> = {}): string {
+  return fill(ERRORS[code].message, params);
+}
+
 function fill(template: string, params: Record<string, unknown>): string {
   return template.replaceAll(/\{(\w+)\}/g, (whole, name: string) => (name in params ? String(params[name]) : whole));
 }
