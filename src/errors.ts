@@ -235,6 +235,78 @@ export const ERRORS = {
     hint: "Change the stream's schema in {file}.",
   },
   // --- log
+  LOG_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    message: 'the log of stream "{stream}" cannot be written: {reason}',
+    hint: "Nothing was acknowledged; send the events again. If it lasts, free space on or repair the disk of {dir}.",
+  },
+  LOG_UNREADABLE: {
+    status: 503,
+    retryable: true,
+    message: 'the log of stream "{stream}" cannot be read at {file}: {reason}',
+    hint: "Try again; if it lasts, check the disk and the file's permissions.",
+  },
+  LOG_CORRUPT: {
+    status: 500,
+    retryable: false,
+    message: 'events {from} to {to} of stream "{stream}", partition {partition}, do not match their checksum in {file}',
+    hint: "The disk has damaged the file. The events around them are readable; restore the file from a backup, or read on behind the last one.",
+  },
+  LOG_OFFSET_GONE: {
+    status: 410,
+    retryable: false,
+    message: 'offset {offset} of stream "{stream}", partition {partition}, is no longer kept; the first one kept is {start}',
+    hint: "Read from {start} on, or read the older events from the bronze table.",
+  },
+  LOG_OFFSET_AHEAD: {
+    status: 416,
+    retryable: false,
+    message: 'offset {offset} of stream "{stream}", partition {partition}, lies beyond the end, which is {end}',
+    hint: "Read from {end} or below. A consumer that is ahead of the log means that an older copy of the log was restored.",
+  },
+  LOG_PARTITION_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'stream "{stream}" has no open partition {partition}; it has {count}',
+    hint: "Name a stream of the project and a partition from 0 on.",
+  },
+  LOG_STREAM_NAME: {
+    status: 400,
+    retryable: false,
+    message: '"{stream}" cannot be the name of a stream in the log; letters, digits, _ and - are allowed',
+    hint: "Rename the stream.",
+  },
+  LOG_BATCH_INVALID: {
+    status: 400,
+    retryable: false,
+    message: 'a batch for stream "{stream}" is malformed: {flaw}',
+    hint: "Give one event per line, each ended by a line break, and their number.",
+  },
+  DATA_FOLDER_IN_USE: {
+    status: 409,
+    retryable: true,
+    message: "the data folder {dir} is in use by process {pid} on {host}",
+    hint: "Stop that process, or give this one another folder with --data.",
+  },
+  DATA_FOLDER_NEWER: {
+    status: 409,
+    retryable: false,
+    message: "the data folder {dir} has format {version}; this version of millrace knows formats up to {allowed}",
+    hint: "Install the newer version of millrace that wrote it, or give another folder with --data.",
+  },
+  DATA_FOLDER_READ_ONLY: {
+    status: 409,
+    retryable: false,
+    message: "the data folder {dir} cannot be written: {reason}",
+    hint: "Give this user the right to write there, or give another folder with --data.",
+  },
+  DATA_FOLDER_UNKNOWN: {
+    status: 409,
+    retryable: false,
+    message: "{file} does not say which format the data folder has: {reason}",
+    hint: 'Restore the file, or write {"version":1} into it if millrace 0.1 wrote the folder.',
+  },
   // --- lake
   OBJECT_NOT_FOUND: {
     status: 404,
@@ -334,6 +406,48 @@ export const ERRORS = {
     hint: "Narrow the query, or raise engineMemoryBytes.",
   },
   // --- flow
+  SCHEMA_CHANGE_REFUSED: {
+    status: 500,
+    retryable: false,
+    message: "definitions no longer fit what is stored: {tables}",
+    hint: "Give the table a new name, or put the old columns back; adding columns that may be null is always possible.",
+  },
+  REFRESH_NOT_POSSIBLE: {
+    status: 409,
+    retryable: false,
+    message: "{table} follows its stream event by event; only tables that combine rows are refreshed",
+    hint: "`millrace replay {table}` rebuilds it from bronze.",
+  },
+  COMMIT_CONFLICT: {
+    status: 503,
+    retryable: true,
+    message: "{table} was changed by other commits each time this one was tried",
+    hint: "Try again; if it stays, make sure that nothing but this platform writes to the table.",
+  },
+  LOG_BEHIND_LAKE: {
+    status: 500,
+    retryable: false,
+    message: "the log of {stream}/{partition} ends at offset {end}, but {table} holds events up to {committed}",
+    hint: "The log's folder was emptied or comes from an older copy: put back the log that belongs to this lake.",
+  },
+  FLUSH_FAILED: {
+    status: 503,
+    retryable: true,
+    message: "events of {stream} could not be stored in its tables: {reason}",
+    hint: "They are safe in the log and visible to queries; the flush is tried again by itself.",
+  },
+  TRANSFORM_FAILED: {
+    status: 422,
+    retryable: false,
+    message: "the SQL of {table} fails on this event: {reason}",
+    hint: "Mend the definition, then `millrace replay {table}`.",
+  },
+  CHECK_FAILED: {
+    status: 422,
+    retryable: false,
+    message: '{table}: check "{check}" is not met: {condition}',
+    hint: "Mend the data at its source or the check in the definition, then `millrace replay {table}`.",
+  },
   // --- serve
   // --- state
   STATE_UNAVAILABLE: {

@@ -1,0 +1,250 @@
+import { hash, randomBytes, timingSafeEqual } from "node:crypto";
+import { open, readFile, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { MillraceError } from "../errors.ts";
+import type { State } from "./state.ts";
+
+/**
+ * API keys. A key is shown once, when it is made, and only its SHA-256 is kept: 256 random bits need no slow hash.
+ *
+ *     mk_<id: 12 of a-z0-9>_<secret: 43 of base64url>
+ */
+export const SCOPES = ["ingest", "query", "admin"] as const;
+export type Scope = (typeof SCOPES)[number];
+
+/** Who is calling. */
+export interface Principal {
+  /** The id of the key. */
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: ReadonlySet<Scope>;
+}
+
+/** What a door needs to know callers; answers from memory. */
+export interface KeyVerifier {
+  /** Undefined for a key that is unknown, wrong or revoked. */
+  verify(token: string): Principal | undefined;
+}
+
+export interface ApiKey {
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly createdAt: Date;
+  readonly revokedAt: Date | undefined;
+}
+
+export interface ApiKeys extends KeyVerifier {
+  /** Makes a key; `token` is not shown again. @throws KEY_INVALID, STATE_UNAVAILABLE */
+  create(request: { name: string; scopes: readonly string[] }): Promise<{ key: ApiKey; token: string }>;
+  /** Every key, revoked ones too, oldest first. @throws STATE_UNAVAILABLE */
+  list(): Promise<ApiKey[]>;
+  /** From the answer on nobody gets in with the key here; other processes follow within milliseconds. @throws KEY_UNKNOWN, STATE_UNAVAILABLE */
+  revoke(id: string): Promise<ApiKey>;
+  close(): Promise<void>;
+}
+
+/**
+ * Loads all keys into memory and keeps them fresh. `adminKeyFile` gets a key of all scopes on the first start; a file that is
+ * there already keeps its key (records that do not know it, as after a move to another server, learn it again).
+ * @throws STATE_UNAVAILABLE
+ */
+export async function openApiKeys(state: State, options: { adminKeyFile?: string } = {}): Promise<ApiKeys> {
+  const keys = new PostgresApiKeys(state);
+  await keys.open();
+  if (options.adminKeyFile !== undefined) await keys.ensureAdminKey(options.adminKeyFile);
+  return keys;
+}
+
+const TOKEN = /^mk_([a-z0-9]{12})_[A-Za-z0-9_-]{43}$/;
+const CHANNEL = "millrace_api_keys";
+
+interface Row {
+  id: string;
+  name: string;
+  scopes: Scope[];
+  token_sha256: Buffer;
+  created_at: Date;
+  revoked_at: Date | null;
+}
+
+type KnownKeys = Map<string, { readonly sha256: Buffer; readonly principal: Principal }>;
+
+/** Between two attempts to load the keys when the records cannot be read, though their notifications come. */
+const RELOAD_PAUSE_MS = 1_000;
+
+class PostgresApiKeys implements ApiKeys {
+  readonly #state: State;
+  #known: KnownKeys = new Map();
+  /** Counts changes made here, so that a load that began before one does not undo it. */
+  #changes = 0;
+  #closed = false;
+  #unlisten: (() => Promise<void>) | undefined;
+  #loading: Promise<void> | undefined;
+  #loadAgain = false;
+
+  constructor(state: State) {
+    this.#state = state;
+  }
+
+  async open(): Promise<void> {
+    // Listening first: a change between the two is then told, and loaded again.
+    this.#unlisten = await this.#state.listen(CHANNEL, () => void this.#refresh());
+    await this.#load();
+  }
+
+  verify(token: string): Principal | undefined {
+    const id = TOKEN.exec(token)?.[1];
+    const known = id === undefined ? undefined : this.#known.get(id);
+    if (known === undefined) return undefined;
+    return timingSafeEqual(known.sha256, sha256(token)) ? known.principal : undefined;
+  }
+
+  async create(request: { name: string; scopes: readonly string[] }): Promise<{ key: ApiKey; token: string }> {
+    const name = request.name.trim();
+    if (name === "" || name.length > 100) {
+      throw new MillraceError("KEY_INVALID", { reason: `its name has ${name.length} characters` });
+    }
+    const unknown = request.scopes.find((scope) => !SCOPES.includes(scope as Scope));
+    if (unknown !== undefined) throw new MillraceError("KEY_INVALID", { reason: `"${unknown}" is no scope` });
+    if (request.scopes.length === 0) throw new MillraceError("KEY_INVALID", { reason: "it has no scope" });
+    const token = `mk_${randomId()}_${randomBytes(32).toString("base64url")}`;
+    return { key: await this.#insert(token, name, [...new Set(request.scopes)] as Scope[]), token };
+  }
+
+  async list(): Promise<ApiKey[]> {
+    return (await this.#state.query<Row>("select * from millrace.api_keys order by created_at, id")).map(toKey);
+  }
+
+  async revoke(id: string): Promise<ApiKey> {
+    const [row] = await this.#state.query<Row>(
+      "update millrace.api_keys set revoked_at = coalesce(revoked_at, now()) where id = $1 returning *",
+      [id],
+    );
+    if (row === undefined) throw new MillraceError("KEY_UNKNOWN", { id });
+    this.#changes += 1;
+    this.#known.delete(id);
+    await this.#tell(id);
+    return toKey(row);
+  }
+
+  async ensureAdminKey(path: string): Promise<void> {
+    const token = await readIfThere(path);
+    if (token === undefined) {
+      const made = await this.create({ name: "admin", scopes: SCOPES });
+      return writePrivately(path, `${made.token}\n`);
+    }
+    const id = TOKEN.exec(token)?.[1];
+    if (id === undefined) throw new MillraceError("KEY_INVALID", { reason: `${path} does not hold a key` });
+    const rows = await this.#state.query("select 1 from millrace.api_keys where id = $1", [id]);
+    // A key that was revoked is known, and stays out.
+    if (rows.length === 0) await this.#insert(token, "admin", [...SCOPES]);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#unlisten?.();
+    await this.#loading;
+  }
+
+  async #insert(token: string, name: string, scopes: Scope[]): Promise<ApiKey> {
+    const id = TOKEN.exec(token)![1]!;
+    const [row] = await this.#state.query<Row>(
+      "insert into millrace.api_keys (id, name, scopes, token_sha256) values ($1, $2, $3, $4) returning *",
+      [id, name, scopes, sha256(token)],
+    );
+    this.#changes += 1;
+    know(this.#known, row!);
+    await this.#tell(id);
+    return toKey(row!);
+  }
+
+  async #tell(id: string): Promise<void> {
+    await this.#state.query("select pg_notify($1, $2)", [CHANNEL, id]);
+  }
+
+  async #load(): Promise<void> {
+    for (;;) {
+      const changes = this.#changes;
+      const rows = await this.#state.query<Row>("select * from millrace.api_keys where revoked_at is null");
+      if (changes !== this.#changes) continue;
+      const known: KnownKeys = new Map();
+      for (const row of rows) know(known, row);
+      this.#known = known;
+      return;
+    }
+  }
+
+  /** One load at a time, and one more when something changed during it. */
+  #refresh(): void {
+    this.#loadAgain = true;
+    this.#loading ??= (async () => {
+      while (this.#loadAgain && !this.#closed) {
+        this.#loadAgain = false;
+        try {
+          await this.#load();
+        } catch {
+          // The keys in memory go on to hold until the records can be read again.
+          this.#loadAgain = true;
+          await sleep(RELOAD_PAUSE_MS, undefined, { ref: false });
+        }
+      }
+      this.#loading = undefined;
+    })();
+  }
+}
+
+function know(known: KnownKeys, row: Row): void {
+  const principal = Object.freeze({ id: row.id, name: row.name, scopes: new Set(row.scopes) });
+  known.set(row.id, { sha256: row.token_sha256, principal });
+}
+
+function sha256(token: string): Buffer {
+  return hash("sha256", token, "buffer");
+}
+
+function randomId(): string {
+  // 36 divides 252: bytes above would make some characters likelier than others.
+  let id = "";
+  while (id.length < 12)
+    for (const byte of randomBytes(16)) if (byte < 252 && id.length < 12) id += (byte % 36).toString(36);
+  return id;
+}
+
+function toKey(row: Row): ApiKey {
+  return {
+    id: row.id,
+    name: row.name,
+    scopes: row.scopes,
+    createdAt: row.created_at,
+    revokedAt: row.revoked_at ?? undefined,
+  };
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Temporary file, write, fsync, rename, fsync the folder: nobody ever reads half a key. */
+async function writePrivately(path: string, text: string): Promise<void> {
+  const file = await open(`${path}.new`, "w", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.new`, path);
+  const folder = await open(dirname(path), "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

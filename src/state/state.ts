@@ -1,0 +1,198 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { MillraceError } from "../errors.ts";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "./embedded-postgres.ts";
+import { migrate, type Session } from "./migrate.ts";
+import { MIGRATIONS } from "./migrations/index.ts";
+import type { Migration } from "./migrations/migration.ts";
+
+/**
+ * The platform's own records, in PostgreSQL. The ingest path never waits for it.
+ *
+ * Every method throws STATE_UNAVAILABLE (retryable) when the server cannot be reached; errors of SQL itself are passed on.
+ */
+export interface State extends Session {
+  /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. */
+  transaction<T>(work: (session: Session) => Promise<T>): Promise<T>;
+  /**
+   * Calls `handler` with the payload of every notification on the channel. After an interruption it is called with
+   * undefined, for notifications may have been missed. Returns what ends it.
+   */
+  listen(channel: string, handler: (payload: string | undefined) => void): Promise<() => Promise<void>>;
+  /** How clients may reach the database, with the password. */
+  readonly connection: pg.ClientConfig;
+  /** Waits for what is under way, and stops the server when it is the embedded one. */
+  close(): Promise<void>;
+}
+
+export type StateOptions = {
+  /** Steps of the schema; all of this release when not given. */
+  migrations?: readonly Migration[];
+} & (
+  | {
+      /** `postgres://user:password@host:port/database` of a server that somebody else runs. */
+      url: string;
+    }
+  | {
+      /** Folder of the embedded server, made when it is not there. */
+      folder: string;
+    }
+);
+
+/**
+ * Opens the records and brings their schema to this release.
+ * @throws STATE_UNAVAILABLE, STATE_NEWER, STATE_MIGRATION_FAILED; for the embedded server also POSTGRES_NOT_INSTALLED,
+ * POSTGRES_REFUSES_ROOT, POSTGRES_START_FAILED.
+ */
+export async function openState(options: StateOptions): Promise<State> {
+  const server = "url" in options ? undefined : await startEmbeddedPostgres({ folder: options.folder });
+  const connection = "url" in options ? { connectionString: options.url } : server!.connection;
+  const state = new PostgresState(connection, server);
+  try {
+    await state.transaction((session) => migrate(session, options.migrations ?? MIGRATIONS));
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+  return state;
+}
+
+/** What we do is short; more connections would only wait for the same few pages. */
+const POOL_SIZE = 8;
+const CONNECT_TIMEOUT_MS = 5_000;
+const RECONNECT_PAUSE_MS = 500;
+
+class PostgresState implements State {
+  readonly connection: pg.ClientConfig;
+  readonly #pool: pg.Pool;
+  readonly #server: EmbeddedPostgres | undefined;
+  readonly #listeners = new Set<Listener>();
+  #closed: Promise<void> | undefined;
+
+  constructor(connection: pg.ClientConfig, server: EmbeddedPostgres | undefined) {
+    this.connection = { ...connection, application_name: "millrace" };
+    this.#server = server;
+    this.#pool = new pg.Pool({
+      ...this.connection,
+      max: POOL_SIZE,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      // Connections must not be what a closing process waits for.
+      allowExitOnIdle: true,
+    });
+    // An idle connection that breaks is replaced by the pool; whoever asks next meets the reason if it lasts.
+    this.#pool.on("error", () => undefined);
+  }
+
+  async query<Row>(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
+    return reached(async () => (await this.#pool.query(sql, [...params])).rows as Row[]);
+  }
+
+  async transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const client = await reached(() => this.#pool.connect());
+    const session: Session = {
+      query: (sql, params = []) => reached(async () => (await client.query(sql, [...params])).rows),
+    };
+    let broken: Error | undefined;
+    try {
+      await session.query("begin");
+      const result = await work(session);
+      await session.query("commit");
+      return result;
+    } catch (error) {
+      // A connection that cannot roll back is thrown away, which rolls back as well.
+      await client.query("rollback").catch((reason: Error) => {
+        broken = reason;
+      });
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  async listen(channel: string, handler: (payload: string | undefined) => void): Promise<() => Promise<void>> {
+    const listener = new Listener(this.connection, channel, handler);
+    await reached(() => listener.connect());
+    this.#listeners.add(listener);
+    return async () => {
+      this.#listeners.delete(listener);
+      await listener.close();
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      for (const listener of this.#listeners) await listener.close();
+      await this.#pool.end();
+      await this.#server?.stop();
+    })();
+    return this.#closed;
+  }
+}
+
+/** A connection of its own that listens, and connects again for as long as it takes. */
+class Listener {
+  readonly #connection: pg.ClientConfig;
+  readonly #channel: string;
+  readonly #handler: (payload: string | undefined) => void;
+  #client: pg.Client | undefined;
+  #closed = false;
+
+  constructor(connection: pg.ClientConfig, channel: string, handler: (payload: string | undefined) => void) {
+    this.#connection = connection;
+    this.#channel = channel;
+    this.#handler = handler;
+  }
+
+  async connect(): Promise<void> {
+    const client = new pg.Client({ ...this.#connection, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, keepAlive: true });
+    client.on("notification", ({ payload }) => this.#handler(payload ?? ""));
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      await client.query(`listen ${pg.escapeIdentifier(this.#channel)}`);
+    } catch (error) {
+      await client.end();
+      throw error;
+    }
+    this.#client = client;
+    client.once("end", () => void this.#reconnect());
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#client?.end();
+  }
+
+  async #reconnect(): Promise<void> {
+    this.#client = undefined;
+    while (!this.#closed) {
+      try {
+        await this.connect();
+        return this.#handler(undefined);
+      } catch {
+        // Whoever needs the state meets the reason; here only the next attempt matters.
+        await sleep(RECONNECT_PAUSE_MS, undefined, { ref: false });
+      }
+    }
+    await (this.#client as pg.Client | undefined)?.end();
+  }
+}
+
+/** SQLSTATE classes that speak of the connection or the server, not of the statement. */
+const UNREACHABLE_SQLSTATE = /^(08|53|57P|28|3D)/;
+
+async function reached<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const { code, message } = cause as { code?: string; message: string };
+    const unreachable =
+      cause instanceof MillraceError
+        ? false
+        : code === undefined
+          ? /connection|timeout|terminated|Cannot use a pool/i.test(message)
+          : UNREACHABLE_SQLSTATE.test(code) || /^E[A-Z]+$/.test(code);
+    if (!unreachable) throw cause;
+    throw new MillraceError("STATE_UNAVAILABLE", { reason: message || code }, { cause, retryAfterS: 1 });
+  }
+}
