@@ -1,0 +1,139 @@
+/** The event log on local files: NDJSON segments with a side index, made durable by group commit. */
+import { join } from "node:path";
+import { MillraceError } from "../errors.ts";
+import type { Appended, Batch, Ends, EventLog, Run } from "./event-log.ts";
+import { type LogFs, nodeFs } from "./file-system.ts";
+import { Partition } from "./partition.ts";
+import type { LogFinding } from "./recovery.ts";
+
+export interface EmbeddedLogOptions {
+  /** Holds a folder per stream and partition. The caller holds the lock of the data folder it lies in. */
+  readonly dir: string;
+  /** A segment that has reached this size is sealed and the next one begins. Bytes, default 128 MiB. */
+  readonly segmentBytes?: number;
+  /** Released events are kept at least this long. Milliseconds, default 7 days. */
+  readonly retentionMs?: number;
+  /** Milliseconds since the epoch. */
+  readonly clock?: () => number;
+  readonly fs?: LogFs;
+  /** Hears what recovery cut, rebuilt or found damaged. Default: a process warning. */
+  readonly report?: (finding: LogFinding & { stream: string; partition: number }) => void;
+}
+
+/** Opens the log of a folder, which is created when missing; streams are opened one by one. */
+export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<EventLog> {
+  const fs = options.fs ?? nodeFs;
+  await fs.makeDir(options.dir);
+  return new EmbeddedLog({
+    segmentBytes: 128 * 1024 * 1024,
+    retentionMs: 7 * 24 * 3600 * 1000,
+    clock: Date.now,
+    report: (finding) => process.emitWarning(`log: ${JSON.stringify(finding)}`),
+    ...options,
+    fs,
+  });
+}
+
+class EmbeddedLog implements EventLog {
+  readonly #options: Required<EmbeddedLogOptions>;
+  readonly #streams = new Map<string, Promise<void>>();
+  readonly #partitions = new Map<string, readonly Partition[]>();
+  #closed = false;
+
+  constructor(options: Required<EmbeddedLogOptions>) {
+    this.#options = options;
+  }
+
+  open(stream: string, { partitions = 1 }: { partitions?: number } = {}): Promise<void> {
+    if (this.#closed) return Promise.reject(new MillraceError("SHUTTING_DOWN"));
+    let opening = this.#streams.get(stream);
+    if (!opening) {
+      opening = this.#open(stream, partitions).catch((error: unknown) => {
+        this.#streams.delete(stream);
+        throw error;
+      });
+      this.#streams.set(stream, opening);
+    }
+    return opening;
+  }
+
+  async #open(stream: string, wanted: number): Promise<void> {
+    if (!/^\w[\w-]{0,199}$/.test(stream)) throw new MillraceError("LOG_STREAM_NAME", { stream });
+    const { dir, fs, segmentBytes, retentionMs, clock, report } = this.#options;
+    const streamDir = join(dir, stream);
+    await fs.makeDir(streamDir);
+    const existing = (await fs.list(streamDir)).filter((name) => /^\d+$/.test(name)).map(Number);
+    const count = Math.max(wanted, ...existing.map((partition) => partition + 1));
+    const openings = Array.from({ length: count }, (_, partition) =>
+      Partition.open({
+        stream,
+        partition,
+        dir: join(streamDir, String(partition)),
+        segmentBytes,
+        retentionMs,
+        clock,
+        fs,
+        report: (finding) => report({ stream, partition, ...finding }),
+      }),
+    );
+    const outcomes = await Promise.allSettled(openings);
+    const failure = outcomes.find((outcome) => outcome.status === "rejected");
+    const opened = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+    if (failure || this.#closed) {
+      await Promise.all(opened.map((partition) => partition.close()));
+      throw failure?.reason ?? new MillraceError("SHUTTING_DOWN");
+    }
+    await fs.syncDir(streamDir);
+    await fs.syncDir(dir);
+    this.#partitions.set(stream, opened);
+  }
+
+  partitions(stream: string): number {
+    const partitions = this.#partitions.get(stream);
+    if (!partitions) throw new MillraceError("LOG_PARTITION_UNKNOWN", { stream, partition: 0, count: 0 });
+    return partitions.length;
+  }
+
+  async append(stream: string, partition: number, batch: Batch): Promise<Appended> {
+    const flaw = flawOf(batch);
+    if (flaw) throw new MillraceError("LOG_BATCH_INVALID", { stream, flaw });
+    return this.#partition(stream, partition).append(batch);
+  }
+
+  ends(stream: string, partition: number): Ends {
+    return this.#partition(stream, partition).ends;
+  }
+
+  async read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined> {
+    return this.#partition(stream, partition).read(from, maxBytes);
+  }
+
+  async wait(stream: string, partition: number, offset: number, signal: AbortSignal): Promise<void> {
+    return this.#partition(stream, partition).wait(offset, signal);
+  }
+
+  async release(stream: string, partition: number, offset: number): Promise<void> {
+    return this.#partition(stream, partition).release(offset);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#streams.values()); // whoever opened a stream hears of its failure
+    await Promise.all([...this.#partitions.values()].flat().map((partition) => partition.close()));
+  }
+
+  #partition(stream: string, partition: number): Partition {
+    const partitions = this.#partitions.get(stream);
+    const found = partitions?.[partition];
+    if (!found) throw new MillraceError("LOG_PARTITION_UNKNOWN", { stream, partition, count: partitions?.length ?? 0 });
+    return found;
+  }
+}
+
+/** What makes a batch unfit for the log. That each line is one event is the door's to know: looking for every line break costs a tenth of the ingest. */
+function flawOf({ payload, count, source }: Batch): string | undefined {
+  if (!Number.isSafeInteger(count) || count < 1) return `count is ${count}, at least 1 is needed`;
+  if (payload.length < count || payload.at(-1) !== 10) return "the payload does not end with a line break";
+  if (source.length > 200) return `source has ${source.length} characters, at most 200 are kept`;
+  return undefined;
+}
