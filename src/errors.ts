@@ -29,6 +29,150 @@ export const ERRORS = {
     hint: "Send the request again in a moment.",
   },
   // --- definitions (a project that does not load)
+  PROJECT_NOT_FOUND: {
+    status: 404,
+    retryable: false,
+    message: "there is no project in {dir}: {reason}",
+    hint: "Name the folder that holds millrace.config.ts, or make a project with `millrace init`.",
+  },
+  PROJECT_INVALID: {
+    status: 422,
+    retryable: false,
+    message: "the project in {dir} does not load ({count}):\n{list}",
+    hint: "Correct what is listed; nothing was started or changed.",
+  },
+  CONFIG_INVALID: {
+    status: 422,
+    retryable: false,
+    message: "millrace.config.ts {reason}",
+    hint: 'Write `export default defineConfig({ name: "shop" })`.',
+  },
+  MODULE_FAILED: {
+    status: 422,
+    retryable: false,
+    message: "the module does not load: {reason}{place}",
+    hint: "Correct the module; `modules` in millrace.config.ts says which files are loaded.",
+  },
+  NAME_INVALID: {
+    status: 422,
+    retryable: false,
+    message: '{subject} cannot have the name "{got}": {allowed}',
+    hint: "Choose another name.",
+  },
+  NAME_TAKEN: {
+    status: 422,
+    retryable: false,
+    message: "{subject} is defined twice: here and in {other}",
+    hint: "Rename or remove one of the two.",
+  },
+  OPTION_UNKNOWN: {
+    status: 422,
+    retryable: false,
+    message: '{subject} has no option "{option}"{nearest}',
+    hint: "Its options are {allowed}.",
+  },
+  OPTION_INVALID: {
+    status: 422,
+    retryable: false,
+    message: "{option} of {subject} is {got}; it must be {allowed}",
+    hint: "Correct the option.",
+  },
+  OPTION_MISSING: {
+    status: 422,
+    retryable: false,
+    message: "{subject} needs {option}: {why}",
+    hint: "Add the option.",
+  },
+  OPTION_NOT_BUILT: {
+    status: 422,
+    retryable: false,
+    message: "{option} of {subject} is not there yet: {why}",
+    hint: "Remove the option; {instead}.",
+  },
+  FIELD_NAME_INVALID: {
+    status: 422,
+    retryable: false,
+    message: "{subject} cannot have the field {path}: {reason}",
+    hint: "Rename the field in the schema and in what is sent.",
+  },
+  FIELD_UNKNOWN: {
+    status: 422,
+    retryable: false,
+    message: '{option} of {subject} names "{field}", which is no field of its schema{nearest}',
+    hint: "Its fields are {allowed}.",
+  },
+  FIELD_UNFIT: {
+    status: 422,
+    retryable: false,
+    message: '{option} of {subject} names "{field}", which is {got}; it must be {allowed}',
+    hint: "Choose another field.",
+  },
+  SCHEMA_UNSUPPORTED: {
+    status: 422,
+    retryable: false,
+    message: "field {path} of {subject} uses {feature}: {reason}",
+    hint: "{instead}.",
+  },
+  INPUT_UNKNOWN: {
+    status: 422,
+    retryable: false,
+    message: '{subject} reads "{input}", which is neither a stream nor a table{nearest}',
+    hint: "The project has {allowed}.",
+  },
+  INPUT_REFUSED: {
+    status: 422,
+    retryable: false,
+    message: "{subject} cannot use {input}: {reason}",
+    hint: "{instead}.",
+  },
+  TABLE_CYCLE: {
+    status: 422,
+    retryable: false,
+    message: "tables depend on each other in a circle: {path}",
+    hint: "Let one of them read what the other reads instead of the other itself.",
+  },
+  STREAMS_JOINED: {
+    status: 422,
+    retryable: false,
+    message: "{subject} reads {streams} row by row, and rows of a stream cannot wait for those of another",
+    hint: 'Join streams in a refresh table: add `refresh: "full"` or `refresh: { by: {…} }`.',
+  },
+  COLUMN_UNKNOWN: {
+    status: 422,
+    retryable: false,
+    message: '{option} of {subject} names "{column}", which is no column of the table{nearest}',
+    hint: "Its columns are {allowed}.",
+  },
+  COLUMN_UNFIT: {
+    status: 422,
+    retryable: false,
+    message: '{option} of {subject} names "{column}", which is {got}; it must be {allowed}',
+    hint: "Choose another column, or cast it in the SQL.",
+  },
+  COLUMN_DUPLICATE: {
+    status: 422,
+    retryable: false,
+    message: 'the SQL of {subject} gives two columns named "{column}"',
+    hint: "Give one of them another name with `as`, or list the columns that are wanted.",
+  },
+  COLUMN_RESERVED: {
+    status: 422,
+    retryable: false,
+    message: 'the SQL of {subject} names a column "{column}"; names that begin with _ are the platform\'s own',
+    hint: "Give it another name with `as`.",
+  },
+  EXPRESSION_INVALID: {
+    status: 422,
+    retryable: false,
+    message: "{option} of {subject} is not {wanted}: {reason}",
+    hint: "Write one SQL expression over {over}.",
+  },
+  KEY_NOT_APPEND: {
+    status: 422,
+    retryable: false,
+    message: "{subject} has a key but is no append table: {reason}",
+    hint: "Take `key` away, or select row by row from one stream.",
+  },
   TYPE_UNSUPPORTED: {
     status: 400,
     retryable: false,
@@ -256,7 +400,8 @@ export const ERRORS = {
   LOG_OFFSET_GONE: {
     status: 410,
     retryable: false,
-    message: 'offset {offset} of stream "{stream}", partition {partition}, is no longer kept; the first one kept is {start}',
+    message:
+      'offset {offset} of stream "{stream}", partition {partition}, is no longer kept; the first one kept is {start}',
     hint: "Read from {start} on, or read the older events from the bronze table.",
   },
   LOG_OFFSET_AHEAD: {
@@ -317,7 +462,7 @@ export const ERRORS = {
   OBJECT_KEY_INVALID: {
     status: 400,
     retryable: false,
-    message: 'the object key {key} is refused: {reason}',
+    message: "the object key {key} is refused: {reason}",
     hint: "Keys are relative, `/`-separated and hold neither empty, `.` nor `..` segments.",
   },
   LAKE_UNAVAILABLE: {
@@ -448,6 +593,18 @@ export const ERRORS = {
     message: '{table}: check "{check}" is not met: {condition}',
     hint: "Mend the data at its source or the check in the definition, then `millrace replay {table}`.",
   },
+  DEDUPE_INDEX_BEHIND: {
+    status: 503,
+    retryable: true,
+    message: "the duplicate index in {dir} knows stored events up to offset {coveredTo} only, of {storedTo}",
+    hint: "It is rebuilt from the bronze table; nothing that was acknowledged is lost, and the work is tried again.",
+  },
+  DEDUPE_INDEX_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    message: "the duplicate index in {dir} cannot {operation}: {reason}",
+    hint: "Free space on the disk or repair its permissions; nothing that was acknowledged is lost, and the work is tried again.",
+  },
   // --- serve
   // --- state
   STATE_UNAVAILABLE: {
@@ -499,6 +656,18 @@ export const ERRORS = {
     hint: "A key has a name of 1 to 100 characters and one or more of the scopes ingest, query, admin.",
   },
   // --- config and command line
+  SETTING_UNKNOWN: {
+    status: 400,
+    retryable: false,
+    message: 'there is no setting "{name}" ({source}){nearest}',
+    hint: "docs/settings.md lists every setting; millrace config shows those in force.",
+  },
+  SETTING_INVALID: {
+    status: 400,
+    retryable: false,
+    message: "the setting {name} ({source}) must be {allowed}; got {got}",
+    hint: "docs/settings.md says what each setting takes.",
+  },
 } as const satisfies Record<string, ErrorSpec>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -1,0 +1,9 @@
+/** What a project imports: `import { stream, table, decimal, z } from "millrace"`. */
+export * as z from "zod";
+export type { ConfigDefinition, ConfigOptions } from "./define/config.ts";
+export { defineConfig } from "./define/config.ts";
+export { decimal } from "./define/decimal.ts";
+export type { FieldOf, StreamDefinition, StreamOptions } from "./define/stream.ts";
+export { stream } from "./define/stream.ts";
+export type { TableDefinition, TableOptions } from "./define/table.ts";
+export { table } from "./define/table.ts";
