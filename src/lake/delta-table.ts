@@ -31,6 +31,9 @@ export interface DeltaTable {
 
   /** Data files in the folder that no version within `retentionMs` refers to, oldest first, removed. Returns their paths. */
   vacuum(options: { retentionMs: number; dryRun?: boolean }): Promise<string[]>;
+
+  /** Finishes commits under way and the checkpoint that is being written behind them. */
+  close(): Promise<void>;
 }
 
 export interface Snapshot {
