@@ -1,0 +1,240 @@
+import { availableParallelism, totalmem } from "node:os";
+import { isAbsolute, resolve } from "node:path";
+import { MillraceError } from "../errors.ts";
+import { nearest } from "./nearest.ts";
+import {
+  allowed,
+  bytes,
+  choice,
+  duration,
+  environmentName,
+  flagName,
+  formatValue,
+  integer,
+  type Machine,
+  path,
+  readValue,
+  type Setting,
+  text,
+  url,
+} from "./setting.ts";
+
+const MIB = 1_048_576;
+const DAY_MS = 86_400_000;
+
+/**
+ * Every setting, declared once: its documentation (`docs/settings.md`), the flags of `millrace start`, the names in the
+ * environment and the checks all come from here. They are resolved once, at the edge; modules get the values they need.
+ */
+export const SETTINGS = {
+  host: text({ default: "127.0.0.1", doc: "Address the HTTP door binds. 0.0.0.0 opens it to the network." }),
+  port: integer({ default: 8080, min: 0, max: 65_535, doc: "Port of the HTTP door; 0 takes any free one." }),
+  dataDir: path({
+    default: ".millrace",
+    doc: "Folder of everything the platform keeps. The default lies in the project's folder.",
+  }),
+  logLevel: choice({
+    default: "info",
+    of: ["error", "warn", "info", "debug"],
+    doc: "How much the server's own log says.",
+  }),
+  maxBodyBytes: bytes({ default: 32 * MIB, min: 1_024, doc: "Largest body of a request, after decompression." }),
+  maxEventBytes: bytes({ default: MIB, min: 256, doc: "Largest single event." }),
+  maxNesting: integer({ default: 64, min: 1, max: 1_000, doc: "How deep objects and arrays of an event may nest." }),
+  inflightBytes: bytes({
+    default: 256 * MIB,
+    min: MIB,
+    doc: "Bodies held in memory at once; more are answered 429 with Retry-After.",
+  }),
+  requestTimeoutMs: duration({ default: 30_000, min: 100, doc: "Time a client has to send a whole request." }),
+  flushIntervalMs: duration({
+    default: 5_000,
+    min: 10,
+    doc: "Longest time between an event's arrival and its commit to the lake. Queries see it at once all the same.",
+  }),
+  flushBytes: bytes({
+    default: 64 * MIB,
+    min: 1_024,
+    doc: "Unflushed bytes of a stream that start a flush before its time.",
+  }),
+  segmentBytes: bytes({ default: 128 * MIB, min: 4_096, doc: "Size at which the log begins a new segment file." }),
+  retentionMs: duration({
+    default: 7 * DAY_MS,
+    min: 0,
+    doc: "How long segments of the log are kept for replay. Unflushed ones are never removed.",
+  }),
+  horizonMs: duration({
+    default: 7 * DAY_MS,
+    min: 0,
+    doc: "Two arrivals of one id within this time are one event, unless the stream says otherwise.",
+  }),
+  partitions: integer({ default: 1, min: 1, max: 1_024, doc: "Partitions of a new stream." }),
+  engineMemoryBytes: bytes({
+    default: ({ memoryBytes }) => clamp(memoryBytes / 4, 256 * MIB, 4_096 * MIB),
+    min: 64 * MIB,
+    doc: "Memory of the SQL engine.",
+    defaultText: "a quarter of the machine's, 256MiB to 4GiB",
+  }),
+  engineThreads: integer({
+    default: ({ cores }) => cores,
+    min: 1,
+    max: 1_024,
+    doc: "Threads of the SQL engine.",
+    defaultText: "the machine's cores",
+  }),
+  queryTimeoutMs: duration({ default: 60_000, min: 10, doc: "Time after which a query is stopped." }),
+  queryMaxRows: integer({ default: 100_000, min: 1, max: 1_000_000_000, doc: "Most rows a query may answer." }),
+  refreshDebounceMs: duration({
+    default: 1_000,
+    min: 0,
+    doc: "Quiet time after a commit before the tables that depend on it are refreshed.",
+  }),
+  postgresUrl: url({
+    secret: true,
+    doc: "PostgreSQL server for the platform's records: postgres://user:password@host/database. Not set: an embedded one.",
+  }),
+} as const satisfies Record<string, Setting<unknown>>;
+
+export type SettingName = keyof typeof SETTINGS;
+type ValueOf<S> = S extends Setting<infer Value> ? Value : never;
+/** The resolved values, frozen. Paths are absolute. */
+export type Settings = { readonly [Name in SettingName]: ValueOf<(typeof SETTINGS)[Name]> };
+export type SettingSource = "default" | "project" | "environment" | "flag";
+
+export interface ResolvedSettings {
+  readonly settings: Settings;
+  /** Where each value came from. */
+  readonly sources: Readonly<Record<SettingName, SettingSource>>;
+}
+
+/**
+ * Resolves every setting: a flag goes before the environment (`MILLRACE_FLUSH_INTERVAL_MS`), that before the project's config, that
+ * before the default. Values may be numbers or text (`5s`, `64MiB`). Relative paths are relative to the project's folder when
+ * the project names them, else to `cwd`.
+ * @throws SETTING_UNKNOWN with the nearest match, SETTING_INVALID
+ */
+export function resolveSettings(given: {
+  /** By the setting's name; undefined is not given. */
+  flags?: Readonly<Record<string, unknown>>;
+  env?: Readonly<Record<string, string | undefined>>;
+  project?: Readonly<Record<string, unknown>>;
+  projectDir?: string;
+  cwd?: string;
+  machine?: Machine;
+}): ResolvedSettings {
+  const cwd = given.cwd ?? process.cwd();
+  const projectDir = given.projectDir ?? cwd;
+  const machine = given.machine ?? { cores: availableParallelism(), memoryBytes: totalmem() };
+  const env = fromEnvironment(given.env ?? {});
+  refuseUnknown(given.flags ?? {}, "flag");
+  refuseUnknown(given.project ?? {}, "project");
+
+  const settings: Record<string, unknown> = {};
+  const sources: Record<string, SettingSource> = {};
+  for (const [name, setting] of declarations()) {
+    const layers: [SettingSource, unknown][] = [
+      ["flag", given.flags?.[name]],
+      ["environment", env[name]],
+      ["project", given.project?.[name]],
+    ];
+    const [source, raw] = layers.find(([, value]) => value !== undefined) ?? ["default", undefined];
+    const value = source === "default" ? defaultOf(setting, machine) : parse(name, setting, raw, source);
+    const base = source === "flag" || source === "environment" ? cwd : projectDir;
+    settings[name] = setting.kind === "path" && !isAbsolute(value as string) ? resolve(base, value as string) : value;
+    sources[name] = source;
+  }
+  return Object.freeze({
+    settings: Object.freeze(settings) as unknown as Settings,
+    sources: Object.freeze(sources) as Record<SettingName, SettingSource>,
+  });
+}
+
+/** One line per setting, fit to be shown: quantities as people write them, secrets hidden. */
+export function showSettings({
+  settings,
+  sources,
+}: ResolvedSettings): { name: SettingName; value: string | null; source: SettingSource; doc: string }[] {
+  return declarations().map(([name, setting]) => {
+    const value: unknown = settings[name];
+    const shown = value === undefined ? null : setting.secret ? "********" : formatValue(setting, value);
+    return { name, value: shown, source: sources[name], doc: setting.doc };
+  });
+}
+
+export function declarations(): [SettingName, Setting<unknown>][] {
+  return Object.entries(SETTINGS) as [SettingName, Setting<unknown>][];
+}
+
+function parse(name: SettingName, setting: Setting<unknown>, raw: unknown, source: SettingSource): unknown {
+  const value = readValue(setting, raw);
+  const inRange = typeof value !== "number" || (value >= (setting.min ?? value) && value <= (setting.max ?? value));
+  if (value !== undefined && inRange) return value;
+  const got = setting.secret ? "something else" : JSON.stringify(raw);
+  throw new MillraceError("SETTING_INVALID", {
+    name: spelled(name, source),
+    source: PLACES[source],
+    allowed: allowed(setting),
+    got,
+  });
+}
+
+function defaultOf(setting: Setting<unknown>, machine: Machine): unknown {
+  return typeof setting.default === "function" ? setting.default(machine) : setting.default;
+}
+
+const PLACES: Record<SettingSource, string> = {
+  default: "default",
+  project: "in millrace.config.ts",
+  environment: "in the environment",
+  flag: "on the command line",
+};
+
+function spelled(name: SettingName, source: SettingSource): string {
+  return source === "environment" ? environmentName(name) : source === "flag" ? `--${flagName(name)}` : name;
+}
+
+/** Names of the environment that are ours and no settings: how commands find a running platform. */
+const OTHER_VARIABLES = new Set(["MILLRACE_URL", "MILLRACE_KEY"]);
+
+function fromEnvironment(env: Readonly<Record<string, string | undefined>>): Record<string, unknown> {
+  const names = new Map(declarations().map(([name]) => [environmentName(name), name]));
+  const found: Record<string, unknown> = {};
+  for (const [variable, value] of Object.entries(env)) {
+    if (!variable.startsWith("MILLRACE_") || OTHER_VARIABLES.has(variable) || value === undefined) continue;
+    const name = names.get(variable);
+    if (name !== undefined) {
+      // Kubernetes describes a service called "millrace" this way to every container (MILLRACE_PORT=tcp://10.0.0.1:80).
+      if (!value.startsWith("tcp://")) found[name] = value;
+      continue;
+    }
+    // For the same reason only what looks like a slip is refused.
+    const meant = nearest(
+      variable.slice(9),
+      [...names.keys()].map((known) => known.slice(9)),
+    );
+    if (meant !== undefined) {
+      throw new MillraceError("SETTING_UNKNOWN", {
+        name: variable,
+        source: PLACES.environment,
+        nearest: `; did you mean MILLRACE_${meant}?`,
+      });
+    }
+  }
+  return found;
+}
+
+function refuseUnknown(given: Readonly<Record<string, unknown>>, source: SettingSource): void {
+  for (const name of Object.keys(given)) {
+    if (name in SETTINGS) continue;
+    const meant = nearest(name, Object.keys(SETTINGS));
+    throw new MillraceError("SETTING_UNKNOWN", {
+      name,
+      source: PLACES[source],
+      nearest: meant === undefined ? "" : `; did you mean ${meant}?`,
+    });
+  }
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.round(Math.min(Math.max(value, low), high));
+}
