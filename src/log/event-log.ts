@@ -7,17 +7,24 @@
  * - **Atomicity**: a batch becomes readable whole or not at all. A batch whose `append` rejected may still become
  *   readable later (its bytes may have reached the disk); it is never half there.
  * - **Visibility**: what `ends` reports as `end` is durable and can be read at once.
+ *
+ * A stream or partition that is not open is LOG_PARTITION_UNKNOWN to every method.
  */
 export interface EventLog {
-  /** Declares a stream and opens or creates its partitions. Calling it again for the same stream does nothing. */
+  /**
+   * Declares a stream and opens or creates its partitions: as many as asked for, or as there are already when those are
+   * more. Calling it again for the same stream does nothing.
+   * @throws LOG_STREAM_NAME when the log cannot hold a stream of that name.
+   */
   open(stream: string, options?: { partitions?: number }): Promise<void>;
 
   /** Number of partitions of an open stream. */
   partitions(stream: string): number;
 
   /**
-   * Appends events durably.
-   * @throws LOG_UNAVAILABLE (retryable) when the disk refuses the write; nothing was acknowledged.
+   * Appends events durably. The payload must not be changed before the answer.
+   * @throws LOG_UNAVAILABLE (retryable) when the disk refuses the write; nothing was acknowledged. LOG_BATCH_INVALID for a
+   * batch that is not what `Batch` says.
    */
   append(stream: string, partition: number, batch: Batch): Promise<Appended>;
 
@@ -25,10 +32,12 @@ export interface EventLog {
   ends(stream: string, partition: number): Ends;
 
   /**
-   * Reads durable events from `from` on: whole batches are not split unless one alone exceeds `maxBytes`' worth of
-   * events; at least one event is returned. Undefined when `from` is the end.
-   * @throws LOG_OFFSET_GONE when `from` is below the first kept offset; LOG_CORRUPT with file and offset range when the bytes
-   * on disk do not match their checksum.
+   * Reads durable events from `from` on: about `maxBytes` of them at most, and at least one. A run may be shorter for the
+   * log's own reasons (a file ends, damage follows): only `undefined` says that `from` is the end.
+   * @throws LOG_OFFSET_GONE when `from` is below the first kept offset, LOG_OFFSET_AHEAD when it is above the end;
+   * LOG_CORRUPT when the bytes of `from` do not match their checksum, with `details` {stream, partition, file, from, to, at, bytes}:
+   * the events around the offsets `from`..`to` stay readable, so reading may go on at `to + 1`; LOG_UNREADABLE (retryable) when
+   * the disk does not answer.
    */
   read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined>;
 
@@ -41,7 +50,10 @@ export interface EventLog {
    */
   release(stream: string, partition: number, offset: number): Promise<void>;
 
-  /** Stops taking batches, finishes those under way, closes every file and lets go of the lock. */
+  /**
+   * Stops taking batches, finishes those under way and closes every file. From then on every call that would append, read
+   * or wait, and every wait under way, rejects with SHUTTING_DOWN.
+   */
   close(): Promise<void>;
 }
 

@@ -131,7 +131,7 @@ export class Partition {
     try {
       await this.#writer.write(
         batches.map(({ payload }) => payload),
-        planSpans(batches, receivedAtMs),
+        () => planSpans(batches, receivedAtMs),
       );
     } catch (cause) {
       const { stream, dir } = this.#options;
