@@ -24,7 +24,7 @@ export class TelemetryEvents {
     const { seed = 1, sender = 1, startMs = Date.UTC(2026, 0, 5, 8) } = options;
     if (!Number.isInteger(sender) || sender < 0 || sender > 255)
       throw new RangeError(`sender is 0 to 255, got ${sender}`);
-    this.#line.latin1Write(sender.toString(16).padStart(2, "0"), SENDER_AT);
+    this.#line.write(sender.toString(16).padStart(2, "0"), SENDER_AT, "latin1");
     this.#startMs = startMs;
     this.#state = (Math.imul(seed, 0x9e3779b1) ^ Math.imul(sender + 1, 0x85ebca6b)) >>> 0 || 1;
   }
@@ -66,7 +66,7 @@ export class TelemetryEvents {
     if (number > 0) increment(line, NUMBER_END);
     const ms = (this.#startMs + number) % 1000;
     if (ms === 0 || number === 0) {
-      line.latin1Write(new Date(this.#startMs + number).toISOString(), TIME_AT);
+      line.write(new Date(this.#startMs + number).toISOString(), TIME_AT, "latin1");
     } else {
       three(line, MILLIS_AT, ms);
     }

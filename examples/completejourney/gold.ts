@@ -12,7 +12,7 @@ export const departmentsDaily = table("gold.departments_daily", {
       sum(t.retail_disc + t.coupon_disc + t.coupon_match_disc) as discounts
     from silver.transactions t
     left join silver.products p using (product_id)
-    group by t.day, department`,
+    group by 1, 2`,
   refresh: { by: { day: "day" } },
 });
 

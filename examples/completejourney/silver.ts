@@ -12,27 +12,27 @@ export const transactions = table("silver.transactions", {
   checks: { discounts_lower_the_price: "retail_disc >= 0 and coupon_disc >= 0 and coupon_match_disc >= 0" },
 });
 
-/** The newest row of each product: an import of a newer catalogue replaces what it names. */
+/** The newest row of each product, by order of arrival: an import of a newer catalogue replaces what it names. */
 export const products = table("silver.products", {
   sql: `
-    select product_id, manufacturer_id, department, brand, product_category, product_type, package_size, _received_at as loaded_at
+    select product_id, manufacturer_id, department, brand, product_category, product_type, package_size
     from products`,
   key: ["product_id"],
-  latest: "loaded_at",
+  latest: "_offset",
 });
 
 export const demographics = table("silver.demographics", {
   sql: `
-    select household_id, age, income, home_ownership, marital_status, household_size, household_comp, kids_count, _received_at as loaded_at
+    select household_id, age, income, home_ownership, marital_status, household_size, household_comp, kids_count
     from demographics`,
   key: ["household_id"],
-  latest: "loaded_at",
+  latest: "_offset",
 });
 
 export const campaignDescriptions = table("silver.campaign_descriptions", {
-  sql: "select campaign_id, campaign_type, start_date, end_date, _received_at as loaded_at from campaign_descriptions",
+  sql: "select campaign_id, campaign_type, start_date, end_date from campaign_descriptions",
   key: ["campaign_id"],
-  latest: "loaded_at",
+  latest: "_offset",
   checks: { ends_after_its_start: "end_date >= start_date" },
 });
 

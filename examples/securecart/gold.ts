@@ -62,8 +62,8 @@ export const customersRfm = table("gold.customers_rfm", {
 });
 
 /**
- * Products bought together: the 50 commonest pairs of each day. Baskets of more than 100 products are wholesale
- * orders that say little about taste, and would alone make most of the pairs.
+ * Products bought together: the 50 commonest pairs of each day. Two cuts keep the pairs few: baskets of more than 50 products are
+ * wholesale orders that say little about taste, and what is in one basket only has no pair to count.
  */
 export const productPairs = table("gold.product_pairs", {
   sql: `
@@ -75,13 +75,15 @@ export const productPairs = table("gold.product_pairs", {
     baskets as (
       select day, invoice_no, stock_code
       from bought
-      qualify count(*) over (partition by day, invoice_no) <= 100
+      qualify count(*) over (partition by day, invoice_no) <= 50
+        and count(*) over (partition by day, stock_code) > 1
     ),
     pairs as (
       select a.day, a.stock_code as product, b.stock_code as bought_with, count(*) as baskets
       from baskets a
       join baskets b on a.day = b.day and a.invoice_no = b.invoice_no and a.stock_code < b.stock_code
       group by a.day, a.stock_code, b.stock_code
+      having count(*) > 1
     )
     select day, product, bought_with, baskets
     from pairs

@@ -143,7 +143,7 @@ export class Shop {
     if (this.#recent.length === 0) return this.#order(this.#anyone(), timeMs);
     const order = random.pick(this.#recent);
     // Median 1, mean 2.4: mostly one thing comes back, seldom the whole basket.
-    const wanted = Math.max(1, Math.round(random.logNormal(1.2, 1.0)));
+    const wanted = Math.max(1, Math.round(random.logNormal(1.4, 1.15)));
     const from = random.below(Math.max(1, order.lines.length - wanted + 1));
     const lines = order.lines.slice(from, from + wanted).map(({ product, quantity }) => {
       return { product, quantity: -(1 + random.below(quantity)) };
