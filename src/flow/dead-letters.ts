@@ -1,0 +1,127 @@
+/**
+ * Dead letters: what could not be taken further, with the reason. They are events of an internal stream, so they are
+ * durable before anyone is told, pass through the same flush as all other events, and are a table like any other:
+ * `system.dead_letters`. The id is derived from the event and the place where it stopped, so doing a flush again after a
+ * crash records nothing twice.
+ */
+import { createHash } from "node:crypto";
+import type { AppendTable, Column, Stream } from "../define/project.ts";
+import { META_COLUMNS } from "../define/project.ts";
+import type { EventLog } from "../log/event-log.ts";
+
+export const DEAD_LETTER_STREAM = "_dead_letters";
+export const DEAD_LETTER_TABLE = "system.dead_letters";
+
+export interface DeadLetter {
+  readonly stream: string;
+  /** Where it stopped: `door` (refused by the contract), `parse`, `transform`, `check`. */
+  readonly stage: "door" | "parse" | "transform" | "check";
+  readonly code: string;
+  readonly message: string;
+  /** The event as received, byte for byte. */
+  readonly payload: Uint8Array | string;
+  readonly source: string;
+  /** Table that could not take it; undefined at the door. */
+  readonly table?: string;
+  /** Where the event is in the log; undefined at the door, which logs only what it accepts. */
+  readonly partition?: number;
+  readonly offset?: number;
+}
+
+const string = { kind: "string" } as const;
+const columns: readonly Column[] = [
+  { name: "dead_letter_id", type: string, nullable: false },
+  { name: "stream", type: string, nullable: false },
+  { name: "stage", type: string, nullable: false },
+  { name: "table_name", type: string, nullable: true },
+  { name: "code", type: string, nullable: false },
+  { name: "message", type: string, nullable: false },
+  { name: "payload", type: string, nullable: true },
+  { name: "payload_base64", type: string, nullable: true },
+  { name: "source", type: string, nullable: true },
+  { name: "event_partition", type: { kind: "integer" }, nullable: true },
+  { name: "event_offset", type: { kind: "long" }, nullable: true },
+  { name: "first_seen", type: { kind: "timestamp" }, nullable: false },
+];
+
+/** The stream dead letters are written to. Its name begins with `_`, which no user's stream can. */
+export function deadLetterStream(horizonMs: number): Stream {
+  return {
+    name: DEAD_LETTER_STREAM,
+    columns,
+    jsonSchema: {},
+    id: ["dead_letter_id"],
+    key: undefined,
+    time: "first_seen",
+    horizonMs,
+    file: "(platform)",
+  };
+}
+
+/** The table they are read from. */
+export function deadLetterTable(): AppendTable {
+  const sql = `select * from ${DEAD_LETTER_STREAM}`;
+  return {
+    name: DEAD_LETTER_TABLE,
+    mode: "append",
+    sql,
+    storedSql: sql,
+    inputs: [DEAD_LETTER_STREAM],
+    stream: DEAD_LETTER_STREAM,
+    driver: DEAD_LETTER_STREAM,
+    columns: [...columns, ...META_COLUMNS],
+    checks: {},
+    partitionBy: {},
+    key: [],
+    latest: undefined,
+    tombstone: undefined,
+    reason: "each dead letter is stored as it comes",
+    file: "(platform)",
+  };
+}
+
+/** Writes dead letters to the log; resolved means durable. */
+export function deadLetterSink(log: EventLog, clock: () => number): (letters: readonly DeadLetter[]) => Promise<void> {
+  return async (letters) => {
+    if (letters.length === 0) return;
+    const firstSeen = new Date(clock()).toISOString();
+    const lines = letters.map((letter, index) => `${JSON.stringify(toEvent(letter, firstSeen, index))}\n`);
+    const payload = Buffer.from(lines.join(""), "utf8");
+    await log.append(DEAD_LETTER_STREAM, 0, { payload, count: letters.length, source: "platform" });
+  };
+}
+
+function toEvent(letter: DeadLetter, firstSeen: string, index: number): Record<string, unknown> {
+  const text = storableText(letter.payload);
+  return {
+    dead_letter_id: deadLetterId(letter, firstSeen, index),
+    stream: letter.stream,
+    stage: letter.stage,
+    table_name: letter.table,
+    code: letter.code,
+    message: letter.message.toWellFormed().replaceAll("\0", "\u2400"),
+    payload: text,
+    payload_base64: text === undefined ? Buffer.from(letter.payload as Uint8Array).toString("base64") : undefined,
+    source: letter.source,
+    event_partition: letter.partition,
+    event_offset: letter.offset,
+    first_seen: firstSeen,
+  };
+}
+
+/** The payload as text where text can hold it byte for byte; otherwise undefined, and it is kept as base64. */
+function storableText(payload: Uint8Array | string): string | undefined {
+  if (typeof payload === "string") return payload;
+  const text = Buffer.from(payload).toString("utf8");
+  return text.includes("\0") || !Buffer.from(text, "utf8").equals(payload) ? undefined : text;
+}
+
+/** Events in the log have one dead letter per table, whatever happens; at the door every refusal is an event of its own. */
+function deadLetterId(letter: DeadLetter, firstSeen: string, index: number): string {
+  if (letter.offset !== undefined) return `${letter.stream}/${letter.partition}/${letter.offset}/${letter.table ?? ""}`;
+  const hash = createHash("sha256").update(letter.payload).digest("hex").slice(0, 16);
+  return `${letter.stream}/door/${firstSeen}/${hash}/${index}/${(doorSequence++).toString(36)}`;
+}
+
+/** Tells apart equal refusals of one millisecond. */
+let doorSequence = 0;

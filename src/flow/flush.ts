@@ -1,0 +1,142 @@
+/**
+ * From staged events to the lake, exactly once: the rows of a chunk are written as Parquet files, and each table takes its
+ * files together with its new progress in one atomic commit. A crash in between leaves files no table knows of, which vacuum
+ * removes; tables that had committed are skipped when the chunk is staged and flushed again.
+ */
+import type { AppendTable, Project, Stream } from "../define/project.ts";
+import { META_COLUMNS } from "../define/project.ts";
+import { quoteIdentifier } from "../define/sql-text.ts";
+import type { LocalSql, Relation, Statement } from "../engine/sql-engine.ts";
+import { MillraceError } from "../errors.ts";
+import type { DataFile } from "../lake/delta-table.ts";
+import { pruneFiles } from "../lake/prune.ts";
+import type { LakeTable, LakeTables } from "./lake-tables.ts";
+import { latestPerKey } from "./merge.ts";
+import { advance, type Counts, committedTo } from "./progress.ts";
+import { isStreamItself } from "./relations.ts";
+import type { Chunk } from "./staged-events.ts";
+import type { Staging } from "./staging.ts";
+
+export interface FlushOptions {
+  readonly project: Project;
+  readonly lake: LakeTables;
+  readonly local: LocalSql;
+}
+
+/** Stores a sealed chunk in bronze and in every append table of its stream. Resolves when all have committed. */
+export async function flushChunk(o: FlushOptions, stream: Stream, staging: Staging, chunk: Chunk): Promise<string[]> {
+  const tables = [...o.project.tables.values()].filter(
+    (table): table is AppendTable => table.mode === "append" && table.stream === stream.name,
+  );
+  await Promise.all([
+    flushBronze(o, stream, staging, chunk),
+    ...tables.map((table) => flushTable(o, table, staging, chunk)),
+  ]);
+  return [`bronze.${stream.name}`, ...tables.map((table) => table.name)];
+}
+
+async function flushBronze(o: FlushOptions, stream: Stream, staging: Staging, chunk: Chunk): Promise<void> {
+  const table = o.lake.get(`bronze.${stream.name}`);
+  const columns = ["payload", ...META_COLUMNS.map((c) => c.name), "_duplicate_of"].map(quoteIdentifier).join(", ");
+  await commitRange(o, table, stream.name, staging.partition, chunk, async (from, to) => ({
+    statement: native(`select ${columns} from ${chunk.table()} where _offset between ${from} and ${to}`),
+    counts: { stored: to - from + 1, duplicate: 0, filtered: 0, dead: 0 },
+    remove: [],
+  }));
+}
+
+async function flushTable(o: FlushOptions, definition: AppendTable, staging: Staging, chunk: Chunk): Promise<void> {
+  const table = o.lake.get(definition.name);
+  const itself = isStreamItself(definition);
+  await commitRange(o, table, definition.stream, staging.partition, chunk, async (from, to) => {
+    const range = `_offset between ${from} and ${to}`;
+    const rows = itself
+      ? staging.eventsSql(chunk, from, to)
+      : `select * from ${chunk.table(definition.name)} where ${range}`;
+    const counts = await countFates(o, definition, chunk, from, to, itself);
+    if (definition.key.length === 0) return { statement: native(rows), counts, remove: [] };
+    const changes = `select * from ${chunk.table(definition.name)} where ${range}`;
+    const touched = await filesWithKeys(o.local, definition, changes, table.snapshot.files);
+    const stored = o.lake.relation(table, table.snapshot, touched);
+    return { statement: latestPerKey(definition, stored, { kind: "native", sql: changes }), counts, remove: touched };
+  });
+}
+
+/** Writes and commits what a table lacks of a chunk. */
+async function commitRange(
+  o: FlushOptions,
+  table: LakeTable,
+  stream: string,
+  partition: number,
+  chunk: Chunk,
+  make: (from: number, to: number) => Promise<{ statement: Statement; counts: Counts; remove: readonly DataFile[] }>,
+): Promise<void> {
+  // Twice is enough: the only other committer of the table is our own compaction, which gives way to flushes.
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const { snapshot } = table;
+    const from = Math.max(chunk.from, committedTo(snapshot, stream, partition) + 1);
+    if (from > chunk.to) return;
+    const { statement, counts, remove } = await make(from, chunk.to);
+    const add = counts.stored === 0 && remove.length === 0 ? [] : await o.lake.write(table, statement);
+    const result = await o.lake.commit(table, {
+      operation: table.definition?.mode === "append" && table.definition.key.length > 0 ? "MERGE" : "FLUSH",
+      readVersion: snapshot.version,
+      add,
+      remove: remove.map((file) => file.path),
+      txn: advance(snapshot, stream, partition, chunk.to, counts),
+      info: { millrace: { stream, partition, from, to: chunk.to, ...counts } },
+    });
+    if (result.kind === "committed") return;
+  }
+  throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
+}
+
+/** What became of the events `from..to` on their way to a table; the four add up to their number. */
+async function countFates(
+  o: FlushOptions,
+  table: AppendTable,
+  chunk: Chunk,
+  from: number,
+  to: number,
+  itself: boolean,
+): Promise<Counts> {
+  const within = (offset: number) => offset >= from && offset <= to;
+  const range = `_offset between ${from} and ${to}`;
+  const [{ duplicate } = { duplicate: 0 }] = await o.local.rows(
+    `select count(*)::double as duplicate from ${chunk.table()} where ${range} and _duplicate_of is not null`,
+  );
+  const dead = [...chunk.faults, ...(chunk.deadLettered.get(table.name) ?? [])].filter(within).length;
+  const accepted = to - from + 1;
+  if (itself) return { stored: accepted - Number(duplicate) - dead, duplicate: Number(duplicate), filtered: 0, dead };
+  const [{ stored } = { stored: 0 }] = await o.local.rows(
+    `select count(distinct _offset)::double as stored from ${chunk.table(table.name)} where ${range}`,
+  );
+  const filtered = accepted - Number(duplicate) - dead - Number(stored);
+  return { stored: Number(stored), duplicate: Number(duplicate), filtered, dead };
+}
+
+/** Files whose statistics leave room for a key among the changes. */
+async function filesWithKeys(
+  local: LocalSql,
+  table: AppendTable,
+  changes: string,
+  files: readonly DataFile[],
+): Promise<readonly DataFile[]> {
+  const [key] = table.key;
+  const type = table.columns.find((column) => column.name === key)?.type.kind;
+  if (key === undefined || (type !== "string" && type !== "long" && type !== "integer")) return files;
+  const name = quoteIdentifier(key);
+  const cast = type === "string" ? name : `${name}::double`;
+  const [bounds] = await local.rows(
+    `select min(${cast}) as lowest, max(${cast}) as highest, count(*) filter (${name} is null)::double as nulls from (${changes})`,
+  );
+  if (!bounds || bounds["lowest"] === null || Number(bounds["nulls"]) > 0) return files;
+  return pruneFiles(files, [
+    { column: key, op: ">=", value: bounds["lowest"] },
+    { column: key, op: "<=", value: bounds["highest"] },
+  ]);
+}
+
+function native(sql: string): Statement {
+  return { sql: "select * from staged", inputs: new Map<string, Relation>([["staged", { kind: "native", sql }]]) };
+}

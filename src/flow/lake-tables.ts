@@ -1,0 +1,182 @@
+/**
+ * The platform's tables in the lake: created and widened when the platform starts, and each one's newest snapshot at hand
+ * without a look at the disk, which the platform may trust because it is the only committer.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { compareColumns } from "../define/changes.ts";
+import type { Column, Project, Stream, Table } from "../define/project.ts";
+import { META_COLUMNS } from "../define/project.ts";
+import type { Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
+import { MillraceError } from "../errors.ts";
+import type { CommitRequest, CommitResult, DataFile, DeltaTable, Snapshot } from "../lake/delta-table.ts";
+import type { ObjectStore } from "../lake/object-store.ts";
+import { openDeltaTable } from "../lake/open-delta-table.ts";
+
+/** What `bronze.<stream>` holds: the event as received, and whether it is a second arrival. */
+export const BRONZE_COLUMNS: readonly Column[] = [
+  { name: "payload", type: { kind: "string" }, nullable: false },
+  ...META_COLUMNS,
+  { name: "_duplicate_of", type: { kind: "long" }, nullable: true },
+];
+
+export interface LakeTable {
+  readonly name: string;
+  readonly delta: DeltaTable;
+  /** Stored columns, partition columns included. */
+  readonly columns: readonly Column[];
+  readonly partitionColumns: readonly string[];
+  /** Undefined for bronze. */
+  readonly definition: Table | undefined;
+  /** The newest committed state. */
+  snapshot: Snapshot;
+}
+
+export class LakeTables {
+  readonly #store: ObjectStore;
+  readonly #root: string;
+  readonly #engine: SqlEngine;
+  readonly #tables = new Map<string, LakeTable>();
+
+  private constructor(store: ObjectStore, root: string, engine: SqlEngine) {
+    this.#store = store;
+    this.#root = root;
+    this.#engine = engine;
+  }
+
+  /**
+   * Opens every table of the project, creating what is missing and adding columns that are new.
+   * @throws SCHEMA_CHANGE_REFUSED when a definition no longer fits what is stored; all such tables are listed.
+   */
+  static async open(
+    store: ObjectStore,
+    root: string,
+    engine: SqlEngine,
+    project: Project,
+    clock: () => number,
+  ): Promise<LakeTables> {
+    const lake = new LakeTables(store, root, engine);
+    const refused: { table: string; file: string; differences: unknown }[] = [];
+    const wanted: [string, readonly Column[], Table | undefined, Stream | undefined][] = [];
+    for (const stream of project.streams.values()) {
+      wanted.push([`bronze.${stream.name}`, BRONZE_COLUMNS, undefined, stream]);
+    }
+    for (const table of project.tables.values()) wanted.push([table.name, table.columns, table, undefined]);
+    for (const [name, columns, definition, stream] of wanted) {
+      const delta = openDeltaTable(store, name.replace(".", "/"), { clock });
+      const problem = await lake.#openOne(name, delta, columns, definition);
+      if (problem) refused.push({ table: name, file: definition?.file ?? stream?.file ?? "", differences: problem });
+    }
+    if (refused.length > 0) {
+      const named = refused.map((r) => `${r.table} (${r.file}): ${JSON.stringify(r.differences)}`).join("; ");
+      throw new MillraceError("SCHEMA_CHANGE_REFUSED", { tables: named }, { details: refused });
+    }
+    return lake;
+  }
+
+  async #openOne(
+    name: string,
+    delta: DeltaTable,
+    columns: readonly Column[],
+    definition: Table | undefined,
+  ): Promise<unknown> {
+    const partitionColumns = Object.keys(definition?.partitionBy ?? {});
+    const configuration = definition ? { "millrace.definition": definitionHash(definition) } : {};
+    let snapshot = await delta.snapshot();
+    if (snapshot === undefined) {
+      await delta.commit({
+        operation: "CREATE",
+        readVersion: -1,
+        schema: { columns, partitionColumns },
+        configuration,
+      });
+      snapshot = await delta.snapshot();
+    } else {
+      const change = compareColumns(snapshot.columns, columns);
+      if (change.kind === "incompatible") return change.differences;
+      if (snapshot.partitionColumns.join("\0") !== partitionColumns.join("\0")) {
+        return [{ stored: snapshot.partitionColumns, wanted: partitionColumns, what: "partitionBy" }];
+      }
+      if (change.kind === "additive") {
+        await delta.commit({
+          operation: "ALTER",
+          readVersion: snapshot.version,
+          schema: { columns, partitionColumns },
+        });
+        snapshot = await delta.snapshot();
+      }
+    }
+    if (snapshot === undefined) throw new MillraceError("INTERNAL", { what: `creating table ${name}` });
+    this.#tables.set(name, { name, delta, columns, partitionColumns, definition, snapshot });
+    return undefined;
+  }
+
+  /** @throws INTERNAL when there is no such table: names are resolved before they come here. */
+  get(name: string): LakeTable {
+    const table = this.#tables.get(name);
+    if (!table) throw new MillraceError("INTERNAL", { what: `looking up table ${name}` });
+    return table;
+  }
+
+  has(name: string): boolean {
+    return this.#tables.has(name);
+  }
+
+  names(): string[] {
+    return [...this.#tables.keys()];
+  }
+
+  /** The files of a snapshot (the newest unless given), or some of them, as an engine reads them. */
+  relation(table: LakeTable, snapshot: Snapshot = table.snapshot, files = snapshot.files): Relation {
+    return {
+      kind: "files",
+      columns: snapshot.columns,
+      files: files.map((file) => ({
+        path: `${this.#root}/${table.delta.location}/${file.path}`,
+        partition: file.partition,
+      })),
+    };
+  }
+
+  /** Runs a statement and stores its rows as files of the table, durable but not yet part of it. */
+  async write(table: LakeTable, statement: Statement, options: RunOptions = {}): Promise<DataFile[]> {
+    const keys = new Map<string, string>();
+    const written = await this.#engine.write(
+      statement,
+      {
+        partitionColumns: table.partitionColumns,
+        path: async (partition) => {
+          const folder = Object.entries(partition).map(
+            ([k, v]) => `${k}=${encodeURIComponent(v ?? "__HIVE_DEFAULT_PARTITION__")}/`,
+          );
+          const file = `${folder.join("")}part-${randomUUID()}.zstd.parquet`;
+          const path = await this.#store.stage(`${table.delta.location}/${file}`);
+          keys.set(path, file);
+          return path;
+        },
+      },
+      options,
+    );
+    return Promise.all(
+      written.map(async ({ path, partition, stats }) => {
+        const file = keys.get(path);
+        if (file === undefined) throw new MillraceError("INTERNAL", { what: `placing file ${path}` });
+        const info = await this.#store.publish(`${table.delta.location}/${file}`);
+        return { path: file, sizeBytes: info.sizeBytes, modifiedAtMs: info.modifiedAtMs, partition, stats };
+      }),
+    );
+  }
+
+  /** Commits and, when that succeeded, makes the new state the table's snapshot. */
+  async commit(table: LakeTable, request: CommitRequest): Promise<CommitResult> {
+    const result = await table.delta.commit(request);
+    const snapshot = await table.delta.snapshot(result.kind === "committed" ? { cached: true } : undefined);
+    if (snapshot) table.snapshot = snapshot;
+    return result;
+  }
+}
+
+/** Changes when what the table computes changes, so that a stored result of an older definition is recomputed. */
+export function definitionHash(table: Table): string {
+  const essence = [table.sql, table.mode === "refresh" ? table.by : null, table.partitionBy];
+  return createHash("sha256").update(JSON.stringify(essence)).digest("hex").slice(0, 16);
+}

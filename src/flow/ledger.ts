@@ -1,0 +1,102 @@
+/**
+ * The ledger: for each stream and hop, what became of every event. It is read from the counters that each table commits with its
+ * rows and from the ends of the log, so it needs no bookkeeping of its own.
+ *
+ * At the door: received = accepted + rejected. At every table: accepted = stored + duplicate + filtered + dead_lettered + pending,
+ * where pending events are in the log (durable, and visible to queries) and not yet committed to the table.
+ */
+import type { AppendTable, Column, Project } from "../define/project.ts";
+import { quoteLiteral } from "../define/sql-text.ts";
+import type { EventLog } from "../log/event-log.ts";
+import { DEAD_LETTER_STREAM, DEAD_LETTER_TABLE } from "./dead-letters.ts";
+import type { LakeTables } from "./lake-tables.ts";
+import { committedTo, counts } from "./progress.ts";
+import type { VirtualTable } from "./relations.ts";
+
+export interface LedgerEntry {
+  readonly stream: string;
+  readonly hop: string;
+  readonly partition: number;
+  readonly accepted: number;
+  readonly stored: number;
+  readonly duplicate: number;
+  readonly filtered: number;
+  readonly deadLettered: number;
+  readonly pending: number;
+  readonly balanced: boolean;
+}
+
+/** The hops after the door, each stream's bronze first. */
+export function hops(project: Project, lake: LakeTables, log: EventLog): LedgerEntry[] {
+  const entries: LedgerEntry[] = [];
+  for (const stream of project.streams.keys()) {
+    if (stream === DEAD_LETTER_STREAM) continue;
+    const tables = [...project.tables.values()].filter(
+      (t): t is AppendTable => t.mode === "append" && t.stream === stream,
+    );
+    for (let partition = 0; partition < log.partitions(stream); partition++) {
+      const accepted = log.ends(stream, partition).end;
+      for (const hop of [`bronze.${stream}`, ...tables.map((table) => table.name)]) {
+        const { snapshot } = lake.get(hop);
+        const { stored, duplicate, filtered, dead } = counts(snapshot, stream, partition);
+        const committed = committedTo(snapshot, stream, partition) + 1;
+        const balanced = stored + duplicate + filtered + dead === committed && committed <= accepted;
+        const pending = accepted - committed;
+        entries.push({
+          stream,
+          hop,
+          partition,
+          accepted,
+          stored,
+          duplicate,
+          filtered,
+          deadLettered: dead,
+          pending,
+          balanced,
+        });
+      }
+    }
+  }
+  return entries;
+}
+
+const COLUMNS: readonly Column[] = [
+  { name: "stream", type: { kind: "string" }, nullable: false },
+  { name: "hop", type: { kind: "string" }, nullable: false },
+  { name: "partition", type: { kind: "integer" }, nullable: true },
+  ...["received", "rejected", "accepted", "stored", "duplicate", "filtered", "dead_lettered", "pending"].map(
+    (name): Column => ({ name, type: { kind: "long" }, nullable: true }),
+  ),
+  { name: "balanced", type: { kind: "boolean" }, nullable: false },
+];
+
+/** `system.ledger`. */
+export function ledgerTable(project: Project, lake: LakeTables, log: EventLog): VirtualTable {
+  return {
+    columns: COLUMNS,
+    inputs: [DEAD_LETTER_TABLE],
+    async relation(picture) {
+      const streams = [...project.streams.keys()].filter((name) => name !== DEAD_LETTER_STREAM);
+      const doors = streams.map((stream) => {
+        let accepted = 0;
+        for (let p = 0; p < log.partitions(stream); p++) accepted += log.ends(stream, p).end;
+        return `(${quoteLiteral(stream)}, ${accepted}::bigint)`;
+      });
+      const rows = hops(project, lake, log).map(
+        (e) =>
+          `(${quoteLiteral(e.stream)}, ${quoteLiteral(e.hop)}, ${e.partition}, null::bigint, null::bigint, ${e.accepted}::bigint,
+           ${e.stored}::bigint, ${e.duplicate}::bigint, ${e.filtered}::bigint, ${e.deadLettered}::bigint, ${e.pending}::bigint, ${e.balanced})`,
+      );
+      const names = COLUMNS.map((column) => `"${column.name}"`).join(", ");
+      const sql = `
+        select d.stream, 'door' as hop, null::integer as "partition", d.accepted + coalesce(r.rejected, 0) as received,
+          coalesce(r.rejected, 0) as rejected, d.accepted, null::bigint as stored, null::bigint as duplicate,
+          null::bigint as filtered, null::bigint as dead_lettered, null::bigint as pending, true as balanced
+        from (values ${doors.join(", ") || "('', 0::bigint)"}) d(stream, accepted)
+        left join (select stream, count(*) as rejected from dead where stage = 'door' group by stream) r on r.stream = d.stream
+        ${rows.length > 0 ? `union all by name select * from (values ${rows.join(", ")}) h(${names})` : ""}`;
+      const dead = await picture.relation({ name: DEAD_LETTER_TABLE });
+      return { kind: "view", statement: { sql, inputs: new Map([["dead", dead]]) } };
+    },
+  };
+}

@@ -1,0 +1,40 @@
+/**
+ * What keeps the lake small and quick by itself: many small files become few large ones, and files no kept version needs
+ * are removed.
+ */
+import type { Logger } from "pino";
+import type { Relation } from "../engine/sql-engine.ts";
+import { planCompaction } from "../lake/compaction.ts";
+import type { LakeTable, LakeTables } from "./lake-tables.ts";
+
+/** Large enough for good compression and few requests, small enough to rewrite in about a second. */
+const TARGET_BYTES = 128 * 1024 * 1024;
+/** Below this many small files, rewriting costs more than it saves. */
+const MIN_FILES = 16;
+
+/** Merges small files of a table; rows and their meaning stay the same. Gives way when a flush or refresh changes those files. */
+export async function compactTable(lake: LakeTables, table: LakeTable): Promise<number> {
+  let compacted = 0;
+  for (const group of planCompaction(table.snapshot, { targetBytes: TARGET_BYTES, minFiles: MIN_FILES })) {
+    const { snapshot } = table;
+    const relation: Relation = lake.relation(table, snapshot, group);
+    const add = await lake.write(table, { sql: "select * from files", inputs: new Map([["files", relation]]) });
+    const result = await lake.commit(table, {
+      operation: "COMPACT",
+      readVersion: snapshot.version,
+      add,
+      remove: group.map((file) => file.path),
+      dataChange: false,
+    });
+    if (result.kind === "committed") compacted += group.length;
+  }
+  return compacted;
+}
+
+/** Removes files that no version within the retention time refers to. */
+export async function vacuumTables(lake: LakeTables, retentionMs: number, logger: Logger): Promise<void> {
+  for (const name of lake.names()) {
+    const removed = await lake.get(name).delta.vacuum({ retentionMs });
+    if (removed.length > 0) logger.info({ table: name, files: removed.length }, "vacuum");
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Progress and ledger counters of a table, kept as Delta `txn` actions so that they are committed with the rows they describe
+ * and survive checkpoints. Per stream and partition there are, each named after the stream and partition:
+ *
+ *     millrace:orders:0              last offset the table reflects
+ *     millrace:orders:0:stored       events stored by it since the beginning
+ *     millrace:orders:0:duplicate    …found to be second arrivals
+ *     millrace:orders:0:filtered     …for which the SQL gave no row
+ *     millrace:orders:0:dead         …dead-lettered on the way to it
+ *
+ * The four counts add up to the last offset plus one. A refreshed table names its inputs instead:
+ *
+ *     millrace:input:silver.orders   version of the input it was computed from
+ */
+import type { Snapshot } from "../lake/delta-table.ts";
+
+export interface Counts {
+  readonly stored: number;
+  readonly duplicate: number;
+  readonly filtered: number;
+  readonly dead: number;
+}
+
+const COUNTERS = ["stored", "duplicate", "filtered", "dead"] as const;
+
+/** Last offset of the partition that the snapshot reflects; -1 when none. */
+export function committedTo(snapshot: Snapshot, stream: string, partition: number): number {
+  return snapshot.txn.get(`millrace:${stream}:${partition}`) ?? -1;
+}
+
+export function counts(snapshot: Snapshot, stream: string, partition: number): Counts {
+  const read = (name: string) => snapshot.txn.get(`millrace:${stream}:${partition}:${name}`) ?? 0;
+  return { stored: read("stored"), duplicate: read("duplicate"), filtered: read("filtered"), dead: read("dead") };
+}
+
+/** The `txn` entries that advance a table to `to`, with what became of the events since. */
+export function advance(
+  snapshot: Snapshot,
+  stream: string,
+  partition: number,
+  to: number,
+  added: Counts,
+): Map<string, number> {
+  const name = `millrace:${stream}:${partition}`;
+  const before = counts(snapshot, stream, partition);
+  const txn = new Map([[name, to]]);
+  for (const counter of COUNTERS) txn.set(`${name}:${counter}`, before[counter] + added[counter]);
+  return txn;
+}
+
+/** Version of an input that a refreshed table reflects; -1 when never. */
+export function inputVersion(snapshot: Snapshot, input: string): number {
+  return snapshot.txn.get(`millrace:input:${input}`) ?? -1;
+}
+
+export function inputVersions(versions: Iterable<readonly [string, number]>): Map<string, number> {
+  return new Map([...versions].map(([input, version]) => [`millrace:input:${input}`, version]));
+}

@@ -1,0 +1,297 @@
+/**
+ * What a name in SQL stands for right now: the committed snapshot of a table and, above it, every event that has been
+ * acknowledged since, in one consistent picture. This is what makes a query see all that was acknowledged before it began
+ * while flushes stay large and rare.
+ */
+import type { AppendTable, Column, Project, RefreshTable, Stream, Table } from "../define/project.ts";
+import { META_COLUMNS } from "../define/project.ts";
+import { quoteIdentifier, quoteLiteral } from "../define/sql-text.ts";
+import { jsonStructure } from "../define/types.ts";
+import type { Relation, Statement } from "../engine/sql-engine.ts";
+import { MillraceError } from "../errors.ts";
+import type { Snapshot } from "../lake/delta-table.ts";
+import { type Predicate, pruneFiles } from "../lake/prune.ts";
+import type { LakeTable, LakeTables } from "./lake-tables.ts";
+import { latestPerKey } from "./merge.ts";
+import { committedTo } from "./progress.ts";
+import { requiredPresent, type Staging } from "./staging.ts";
+
+/** One reference of a statement. */
+export interface Reference {
+  readonly name: string;
+  /** An older state instead of the newest. */
+  readonly at?: { readonly version: number } | { readonly timestampMs: number };
+  /** Conditions every row the statement uses must meet: files that cannot hold such rows are left out. */
+  readonly predicates?: readonly Predicate[];
+}
+
+export interface Resolved {
+  readonly inputs: Map<string, Relation>;
+  /** Must be called once the statement has been read to its end. */
+  release(): void;
+}
+
+/** Gives the rows a refreshed table has when everything a picture shows is worked in. */
+export interface CurrentRows {
+  current(table: RefreshTable, picture: Picture): Promise<Relation>;
+}
+
+/** A relation that is computed from others and from the platform's own counts each time it is read. */
+export interface VirtualTable {
+  readonly columns: readonly Column[];
+  readonly inputs: readonly string[];
+  relation(picture: Picture): Promise<Relation>;
+}
+
+/** Which events a picture shows: all that are acknowledged, or those in committed snapshots. */
+export type Reach = "acknowledged" | "committed";
+
+export interface RelationsOptions {
+  readonly project: Project;
+  readonly lake: LakeTables;
+  readonly stagings: ReadonlyMap<string, readonly Staging[]>;
+  /** Relations that are computed rather than stored, by name. */
+  readonly virtual: ReadonlyMap<string, VirtualTable>;
+  /** Loads the streams' acknowledged events; resolves when everything acknowledged before the call is staged. */
+  readonly load: (streams: ReadonlySet<string>) => Promise<void>;
+}
+
+export class Relations {
+  readonly #o: RelationsOptions;
+  #refresher: CurrentRows | undefined;
+
+  constructor(options: RelationsOptions) {
+    this.#o = options;
+  }
+
+  /** The refresher needs relations and relations need it; the composition root joins them once. */
+  use(refresher: CurrentRows): void {
+    this.#refresher = refresher;
+  }
+
+  /** Every name a statement may use. */
+  names(): string[] {
+    return [...this.#o.project.streams.keys(), ...this.#o.lake.names(), ...this.#o.virtual.keys()];
+  }
+
+  /** @throws TABLE_UNKNOWN, DELTA_VERSION_GONE */
+  async resolve(references: readonly Reference[], reach: Reach): Promise<Resolved> {
+    if (reach === "acknowledged") await this.#o.load(this.#streamsBehind(references.map((r) => r.name)));
+    const picture = new Picture(this.#o, this.#refresher, reach);
+    try {
+      const inputs = new Map<string, Relation>();
+      for (const reference of references) inputs.set(reference.name, await picture.relation(reference));
+      return { inputs, release: () => picture.release() };
+    } catch (error) {
+      picture.release();
+      throw error;
+    }
+  }
+
+  #streamsBehind(names: readonly string[]): Set<string> {
+    const found = new Set<string>();
+    const visit = (name: string) => {
+      const bronze = /^bronze\.(.+)$/.exec(name);
+      const stream = bronze?.[1] ?? name;
+      if (this.#o.project.streams.has(stream)) found.add(stream);
+      else (this.#o.project.tables.get(name) ?? this.#o.virtual.get(name))?.inputs.forEach(visit);
+    };
+    for (const name of names) visit(name);
+    return found;
+  }
+}
+
+/** One consistent picture: snapshots and staged chunks are taken at its beginning and held until it is released. */
+export class Picture {
+  readonly #o: RelationsOptions;
+  readonly #refresher: CurrentRows | undefined;
+  readonly #reach: Reach;
+  readonly #memo = new Map<string, Promise<Relation>>();
+  readonly #snapshots = new Map<string, Snapshot>();
+  readonly #staged = new Map<string, { staging: Staging; chunk: Staging["chunks"][number]; to: number }[]>();
+  readonly #pins: (() => void)[] = [];
+
+  constructor(options: RelationsOptions, refresher: CurrentRows | undefined, reach: Reach) {
+    this.#o = options;
+    this.#refresher = refresher;
+    this.#reach = reach;
+    // No await between these lines: a flush that commits meanwhile would show its events twice or not at all.
+    for (const name of options.lake.names()) this.#snapshots.set(name, options.lake.get(name).snapshot);
+    if (reach === "committed") return;
+    for (const [stream, stagings] of options.stagings) {
+      const held = stagings.flatMap((staging) => staging.chunks.map((chunk) => ({ staging, chunk, to: chunk.to })));
+      for (const { chunk } of held) this.#pins.push(chunk.pin());
+      this.#staged.set(stream, held);
+    }
+  }
+
+  get showsStaged(): boolean {
+    return this.#reach === "acknowledged";
+  }
+
+  release(): void {
+    for (const unpin of this.#pins.splice(0)) unpin();
+  }
+
+  snapshot(name: string): Snapshot {
+    return this.#snapshots.get(name) ?? this.#o.lake.get(name).snapshot;
+  }
+
+  async relation({ name, at, predicates = [] }: Reference): Promise<Relation> {
+    if (at !== undefined) return this.#past(name, at);
+    const key = JSON.stringify([name, predicates]);
+    const known = this.#memo.get(key);
+    if (known) return known;
+    const made = this.#make(name, predicates);
+    this.#memo.set(key, made);
+    return made;
+  }
+
+  async #past(name: string, at: NonNullable<Reference["at"]>): Promise<Relation> {
+    if (!this.#o.lake.has(name)) throw this.#unknown(name);
+    const table = this.#o.lake.get(name);
+    const snapshot = await table.delta.snapshot(at);
+    if (!snapshot) throw new MillraceError("DELTA_VERSION_GONE", { table: name, version: JSON.stringify(at) });
+    return this.#o.lake.relation(table, snapshot);
+  }
+
+  async #make(name: string, predicates: readonly Predicate[]): Promise<Relation> {
+    const { project, virtual, lake } = this.#o;
+    const computed = virtual.get(name);
+    if (computed) return computed.relation(this);
+    const stream = project.streams.get(name);
+    if (stream) return this.#streamRelation(stream, predicates);
+    const table = project.tables.get(name);
+    if (table?.mode === "refresh") return this.#refreshRelation(table, predicates);
+    if (table) return this.#appendRelation(table, predicates);
+    if (lake.has(name)) return this.#bronzeRelation(name, predicates);
+    throw this.#unknown(name);
+  }
+
+  #unknown(name: string): MillraceError {
+    return new MillraceError("TABLE_UNKNOWN", { table: name, nearest: "" });
+  }
+
+  #files(table: LakeTable, predicates: readonly Predicate[]): Relation {
+    const snapshot = this.snapshot(table.name);
+    return this.#o.lake.relation(table, snapshot, pruneFiles(snapshot.files, predicates));
+  }
+
+  /** Staged rows above what a table's snapshot reflects, as SQL, one statement per chunk. */
+  stagedSql(
+    table: string,
+    stream: string,
+    select: (staging: Staging, chunk: Staging["chunks"][number], from: number, to: number) => string,
+  ): string[] {
+    const snapshot = this.snapshot(table);
+    const parts: string[] = [];
+    for (const { staging, chunk, to } of this.#staged.get(stream) ?? []) {
+      const from = Math.max(chunk.from, committedTo(snapshot, stream, staging.partition) + 1);
+      if (from <= to) parts.push(select(staging, chunk, from, to));
+    }
+    return parts;
+  }
+
+  #bronzeRelation(name: string, predicates: readonly Predicate[]): Relation {
+    const stream = name.slice("bronze.".length);
+    const columns = ["payload", ...META_COLUMNS.map((c) => c.name), "_duplicate_of"].map(quoteIdentifier).join(", ");
+    const staged = this.stagedSql(
+      name,
+      stream,
+      (_staging, chunk, from, to) => `select ${columns} from ${chunk.table()} where _offset between ${from} and ${to}`,
+    );
+    return union(this.#files(this.#o.lake.get(name), predicates), staged);
+  }
+
+  /** The stream by its own name: its plain silver table where it has one, else bronze parsed anew. */
+  async #streamRelation(stream: Stream, predicates: readonly Predicate[]): Promise<Relation> {
+    const source = sourceTable(this.#o.project, stream.name);
+    if (this.#o.project.tables.has(source)) return this.relation({ name: source, predicates });
+    const bronze = `bronze.${stream.name}`;
+    const files = this.#files(this.#o.lake.get(bronze), []);
+    const staged = this.stagedSql(bronze, stream.name, (s, chunk, from, to) => s.eventsSql(chunk, from, to));
+    return union({ kind: "view", statement: parseBronze(stream, files) }, staged);
+  }
+
+  async #appendRelation(table: AppendTable, predicates: readonly Predicate[]): Promise<Relation> {
+    const lakeTable = this.#o.lake.get(table.name);
+    const staged = this.stagedSql(table.name, table.stream, (staging, chunk, from, to) =>
+      isStreamItself(table)
+        ? staging.eventsSql(chunk, from, to)
+        : `select * from ${chunk.table(table.name)} where _offset between ${from} and ${to}`,
+    );
+    // A newer row may lie outside the predicates that its key's stored row meets, so keyed tables are not pruned.
+    if (table.key.length === 0) return union(this.#files(lakeTable, predicates), staged);
+    const files = this.#files(lakeTable, staged.length === 0 ? predicates : []);
+    if (staged.length === 0) return files;
+    return {
+      kind: "view",
+      statement: latestPerKey(table, files, { kind: "native", sql: staged.join(" union all by name ") }),
+    };
+  }
+
+  async #refreshRelation(table: RefreshTable, predicates: readonly Predicate[]): Promise<Relation> {
+    if (this.#reach === "committed" || !this.#refresher) return this.#files(this.#o.lake.get(table.name), predicates);
+    return this.#refresher.current(table, this);
+  }
+
+  /** Statements that give the rows of an input which no committed snapshot holds yet. */
+  stagedRows(input: string): string[] {
+    const table = this.#o.project.tables.get(input);
+    if (table?.mode !== "append") {
+      const stream = this.#o.project.streams.get(input);
+      if (!stream) return [];
+      return this.stagedSql(sourceTable(this.#o.project, input), input, (s, chunk, from, to) =>
+        s.eventsSql(chunk, from, to),
+      );
+    }
+    return this.stagedSql(table.name, table.stream, (staging, chunk, from, to) =>
+      isStreamItself(table)
+        ? staging.eventsSql(chunk, from, to)
+        : `select * from ${chunk.table(table.name)} where _offset between ${from} and ${to}`,
+    );
+  }
+}
+
+/** The stored table behind a name that SQL may use: a stream's own rows are in a table that is the stream itself, or in bronze. */
+export function sourceTable(project: Project, name: string): string {
+  if (!project.streams.has(name)) return name;
+  const same = [...project.tables.values()].find(
+    (table) => table.mode === "append" && table.stream === name && isStreamItself(table),
+  );
+  return same?.name ?? `bronze.${name}`;
+}
+
+/** True for a table that stores the stream as it is, so that staged events serve as its staged rows. */
+export function isStreamItself(table: Table): boolean {
+  return (
+    table.mode === "append" &&
+    table.key.length === 0 &&
+    Object.keys(table.checks).length === 0 &&
+    Object.keys(table.partitionBy).length === 0 &&
+    table.driver === table.stream &&
+    /^\s*select\s+\*\s+from\s+"?\w+"?\s*$/i.test(table.sql)
+  );
+}
+
+/** A stream's events from bronze: parsed, without second arrivals and without what could not be parsed. */
+export function parseBronze(stream: Stream, bronze: Relation): Statement {
+  const meta = META_COLUMNS.map((column) => column.name).join(", ");
+  const parsed = `select unnest(from_json(payload, ${quoteLiteral(jsonStructure(stream.columns))})), ${meta}
+    from bronze where _duplicate_of is null`;
+  return {
+    sql: `select * from (${parsed}) where ${requiredPresent(stream.columns)}`,
+    inputs: new Map([["bronze", bronze]]),
+  };
+}
+
+function union(stored: Relation, staged: readonly string[]): Relation {
+  if (staged.length === 0) return stored;
+  const inputs = new Map<string, Relation>([["stored", stored]]);
+  const parts = ["select * from stored"];
+  staged.forEach((sql, i) => {
+    inputs.set(`staged_${i}`, { kind: "native", sql });
+    parts.push(`select * from staged_${i}`);
+  });
+  return { kind: "view", statement: { sql: parts.join(" union all by name "), inputs } };
+}

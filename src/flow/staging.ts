@@ -1,0 +1,453 @@
+/**
+ * Loads the log's newest events of one partition into the engine's memory: parsed, typed, duplicates found, and taken
+ * through every append table of the stream. It runs when a query or a flush needs it, never per event.
+ *
+ * An event that cannot be parsed, transformed or that fails a check becomes a dead letter and does not hold up the others: a
+ * statement that fails on a run of events is tried on its halves until the one event at fault is alone.
+ */
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { AppendTable, Column, Stream } from "../define/project.ts";
+import { META_COLUMNS } from "../define/project.ts";
+import { quoteIdentifier, quoteLiteral } from "../define/sql-text.ts";
+import { duckdbType, jsonStructure } from "../define/types.ts";
+import type { LocalSql, Relation } from "../engine/sql-engine.ts";
+import { MillraceError } from "../errors.ts";
+import type { EventLog, Run, Span } from "../log/event-log.ts";
+import type { DeadLetter } from "./dead-letters.ts";
+import type { IdIndex } from "./dedupe/id-index.ts";
+import { eventId } from "./event-id.ts";
+import { Chunk } from "./staged-events.ts";
+
+/** Enough for the engine to work on all cores, small enough that one load never holds a query up for long. */
+const LOAD_BYTES = 16 * 1024 * 1024;
+
+export interface StagingOptions {
+  readonly stream: Stream;
+  readonly partition: number;
+  /** Append tables over the stream in an order in which each comes after its driver, without those that are the stream itself. */
+  readonly tables: readonly AppendTable[];
+  /** Columns of each append table as stored. */
+  readonly storedColumns: (table: AppendTable) => readonly Column[];
+  readonly log: EventLog;
+  readonly local: LocalSql;
+  /** Finds duplicates; undefined when the stream has no id. */
+  readonly index: IdIndex | undefined;
+  readonly tempDir: string;
+  /** A chunk is sealed when its events are this many bytes. */
+  readonly chunkBytes: number;
+  /** The look-up inputs of a table, as of now. */
+  readonly lookups: (table: AppendTable) => Promise<{ inputs: Map<string, Relation>; release(): void }>;
+  readonly deadLetters: (letters: readonly DeadLetter[]) => Promise<void>;
+  /** First offset that is not in every table yet. */
+  readonly from: number;
+}
+
+export class Staging {
+  readonly #o: StagingOptions;
+  readonly #structure: string;
+  readonly #required: string;
+  #chunks: Chunk[] = [];
+  /** One past the last staged offset. */
+  #end: number;
+  #bytesPerEvent = 300;
+  #chunkNumber = 0;
+  #queue: Promise<void> = Promise.resolve();
+  /** True after a load broke off: rows past the last complete one may be there. */
+  #dirty = false;
+
+  constructor(options: StagingOptions) {
+    this.#o = options;
+    this.#end = options.from;
+    this.#structure = quoteLiteral(jsonStructure(options.stream.columns));
+    this.#required = requiredPresent(options.stream.columns);
+  }
+
+  get partition(): number {
+    return this.#o.partition;
+  }
+
+  get end(): number {
+    return this.#end;
+  }
+
+  get chunks(): readonly Chunk[] {
+    return this.#chunks;
+  }
+
+  /** An estimate of what waits in the log and in memory for the next flush. */
+  unflushedBytes(): number {
+    const staged = this.#chunks.reduce((sum, chunk) => sum + chunk.payloadBytes, 0);
+    const behind = this.#o.log.ends(this.#o.stream.name, this.#o.partition).end - this.#end;
+    return staged + behind * this.#bytesPerEvent;
+  }
+
+  /** Resolves once every event below `end` is staged. */
+  async loadTo(end: number): Promise<void> {
+    if (this.#end >= end) return;
+    const turn = this.#queue.then(async () => {
+      while (this.#end < end) await this.#loadOnce();
+    });
+    this.#queue = turn.catch(() => undefined); // the caller sees the failure; the next load starts afresh
+    await turn;
+  }
+
+  /** Loads at most what fills the oldest chunk, seals it and gives it out for a flush; undefined when nothing is there. */
+  async seal(): Promise<Chunk | undefined> {
+    const turn = this.#queue.then(async () => {
+      const oldest = this.#chunks[0];
+      if (oldest?.sealed) return oldest;
+      const { end } = this.#o.log.ends(this.#o.stream.name, this.#o.partition);
+      while (this.#end < end && !this.#chunks[0]?.sealed) await this.#loadOnce();
+      const chunk = this.#chunks[0];
+      if (!chunk || chunk.to < chunk.from) return undefined;
+      chunk.sealed = true;
+      return chunk;
+    });
+    this.#queue = turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    return turn;
+  }
+
+  /** Forgets a chunk whose events are in every table now; its memory goes when the last query has read it. */
+  drop(chunk: Chunk): void {
+    this.#chunks = this.#chunks.filter((other) => other !== chunk);
+    const names = [chunk.table(), ...this.#o.tables.map((table) => chunk.table(table.name))];
+    chunk.whenUnread(() => {
+      void this.#o.local.run(names.map((name) => `drop table if exists ${name}`).join("; "));
+    });
+  }
+
+  /** The stream as its SQL name shows it: parsed events of the chunk, duplicates left out, within the offsets given (inclusive). */
+  eventsSql(chunk: Chunk, from: number, to: number): string {
+    const columns = [...this.#o.stream.columns, ...META_COLUMNS].map((c) => quoteIdentifier(c.name)).join(", ");
+    const faults = chunk.faults.length > 0 ? ` and _offset not in (${chunk.faults.join(", ")})` : "";
+    return `select ${columns} from ${chunk.table()} where _offset between ${from} and ${to} and _duplicate_of is null${faults}`;
+  }
+
+  async #loadOnce(): Promise<void> {
+    const { log, stream, partition, chunkBytes } = this.#o;
+    const chunk = await this.#openChunk();
+    if (this.#dirty) await this.#clean(chunk);
+    const budget = Math.max(1, Math.min(LOAD_BYTES, chunkBytes - chunk.payloadBytes));
+    const run = await log.read(stream.name, partition, this.#end, budget);
+    if (!run) throw new MillraceError("INTERNAL", { what: `reading ${stream.name}/${partition} at ${this.#end}` });
+    this.#dirty = true;
+    const letters: DeadLetter[] = [];
+    await this.#loadEvents(chunk, run, letters);
+    for (const table of this.#o.tables) await this.#transform(chunk, table, run.from, run.to, letters);
+    await this.#o.deadLetters(letters);
+    this.#dirty = false;
+    chunk.to = run.to;
+    chunk.payloadBytes += run.bytes.byteLength;
+    this.#bytesPerEvent = run.bytes.byteLength / (run.to - run.from + 1);
+    this.#end = run.to + 1;
+    if (chunk.payloadBytes >= chunkBytes) chunk.sealed = true;
+  }
+
+  async #openChunk(): Promise<Chunk> {
+    const last = this.#chunks.at(-1);
+    if (last && !last.sealed) return last;
+    const { stream, partition, local, tables, storedColumns } = this.#o;
+    const chunk = new Chunk(`${stream.name} ${partition} ${++this.#chunkNumber}`, this.#end);
+    const events = [
+      ...columnList(stream.columns),
+      "payload VARCHAR",
+      ...columnList(META_COLUMNS),
+      "_duplicate_of BIGINT",
+    ];
+    await local.run(`create or replace table ${chunk.table()} (${events.join(", ")})`);
+    for (const table of tables) {
+      await local.run(
+        `create or replace table ${chunk.table(table.name)} (${columnList(storedColumns(table)).join(", ")})`,
+      );
+    }
+    this.#chunks.push(chunk);
+    return chunk;
+  }
+
+  async #clean(chunk: Chunk): Promise<void> {
+    for (const name of [undefined, ...this.#o.tables.map((table) => table.name)]) {
+      await this.#o.local.run(`delete from ${chunk.table(name)} where _offset > ${chunk.to}`);
+    }
+    const kept = (offset: number) => offset <= chunk.to;
+    chunk.faults.splice(0, chunk.faults.length, ...chunk.faults.filter(kept));
+    for (const [table, offsets] of chunk.deadLettered) chunk.deadLettered.set(table, offsets.filter(kept));
+  }
+
+  /** Parses a run into the chunk's table of events, halving it when the engine refuses it. */
+  async #loadEvents(chunk: Chunk, run: Run, letters: DeadLetter[]): Promise<void> {
+    try {
+      await this.#parse(chunk, run, letters);
+    } catch (error) {
+      if (!isAboutData(error)) throw error;
+      if (run.from === run.to) return this.#keepUnparsed(chunk, run, error, letters);
+      await this.#o.local.run(`delete from ${chunk.table()} where _offset >= ${run.from}`);
+      for (const half of halves(run)) await this.#loadEvents(chunk, half, letters);
+    }
+  }
+
+  async #parse(chunk: Chunk, run: Run, letters: DeadLetter[]): Promise<void> {
+    const { local, stream, partition, tempDir } = this.#o;
+    const count = run.to - run.from + 1;
+    const raw = `stage.${quoteIdentifier(`${chunk.name} raw`)}`;
+    const file = join(tempDir, `${stream.name}-${partition}-${run.from}.ndjson`);
+    await writeFile(file, run.bytes);
+    try {
+      await local.run(
+        `create or replace table ${raw} as select json::varchar as payload, from_json(json, ${this.#structure}) as e
+         from read_ndjson_objects(${quoteLiteral(file)}, maximum_object_size = 67108864)`,
+      );
+    } finally {
+      await rm(file, { force: true });
+    }
+    try {
+      const [{ n } = { n: 0 }] = await local.rows(`select count(*)::double as n from ${raw}`);
+      if (n !== count) throw new MillraceError("INTERNAL", { what: `parsing ${count} events gave ${n} rows, which` });
+      const id = eventId(stream, "e", `'${partition}-' || (rowid + ${run.from})`);
+      const duplicateOf = await this.#findDuplicates(chunk, raw, id, run);
+      await local.run(insertEvents(chunk, raw, id, partition, run, duplicateOf));
+    } finally {
+      await local.run(`drop table if exists ${raw}`);
+    }
+    if (this.#required === "true") return;
+    const range = `_offset between ${run.from} and ${run.to}`;
+    const faults = await local.rows(
+      `select _offset::double as o, payload, _source from ${chunk.table()} where ${range} and not (${this.#required})`,
+    );
+    for (const { o, payload, _source } of faults) {
+      chunk.faults.push(Number(o));
+      const message = "a required field could not be read as its type";
+      letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", message, String(payload), String(_source), Number(o)));
+    }
+  }
+
+  /** Row (from 0) -> offset of the event it duplicates. */
+  async #findDuplicates(chunk: Chunk, raw: string, id: string, run: Run): Promise<Map<number, number>> {
+    const found = new Map<number, number>();
+    const { index, local } = this.#o;
+    if (!index) return found;
+    const [low, high] = await local.columns(
+      `select md5_number_lower(id), md5_number_upper(id) from (select ${id} as id from ${raw})`,
+    );
+    const count = run.to - run.from + 1;
+    const offset = Float64Array.from({ length: count }, (_, row) => run.from + row);
+    const receivedAtMs = new Float64Array(count);
+    for (const span of run.spans) receivedAtMs.fill(span.receivedAtMs, span.from - run.from, span.to - run.from + 1);
+    const batch = { hashLow: low as BigUint64Array, hashHigh: high as BigUint64Array, offset, receivedAtMs };
+    const duplicateOf = await index.lookup(batch);
+    for (let row = 0; row < count; row++) {
+      const original = duplicateOf[row] as number;
+      if (original >= 0) found.set(row, original);
+    }
+    index.stage(batch, duplicateOf);
+    chunk.duplicates += found.size;
+    return found;
+  }
+
+  /** An event the engine cannot read at all: its text is kept, its fields are null, and it is dead-lettered. */
+  async #keepUnparsed(chunk: Chunk, run: Run, cause: unknown, letters: DeadLetter[]): Promise<void> {
+    const { local, partition } = this.#o;
+    const payload = Buffer.from(run.bytes).toString("utf8").trimEnd();
+    const [span] = run.spans;
+    const source = span?.source ?? "";
+    await local.run(
+      `insert into ${chunk.table()} by name select ${quoteLiteral(payload)} as payload, '${partition}-${run.from}' as _id,
+       ${partition} as _partition, ${run.from} as _offset, make_timestamptz(${(span?.receivedAtMs ?? 0) * 1000}) as _received_at,
+       ${quoteLiteral(source)} as _source`,
+    );
+    chunk.faults.push(run.from);
+    letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", reason(cause), payload, source, run.from));
+  }
+
+  /** Gives the events `from..to` to an append table, halving the range when the statement fails. */
+  async #transform(chunk: Chunk, table: AppendTable, from: number, to: number, letters: DeadLetter[]): Promise<void> {
+    const { local } = this.#o;
+    const target = chunk.table(table.name);
+    try {
+      const { inputs, release } = await this.#o.lookups(table);
+      try {
+        inputs.set(table.driver, { kind: "native", sql: this.#driverSql(chunk, table, from, to) });
+        const partitions = Object.entries(table.partitionBy).map(
+          ([name, sql]) => `, ${sql} as ${quoteIdentifier(name)}`,
+        );
+        const generated = partitions.filter((_, i) => !hasColumn(table, Object.keys(table.partitionBy)[i] ?? ""));
+        const sql = `select *${generated.join("")} from (${table.storedSql})`;
+        await local.run(`insert into ${target} by name ${await local.compile({ sql, inputs })}`);
+      } finally {
+        release();
+      }
+      await this.#check(chunk, table, from, to, letters);
+    } catch (error) {
+      if (!isAboutData(error)) throw error;
+      await local.run(`delete from ${target} where _offset between ${from} and ${to}`);
+      if (from === to) {
+        const failure = new MillraceError("TRANSFORM_FAILED", { table: table.name, reason: reason(error) });
+        await this.#deadLetter(
+          chunk,
+          table,
+          [{ offset: from, code: "TRANSFORM_FAILED", message: failure.message }],
+          "transform",
+          letters,
+        );
+        return;
+      }
+      const middle = Math.floor((from + to) / 2);
+      await this.#transform(chunk, table, from, middle, letters);
+      await this.#transform(chunk, table, middle + 1, to, letters);
+    }
+  }
+
+  #driverSql(chunk: Chunk, table: AppendTable, from: number, to: number): string {
+    const driver = this.#o.tables.find((other) => other.name === table.driver);
+    if (!driver) return this.eventsSql(chunk, from, to);
+    return `select * from ${chunk.table(driver.name)} where _offset between ${from} and ${to}`;
+  }
+
+  /** Takes out the events of which a row fails a check. A check that gives null passes, as in SQL's own CHECK. */
+  async #check(chunk: Chunk, table: AppendTable, from: number, to: number, letters: DeadLetter[]): Promise<void> {
+    const checks = Object.entries(table.checks);
+    if (checks.length === 0) return;
+    const { local } = this.#o;
+    const target = chunk.table(table.name);
+    const range = `_offset between ${from} and ${to}`;
+    const names = checks.map(([name, sql]) => `when not (${sql}) then ${quoteLiteral(name)}`).join(" ");
+    const failed = await local.rows(
+      `select offset_ as o, min(name) as name from (select _offset::double as offset_, case ${names} end as name
+       from ${target} where ${range}) where name is not null group by all`,
+    );
+    if (failed.length === 0) return;
+    await local.run(`delete from ${target} where _offset in (${failed.map((row) => row["o"]).join(", ")})`);
+    const entries = failed.map(({ o, name }) => ({
+      offset: Number(o),
+      code: "CHECK_FAILED",
+      message: new MillraceError("CHECK_FAILED", {
+        table: table.name,
+        check: name,
+        condition: table.checks[String(name)],
+      }).message,
+    }));
+    await this.#deadLetter(chunk, table, entries, "check", letters);
+  }
+
+  async #deadLetter(
+    chunk: Chunk,
+    table: AppendTable,
+    entries: readonly { offset: number; code: string; message: string }[],
+    stage: DeadLetter["stage"],
+    letters: DeadLetter[],
+  ): Promise<void> {
+    const offsets = entries.map((entry) => entry.offset);
+    chunk.deadLettered.set(table.name, [...(chunk.deadLettered.get(table.name) ?? []), ...offsets]);
+    const rows = await this.#o.local.rows(
+      `select _offset::double as o, payload, _source from ${chunk.table()} where _offset in (${offsets.join(", ")})`,
+    );
+    const events = new Map(rows.map((row) => [Number(row["o"]), row]));
+    for (const { offset, code, message } of entries) {
+      const event = events.get(offset);
+      const letter = this.#letter(stage, code, message, String(event?.["payload"]), String(event?.["_source"]), offset);
+      letters.push({ ...letter, table: table.name });
+    }
+  }
+
+  #letter(
+    stage: DeadLetter["stage"],
+    code: string,
+    message: string,
+    payload: string,
+    source: string,
+    offset: number,
+  ): DeadLetter {
+    return { stream: this.#o.stream.name, stage, code, message, payload, source, partition: this.#o.partition, offset };
+  }
+}
+
+/** True when another set of events could have succeeded: the statement failed on values, not on memory, time or the disk. */
+function isAboutData(error: unknown): boolean {
+  return error instanceof MillraceError && error.code === "SQL_FAILED";
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function hasColumn(table: AppendTable, name: string): boolean {
+  return table.columns.some((column) => column.name === name) && table.partitionBy[name] === name;
+}
+
+function columnList(columns: readonly Column[]): string[] {
+  return columns.map((column) => `${quoteIdentifier(column.name)} ${duckdbType(column.type)}`);
+}
+
+/** SQL condition that every field the contract requires has a value. */
+export function requiredPresent(columns: readonly Column[]): string {
+  const required = columns.filter((column) => !column.nullable);
+  return required.map((column) => `${quoteIdentifier(column.name)} is not null`).join(" and ") || "true";
+}
+
+function insertEvents(
+  chunk: Chunk,
+  raw: string,
+  id: string,
+  partition: number,
+  run: Run,
+  duplicateOf: ReadonlyMap<number, number>,
+): string {
+  const spans = mergeSpans(run.spans);
+  const [only] = spans;
+  let arrival = `make_timestamptz(${(only?.receivedAtMs ?? 0) * 1000}), ${quoteLiteral(only?.source ?? "")}`;
+  let joins = "";
+  if (spans.length > 1) {
+    arrival = "arrival.received_at, arrival.source";
+    const rows = list(spans.map((s) => `range(${s.from - run.from}, ${s.to - run.from + 1})`));
+    const times = list(spans.map((s) => String(s.receivedAtMs * 1000)));
+    const sources = list(spans.map((s) => quoteLiteral(s.source)));
+    joins = ` join (select unnest(r) as r, make_timestamptz(t) as received_at, s as source from
+      (select unnest(${rows}) as r, unnest(${times}) as t, unnest(${sources}) as s)) arrival on raw.rowid = arrival.r`;
+  }
+  let original = "null";
+  if (duplicateOf.size > 0) {
+    original = "dup.original";
+    joins += ` left join (select unnest(${list([...duplicateOf.keys()].map(String))}) as r,
+      unnest(${list([...duplicateOf.values()].map(String))})::bigint as original) dup on raw.rowid = dup.r`;
+  }
+  return `insert into ${chunk.table()} select e.*, payload, ${id}, ${partition}, rowid + ${run.from}, ${arrival}, ${original}
+    from (select rowid, * from ${raw}) raw${joins}`;
+}
+
+function list(items: readonly string[]): string {
+  return `[${items.join(",")}]`;
+}
+
+/** Joins neighbours that arrived in the same millisecond from the same source. */
+function mergeSpans(spans: readonly Span[]): Span[] {
+  const merged: Span[] = [];
+  for (const span of spans) {
+    const last = merged.at(-1);
+    if (last && last.receivedAtMs === span.receivedAtMs && last.source === span.source) {
+      merged[merged.length - 1] = { ...last, to: span.to };
+    } else merged.push(span);
+  }
+  return merged;
+}
+
+/** The two halves of a run of at least two events. */
+export function halves(run: Run): [Run, Run] {
+  const middle = Math.floor((run.from + run.to) / 2);
+  let position = 0;
+  for (let offset = run.from; offset <= middle; offset++) position = run.bytes.indexOf(10, position) + 1;
+  const part = (from: number, to: number, bytes: Uint8Array): Run => ({
+    from,
+    to,
+    bytes,
+    spans: run.spans
+      .filter((span) => span.from <= to && span.to >= from)
+      .map((span) => ({ ...span, from: Math.max(span.from, from), to: Math.min(span.to, to) })),
+  });
+  return [
+    part(run.from, middle, run.bytes.subarray(0, position)),
+    part(middle + 1, run.to, run.bytes.subarray(position)),
+  ];
+}

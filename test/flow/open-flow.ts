@@ -1,0 +1,91 @@
+/** A flow over real parts in a temporary folder, without the HTTP door: events are appended to the log directly. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { loadProject } from "../../src/define/load-project.ts";
+import { openDuckdbEngine } from "../../src/engine/duckdb-engine.ts";
+import { Flow } from "../../src/flow/flow.ts";
+import { openFsStore } from "../../src/lake/fs-store.ts";
+import { openEmbeddedLog } from "../../src/log/embedded-log.ts";
+
+export const DAY_MS = 86_400_000;
+
+export async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "millrace-flow-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+export interface OpenFlowOptions {
+  project?: string;
+  clock?: () => number;
+  flushIntervalMs?: number;
+  flushBytes?: number;
+  partitions?: number;
+}
+
+/** Flushes and refreshes happen only when a test asks, unless it sets an interval. */
+export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
+  const clock = options.clock ?? Date.now;
+  const engine = await openDuckdbEngine({
+    memoryBytes: 1024 ** 3,
+    threads: 2,
+    tempDir: join(dir, "tmp"),
+    allowedDirs: [dir],
+  });
+  const project = await loadProject(join(import.meta.dirname, "projects", options.project ?? "shop"), engine.inspector);
+  const log = await openEmbeddedLog({ dir: join(dir, "log"), segmentBytes: 1 << 20, retentionMs: 7 * DAY_MS, clock });
+  const store = await openFsStore(join(dir, "lake"));
+  const flow = await Flow.open({
+    project,
+    log,
+    engine,
+    store,
+    lakeRoot: join(dir, "lake"),
+    dataDir: dir,
+    flushIntervalMs: options.flushIntervalMs ?? 3_600_000,
+    flushBytes: options.flushBytes ?? 64 << 20,
+    refreshDebounceMs: 3_600_000,
+    retentionMs: 7 * DAY_MS,
+    horizonMs: 7 * DAY_MS,
+    partitions: options.partitions ?? 1,
+    logger: pino({ level: "silent" }),
+    clock,
+  });
+
+  const append = (stream: string, events: readonly unknown[], source = "test") => {
+    const payload = Buffer.from(events.map((e) => `${typeof e === "string" ? e : JSON.stringify(e)}\n`).join(""));
+    return log.append(stream, 0, { payload, count: events.length, source });
+  };
+
+  /** Rows as a query sees them; `names` are what the SQL reads. */
+  const query = async (sql: string, names: readonly string[], reach: "acknowledged" | "committed" = "acknowledged") => {
+    const { inputs, release } = await flow.resolve(
+      names.map((name) => ({ name })),
+      reach,
+    );
+    try {
+      const result = await engine.query({ sql, inputs });
+      const rows: unknown[][] = [];
+      for await (const batch of result.batches) rows.push(...batch);
+      return rows;
+    } finally {
+      release();
+    }
+  };
+
+  /** Ends without storing what is only in the log, as a crash would. */
+  const crash = async () => {
+    await flow.close({ drain: false });
+    await log.close();
+    await engine.close();
+  };
+
+  const close = async () => {
+    await flow.close();
+    await log.close();
+    await engine.close();
+  };
+
+  return { flow, log, engine, project, append, query, crash, close };
+}
