@@ -1,6 +1,8 @@
-/** Durations and sizes as people write them: `5s`, `7d`, `1h30m`, `250 ms`; `64MiB`, `32 MB`, `1.5GiB`, or bare numbers. */
+import { parseDuration } from "../define/duration.ts";
 
-const DURATION_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** Durations and sizes as people write them: `5s`, `7d`, `250ms`; `64MiB`, `32 MB`, `1.5GiB`, or bare numbers. */
+
+const DURATION_MS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000 };
 
 const SIZE_BYTES: Record<string, number> = {
   b: 1,
@@ -13,24 +15,20 @@ const SIZE_BYTES: Record<string, number> = {
 };
 
 /** Milliseconds; a bare number is milliseconds. Undefined when the text is no duration. */
-export function parseDuration(text: string): number | undefined {
-  const plain = text.trim().toLowerCase();
-  if (/^\d+$/.test(plain)) return Number(plain);
-  const parts = [...plain.matchAll(/(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*/g)];
-  if (parts.length === 0 || parts.map(([part]) => part).join("") !== plain) return undefined;
-  return Math.round(parts.reduce((sum, [, count, unit]) => sum + Number(count) * DURATION_MS[unit!]!, 0));
+export function readDuration(text: string): number | undefined {
+  return /^\d+$/.test(text.trim()) ? Number(text) : parseDuration(text);
 }
 
 /** Bytes; a bare number is bytes. KiB, MiB and GiB are powers of 1,024, KB, MB and GB of 1,000. */
-export function parseSize(text: string): number | undefined {
+export function readSize(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s*(b|[kmg]i?b)?$/.exec(text.trim().toLowerCase());
   return match === null ? undefined : Math.round(Number(match[1]) * SIZE_BYTES[match[2] ?? "b"]!);
 }
 
 /** The shortest exact text: 5000 -> `5s`, 604800000 -> `7d`, 1500 -> `1500ms`. */
 export function formatDuration(ms: number): string {
-  for (const unit of ["d", "h", "m", "s"])
-    if (ms !== 0 && ms % DURATION_MS[unit]! === 0) return `${ms / DURATION_MS[unit]!}${unit}`;
+  for (const [unit, unitMs] of Object.entries(DURATION_MS))
+    if (ms !== 0 && ms % unitMs === 0) return `${ms / unitMs}${unit}`;
   return `${ms}ms`;
 }
 

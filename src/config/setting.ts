@@ -1,4 +1,4 @@
-import { formatDuration, formatSize, parseDuration, parseSize } from "./quantity.ts";
+import { formatDuration, formatSize, readDuration, readSize } from "./quantity.ts";
 
 /** What is said about a setting, once. */
 export interface Setting<Value> {
@@ -35,7 +35,7 @@ export function allowed(setting: Setting<unknown>): string {
     case "choice":
       return `one of ${setting.of?.join(", ")}`;
     case "path":
-      return "the path of a folder";
+      return "a path";
     case "url":
       return "a URL that begins with postgres:// or postgresql://";
     case "text":
@@ -58,9 +58,9 @@ export function readValue(setting: Setting<unknown>, raw: unknown): unknown {
     case "integer":
       return typeof raw === "number" ? whole(raw) : isText && /^\d+$/.test(raw.trim()) ? whole(Number(raw)) : undefined;
     case "duration":
-      return whole(typeof raw === "number" ? raw : isText ? parseDuration(raw) : undefined);
+      return whole(typeof raw === "number" ? raw : isText ? readDuration(raw) : undefined);
     case "bytes":
-      return whole(typeof raw === "number" ? raw : isText ? parseSize(raw) : undefined);
+      return whole(typeof raw === "number" ? raw : isText ? readSize(raw) : undefined);
     case "choice":
       return setting.of?.find((option) => option === raw);
     case "url":
@@ -93,6 +93,11 @@ export function text(declared: Declared<string>): Setting<string> {
 
 export function path(declared: Declared<string>): Setting<string> {
   return { kind: "path", ...declared };
+}
+
+/** A path that has no default. */
+export function program(declared: Omit<Declared<string>, "default">): Setting<string | undefined> {
+  return { kind: "path", default: undefined, ...declared };
 }
 
 export function integer(declared: Declared<number>): Setting<number> {

@@ -1,7 +1,7 @@
 import { availableParallelism, totalmem } from "node:os";
-import { isAbsolute, resolve } from "node:path";
+import { resolve } from "node:path";
+import { didYouMean, nearestMatch } from "../define/nearest.ts";
 import { MillraceError } from "../errors.ts";
-import { nearest } from "./nearest.ts";
 import {
   allowed,
   bytes,
@@ -13,6 +13,7 @@ import {
   integer,
   type Machine,
   path,
+  program,
   readValue,
   type Setting,
   text,
@@ -89,6 +90,9 @@ export const SETTINGS = {
     min: 0,
     doc: "Quiet time after a commit before the tables that depend on it are refreshed.",
   }),
+  simulator: program({
+    doc: "Program of the project that plays traffic against it with `--simulate`, over HTTP like anybody else.",
+  }),
   postgresUrl: url({
     secret: true,
     doc: "PostgreSQL server for the platform's records: postgres://user:password@host/database. Not set: an embedded one.",
@@ -140,7 +144,7 @@ export function resolveSettings(given: {
     const [source, raw] = layers.find(([, value]) => value !== undefined) ?? ["default", undefined];
     const value = source === "default" ? defaultOf(setting, machine) : parse(name, setting, raw, source);
     const base = source === "flag" || source === "environment" ? cwd : projectDir;
-    settings[name] = setting.kind === "path" && !isAbsolute(value as string) ? resolve(base, value as string) : value;
+    settings[name] = setting.kind === "path" && typeof value === "string" ? resolve(base, value) : value;
     sources[name] = source;
   }
   return Object.freeze({
@@ -208,17 +212,19 @@ function fromEnvironment(env: Readonly<Record<string, string | undefined>>): Rec
       continue;
     }
     // For the same reason only what looks like a slip is refused.
-    const meant = nearest(
-      variable.slice(9),
-      [...names.keys()].map((known) => known.slice(9)),
-    );
-    if (meant !== undefined) {
-      throw new MillraceError("SETTING_UNKNOWN", {
-        name: variable,
-        source: PLACES.environment,
-        nearest: `; did you mean MILLRACE_${meant}?`,
-      });
-    }
+    const known = [...names.keys()];
+    if (
+      nearestMatch(
+        variable.slice(9),
+        known.map((name) => name.slice(9)),
+      ) === undefined
+    )
+      continue;
+    throw new MillraceError("SETTING_UNKNOWN", {
+      name: variable,
+      source: PLACES.environment,
+      nearest: didYouMean(variable, known),
+    });
   }
   return found;
 }
@@ -226,11 +232,10 @@ function fromEnvironment(env: Readonly<Record<string, string | undefined>>): Rec
 function refuseUnknown(given: Readonly<Record<string, unknown>>, source: SettingSource): void {
   for (const name of Object.keys(given)) {
     if (name in SETTINGS) continue;
-    const meant = nearest(name, Object.keys(SETTINGS));
     throw new MillraceError("SETTING_UNKNOWN", {
       name,
       source: PLACES[source],
-      nearest: meant === undefined ? "" : `; did you mean ${meant}?`,
+      nearest: didYouMean(name, Object.keys(SETTINGS)),
     });
   }
 }

@@ -1,0 +1,176 @@
+import type { FastifyInstance, preHandlerAsyncHookHandler } from "fastify";
+import { MillraceError } from "../errors.ts";
+import type { Scope } from "../gateway/auth.ts";
+
+/**
+ * How a running platform is looked after over HTTP. JSON both ways; moments are ISO 8601 UTC text.
+ *
+ *     GET    /v1/keys                      {"keys": [{id, name, scopes, createdAt, revokedAt}]}      admin
+ *     POST   /v1/keys {name, scopes}       201 {"key": {…}, "token": "mk_…"} (shown this once)       admin
+ *     DELETE /v1/keys/{id}                 {"key": {…}}                                              admin
+ *     GET    /v1/config                    {"settings": [{name, value, source, doc}]}                admin
+ *     GET    /v1/status                    PlatformStatus                                            query
+ *     GET    /v1/ledger                    {"balanced": true, "hops": [LedgerHop]}                   query
+ *     POST   /v1/tables/{table}/refresh {full?}    {table, kind, version, elapsedMs}                 admin
+ *     POST   /v1/tables/{table}/replay             {table, version, elapsedMs}                       admin
+ *
+ * Errors: KEY_INVALID, KEY_UNKNOWN, REQUEST_INVALID, TABLE_UNKNOWN, REFRESH_NOT_POSSIBLE, STATE_UNAVAILABLE.
+ */
+export interface Administration {
+  readonly keys: {
+    create(request: { name: string; scopes: readonly string[] }): Promise<{ key: KeyView; token: string }>;
+    list(): Promise<KeyView[]>;
+    revoke(id: string): Promise<KeyView>;
+  };
+  /** Every setting in force; secrets hidden. */
+  config(): SettingView[];
+  status(): Promise<PlatformStatus>;
+  ledger(): Promise<LedgerHop[]>;
+  refresh(table: string, options: RunOptions & { full: boolean }): Promise<RefreshView>;
+  replay(table: string, options: RunOptions): Promise<{ version: number }>;
+}
+
+interface RunOptions {
+  /** Aborted when the caller goes. */
+  readonly signal: AbortSignal;
+}
+
+export interface KeyView {
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: readonly string[];
+  readonly createdAt: Date;
+  readonly revokedAt: Date | undefined;
+}
+
+export interface SettingView {
+  readonly name: string;
+  readonly value: string | null;
+  readonly source: string;
+  readonly doc: string;
+}
+
+export interface PlatformStatus {
+  readonly project: string;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly uptimeMs: number;
+  /** False while some part cannot take or store events; `problems` says which and why. */
+  readonly ready: boolean;
+  readonly problems: readonly string[];
+  readonly residentBytes: number;
+  /** Counted at the door since the start. */
+  readonly door: {
+    readonly accepted: number;
+    readonly rejected: number;
+    readonly eventsPerSecond: number;
+  };
+  readonly streams: readonly StreamStatus[];
+  readonly tables: readonly TableStatus[];
+}
+
+export interface StreamStatus {
+  readonly name: string;
+  /** All events ever accepted. */
+  readonly accepted: number;
+  readonly duplicates: number;
+  readonly rejected: number;
+  /** Accepted and not yet committed to the lake; queries see them all the same. */
+  readonly pending: number;
+}
+
+export interface TableStatus {
+  readonly name: string;
+  readonly mode: string;
+  readonly rows: number;
+  readonly files: number;
+  readonly bytes: number;
+  readonly version: number;
+  /** When its newest rows were committed; null before the first commit. */
+  readonly committedAtMs: number | null;
+}
+
+/** What became of the events of one stream at one hop; `balanced` is accepted = stored + duplicate + filtered + deadLettered + pending. */
+export interface LedgerHop {
+  readonly stream: string;
+  readonly hop: string;
+  readonly accepted: number;
+  readonly stored: number;
+  readonly duplicate: number;
+  readonly filtered: number;
+  readonly deadLettered: number;
+  readonly pending: number;
+  readonly balanced: boolean;
+}
+
+export interface RefreshView {
+  readonly kind: "none" | "full" | "by";
+  readonly version: number;
+}
+
+export interface AdminRouteOptions {
+  readonly administration: Administration;
+  /** Lets only keys with the scope through. */
+  readonly requireScope: (scope: Scope) => preHandlerAsyncHookHandler;
+}
+
+/** A fastify plugin. Errors are thrown; the server turns them into answers. */
+export async function adminRoute(app: FastifyInstance, options: AdminRouteOptions): Promise<void> {
+  const { administration: platform, requireScope } = options;
+  const admin = { preHandler: requireScope("admin") };
+  const query = { preHandler: requireScope("query") };
+
+  app.get("/v1/keys", admin, async () => ({ keys: await platform.keys.list() }));
+
+  app.post("/v1/keys", admin, async (request, reply) => {
+    const { name, scopes } = body(request.body);
+    if (typeof name !== "string") throw new MillraceError("REQUEST_INVALID", { reason: "name must be text" });
+    if (!Array.isArray(scopes) || !scopes.every((scope) => typeof scope === "string")) {
+      throw new MillraceError("REQUEST_INVALID", { reason: "scopes must be a list of texts" });
+    }
+    reply.code(201);
+    return platform.keys.create({ name, scopes });
+  });
+
+  app.delete<{ Params: { id: string } }>("/v1/keys/:id", admin, async (request) => ({
+    key: await platform.keys.revoke(request.params.id),
+  }));
+
+  app.get("/v1/config", admin, async () => ({ settings: platform.config() }));
+
+  app.get("/v1/status", query, () => platform.status());
+
+  app.get("/v1/ledger", query, async () => {
+    const hops = await platform.ledger();
+    return { balanced: hops.every((hop) => hop.balanced), hops };
+  });
+
+  app.post<{ Params: { table: string } }>("/v1/tables/:table/refresh", admin, async (request) => {
+    const { full = false } = body(request.body);
+    if (typeof full !== "boolean") throw new MillraceError("REQUEST_INVALID", { reason: "full must be true or false" });
+    const { table } = request.params;
+    return timed(table, () => platform.refresh(table, { full, signal: request.signal }));
+  });
+
+  app.post<{ Params: { table: string } }>("/v1/tables/:table/replay", admin, async (request) => {
+    body(request.body);
+    const { table } = request.params;
+    return timed(table, () => platform.replay(table, { signal: request.signal }));
+  });
+}
+
+async function timed<T extends object>(
+  table: string,
+  work: () => Promise<T>,
+): Promise<T & { table: string; elapsedMs: number }> {
+  const started = performance.now();
+  const outcome = await work();
+  return { ...outcome, table, elapsedMs: Math.round(performance.now() - started) };
+}
+
+/** No body is an empty object: nothing has to be said where everything has a default. */
+function body(given: unknown): Record<string, unknown> {
+  if (given === undefined || given === null) return {};
+  if (typeof given === "object" && !Array.isArray(given)) return given as Record<string, unknown>;
+  throw new MillraceError("REQUEST_INVALID", { reason: "the body must be a JSON object" });
+}
