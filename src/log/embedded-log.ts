@@ -97,7 +97,7 @@ class EmbeddedLog implements EventLog {
   async append(stream: string, partition: number, batch: Batch): Promise<Appended> {
     const flaw = flawOf(batch);
     if (flaw) throw new MillraceError("LOG_BATCH_INVALID", { stream, flaw });
-    return this.#partition(stream, partition).append(batch);
+    return this.#working(stream, partition).append(batch);
   }
 
   ends(stream: string, partition: number): Ends {
@@ -105,21 +105,26 @@ class EmbeddedLog implements EventLog {
   }
 
   async read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined> {
-    return this.#partition(stream, partition).read(from, maxBytes);
+    return this.#working(stream, partition).read(from, maxBytes);
   }
 
   async wait(stream: string, partition: number, offset: number, signal: AbortSignal): Promise<void> {
-    return this.#partition(stream, partition).wait(offset, signal);
+    return this.#working(stream, partition).wait(offset, signal);
   }
 
   async release(stream: string, partition: number, offset: number): Promise<void> {
-    return this.#partition(stream, partition).release(offset);
+    return this.#working(stream, partition).release(offset);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#streams.values()); // whoever opened a stream hears of its failure
     await Promise.all([...this.#partitions.values()].flat().map((partition) => partition.close()));
+  }
+
+  #working(stream: string, partition: number): Partition {
+    if (this.#closed) throw new MillraceError("SHUTTING_DOWN");
+    return this.#partition(stream, partition);
   }
 
   #partition(stream: string, partition: number): Partition {

@@ -15,6 +15,8 @@ export interface ScannedIndex {
   readonly goodBytes: number;
   /** True when whole lines behind the last good one once said something and no longer do. */
   readonly tailLost: boolean;
+  /** True when the last line counts though its line break does not stand: nothing may be appended to this file. */
+  readonly ragged: boolean;
   /** The last group commit: all spans before it had been made durable before it was written. */
   readonly lastGroup: {
     /** Its first span; as many as there are spans when there is none. */
@@ -27,14 +29,16 @@ export interface ScannedIndex {
 /** Reads an index; lines at or above offset `limit` do not count. */
 export async function scanIndex(fs: LogFs, segment: Segment, limit: number): Promise<ScannedIndex> {
   const scan = new Scan(segment.first, limit);
+  let ragged = false;
   const fileBytes = await withFile(fs, segment.indexPath, async (file) => {
     const { size } = await file.stat();
     const rest = await eachLine(file, size, (line, at) => scan.take(line, at));
     // The last line break itself may be what was damaged, or what was never written.
-    if (!scan.take(rest, size - rest.length, false)) scan.take(rest.subarray(0, -1), size - rest.length, false);
+    const at = size - rest.length;
+    ragged = scan.take(rest, at, false) || scan.take(rest.subarray(0, -1), at, false);
     return size;
   });
-  return { ...scan.result(), fileBytes };
+  return { ...scan.result(), fileBytes, ragged };
 }
 
 /** Writes an index afresh, as durably as it was: beside the old one, then in its place. Returns its size. */
@@ -106,7 +110,7 @@ class Scan {
     return true;
   }
 
-  result(): Omit<ScannedIndex, "fileBytes"> {
+  result(): Omit<ScannedIndex, "fileBytes" | "ragged"> {
     const lastGroup = { span: this.#groupSpan, lineStarts: this.#lineStarts };
     return { index: this.#index, goodBytes: this.#goodBytes, tailLost: this.#tailLost, lastGroup };
   }

@@ -8,8 +8,8 @@ import { GroupCommit, type Waiting } from "./group-commit.ts";
 import { planSpans } from "./plan-spans.ts";
 import { type Damage, readRun } from "./read-run.ts";
 import { type LogFinding, loadLast, loadSealed } from "./recovery.ts";
-import { isOlder } from "./retention.ts";
 import { listSegments, Segment } from "./segment.ts";
+import { firstReceivedAtMs, lastReceivedAtMs } from "./segment-times.ts";
 import { SegmentWriter } from "./segment-writer.ts";
 import type { SpanIndex } from "./span-index.ts";
 
@@ -37,7 +37,7 @@ export class Partition {
   readonly #expired: Segment[] = [];
   #sweeping: Promise<void> = Promise.resolve();
   #end = 0;
-  #receivedAtMs = 0;
+  #receivedAtMs: number;
   #released = 0;
   #closed = false;
 
@@ -48,17 +48,25 @@ export class Partition {
     for (const name of leftovers) await fs.remove(join(dir, name));
     const segments = firsts.map((first) => new Segment(fs, dir, first));
     const last = segments.at(-1);
-    const loaded = last && (await loadLast(fs, dir, last));
+    const beforeLast = segments.at(-2);
+    const notBeforeMs = beforeLast ? await lastReceivedAtMs(fs, beforeLast) : 0;
+    const loaded = last && (await loadLast(fs, dir, last, notBeforeMs));
     for (const finding of loaded?.findings ?? []) options.report(finding);
-    const partition = new Partition(options, segments, loaded?.index);
+    const partition = new Partition(options, segments, notBeforeMs, loaded?.index);
     if (last && loaded?.appendable) await partition.#writer.resume(last, loaded);
     else await partition.#writer.begin();
     return partition;
   }
 
-  private constructor(options: PartitionOptions, segments: Segment[], index: SpanIndex | undefined) {
+  private constructor(
+    options: PartitionOptions,
+    segments: Segment[],
+    receivedAtMs: number,
+    index: SpanIndex | undefined,
+  ) {
     this.#options = options;
     this.#segments = segments;
+    this.#receivedAtMs = receivedAtMs;
     const last = segments.at(-1);
     if (last && index) {
       this.#indexes.set(last, Promise.resolve(index));
@@ -174,10 +182,17 @@ export class Partition {
 
   async #loadSealed(segment: Segment): Promise<SpanIndex> {
     const { fs, dir, report } = this.#options;
-    const next = this.#segments[this.#segments.indexOf(segment) + 1] as Segment;
+    const place = this.#segments.indexOf(segment);
+    const before = this.#segments[place - 1];
+    const next = this.#segments[place + 1] as Segment;
     try {
-      const { index, findings } = await loadSealed(fs, dir, segment, next.first);
-      for (const finding of findings) report(finding);
+      const bounds = {
+        notBeforeMs: before ? await lastReceivedAtMs(fs, before) : 0,
+        notAfterMs: (await firstReceivedAtMs(fs, next)) ?? Number.MAX_SAFE_INTEGER,
+      };
+      const { index, findings } = await loadSealed(fs, dir, segment, next.first, bounds);
+      // Files that retention has removed meanwhile are no damage.
+      if (this.#segments.includes(segment)) for (const finding of findings) report(finding);
       return index;
     } catch (error) {
       this.#indexes.delete(segment);
@@ -202,7 +217,7 @@ export class Partition {
     for (;;) {
       const [oldest, next] = this.#segments;
       if (!oldest || !next || next.first > this.#released) break;
-      if (!(await isOlder(fs, oldest, clock() - retentionMs))) break;
+      if ((await lastReceivedAtMs(fs, oldest)) >= clock() - retentionMs) break;
       this.#segments.shift();
       this.#indexes.delete(oldest);
       this.#expired.push(oldest);

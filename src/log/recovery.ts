@@ -44,16 +44,28 @@ export interface LoadedLast extends LoadedSegment {
 /** Source of events whose index line was lost, and with it who sent them; their time is the file's. */
 export const RECOVERED_SOURCE = "recovered";
 
+/** What the segments around one say about the times of its events. */
+export interface TimeBounds {
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
 /** Loads a sealed segment, which ends at offset `end`, where the next one begins. */
-export async function loadSealed(fs: LogFs, dir: string, segment: Segment, end: number): Promise<LoadedSegment> {
+export async function loadSealed(
+  fs: LogFs,
+  dir: string,
+  segment: Segment,
+  end: number,
+  bounds: TimeBounds,
+): Promise<LoadedSegment> {
   const { index } = await scanIndex(fs, segment, end);
   return withData(fs, segment, async (data) => {
     const facts = await data?.stat();
     if (index.end < end) {
       const bytes = Math.max(0, (facts?.size ?? 0) - index.endAt);
-      index.add({ count: end - index.end, bytes, crc: undefined, receivedAtMs: facts?.modifiedMs ?? 0, source: "" });
+      index.add({ count: end - index.end, bytes, crc: undefined, receivedAtMs: bounds.notAfterMs, source: "" });
     }
-    const filled = await fillHoles(segment, index, data);
+    const filled = await fillHoles(segment, index, data, bounds.notBeforeMs);
     if (!filled.findings.some(({ kind }) => kind === "rebuilt")) return filled;
     const saved = await save(fs, dir, segment, filled.index);
     return typeof saved === "number" ? filled : { ...filled, findings: [...filled.findings, saved] };
@@ -61,7 +73,7 @@ export async function loadSealed(fs: LogFs, dir: string, segment: Segment, end: 
 }
 
 /** Loads the last segment of a partition and cuts what was not finished. */
-export async function loadLast(fs: LogFs, dir: string, segment: Segment): Promise<LoadedLast> {
+export async function loadLast(fs: LogFs, dir: string, segment: Segment, notBeforeMs: number): Promise<LoadedLast> {
   const scanned = await scanIndex(fs, segment, Number.POSITIVE_INFINITY);
   return withData(fs, segment, async (data) => {
     const facts = await data?.stat();
@@ -74,17 +86,18 @@ export async function loadLast(fs: LogFs, dir: string, segment: Segment): Promis
         indexBytes = scanned.lastGroup.lineStarts[unfinished - scanned.lastGroup.span] as number;
       } else if (facts.size > scanned.index.endAt && (scanned.tailLost || scanned.fileBytes === undefined)) {
         const spans = await recoverSpans(data, scanned.index.endAt, facts.size, Number.POSITIVE_INFINITY);
-        if (spans.length > 0) findings.push(addRecovered(segment, scanned.index, spans, facts.modifiedMs));
+        if (spans.length > 0)
+          findings.push(addRecovered(segment, scanned.index, spans, Math.max(notBeforeMs, facts.modifiedMs)));
       }
       if (findings.length === 0 && facts.size > scanned.index.endAt) {
         const { end, endAt } = scanned.index;
         findings.push({ kind: "cut", file: segment.dataPath, from: end, count: 0, bytes: facts.size - endAt });
       }
     }
-    const filled = await fillHoles(segment, scanned.index, data);
+    const filled = await fillHoles(segment, scanned.index, data, notBeforeMs);
     findings.push(...filled.findings);
     let appendable = facts !== undefined && facts.size >= filled.index.endAt;
-    if (findings.some(({ kind }) => kind === "rebuilt")) {
+    if (scanned.ragged || findings.some(({ kind }) => kind === "rebuilt")) {
       const saved = await save(fs, dir, segment, filled.index);
       if (typeof saved === "number") {
         indexBytes = saved;
@@ -153,16 +166,22 @@ function addRecovered(
 ): LogFinding {
   const from = index.end;
   const at = index.endAt;
-  for (const span of spans) index.add({ ...span, receivedAtMs, source: RECOVERED_SOURCE });
+  const timeMs = index.length > 0 ? Math.max(receivedAtMs, index.receivedAtMs(index.length - 1)) : receivedAtMs;
+  for (const span of spans) index.add({ ...span, receivedAtMs: timeMs, source: RECOVERED_SOURCE });
   return { kind: "rebuilt", file: segment.dataPath, from, count: index.end - from, bytes: index.endAt - at };
 }
 
 /** Replaces each hole whose events the data still tells; a hole at the end may be followed by bytes that do not count. */
-async function fillHoles(segment: Segment, index: SpanIndex, data: LogFile | undefined): Promise<LoadedSegment> {
+async function fillHoles(
+  segment: Segment,
+  index: SpanIndex,
+  data: LogFile | undefined,
+  notBeforeMs: number,
+): Promise<LoadedSegment> {
   if (index.holes.size === 0) return { index, findings: [] };
   const findings: LogFinding[] = [];
   const filled = new SpanIndex(index.first);
-  let receivedAtMs = 0;
+  let receivedAtMs = notBeforeMs;
   const modifiedMs = (await data?.stat())?.modifiedMs ?? 0;
   for (let i = 0; i < index.length; i++) {
     if (!index.holes.has(i)) {
