@@ -532,6 +532,12 @@ export const ERRORS = {
     message: 'there is no table or stream "{name}"{nearest}',
     hint: "`GET /v1/tables` lists what there is.",
   },
+  ENGINE_IO: {
+    status: 500,
+    retryable: true,
+    message: "the engine could not read or write a file: {reason}",
+    hint: "Try again; if it stays, the server's log names the file.",
+  },
   QUERY_TIMEOUT: {
     status: 408,
     retryable: false,
@@ -656,6 +662,36 @@ export const ERRORS = {
     hint: "A key has a name of 1 to 100 characters and one or more of the scopes ingest, query, admin.",
   },
   // --- config and command line
+  COMMAND_WRONG: {
+    status: 400,
+    retryable: false,
+    message: "{reason}",
+    hint: "{usage}",
+  },
+  PLATFORM_UNREACHABLE: {
+    status: 503,
+    retryable: true,
+    message: "no platform answers at {url}: {reason}",
+    hint: "Start one with `millrace start`, or name a running one with --url (or MILLRACE_URL).",
+  },
+  PLATFORM_KEY_MISSING: {
+    status: 401,
+    retryable: false,
+    message: "there is no key for the platform at {url}: none was given, and {places}",
+    hint: "Run the command in the project's folder, or give a key with --key (or MILLRACE_KEY).",
+  },
+  PLATFORM_ANSWER_STRANGE: {
+    status: 502,
+    retryable: false,
+    message: "{url} answered {status}, and not as a platform would: {got}",
+    hint: "Check that --url (or MILLRACE_URL) is the address of a Millrace platform.",
+  },
+  FOLDER_NOT_EMPTY: {
+    status: 409,
+    retryable: false,
+    message: "{dir} already holds {names}, which init would overwrite",
+    hint: "Name an empty or new folder: millrace init NAME",
+  },
   SETTING_UNKNOWN: {
     status: 400,
     retryable: false,

@@ -22,5 +22,7 @@ export interface SqlInspector {
    * @throws SQL_BIND with the engine's reason (unknown column, wrong types) and its nearest match where it has one.
    */
   describe(sql: string): Promise<Column[]>;
+  /** Names of the functions that combine rows (`sum`, `count_star`, `string_agg`…), in lower case. */
+  aggregateFunctions(): Promise<ReadonlySet<string>>;
   close(): void;
 }

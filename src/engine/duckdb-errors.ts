@@ -42,6 +42,37 @@ export function definitionError(error: unknown, sql: string): unknown {
   return sqlError(code, fault, sql, error);
 }
 
+/** The error of one of the platform's own statements: everything the engine says. */
+export function engineError(error: unknown): unknown {
+  return ranError(error, (message) => message);
+}
+
+/** The error of a statement as its user sees it: without folders, and without the names that stand in for inputs. */
+export function userError(error: unknown): unknown {
+  return ranError(error, (message) =>
+    message.replaceAll(/(["'])\/[^"']*\/([^"'/]+)\1/g, "$1$2$1").replaceAll(/"?__m_*\d+"?/g, "an input"),
+  );
+}
+
+function ranError(error: unknown, clean: (message: string) => string): unknown {
+  const fault = readFault(error);
+  if (fault === undefined) return error;
+  const reason = clean(sentence(fault.message));
+  switch (fault.type) {
+    case "Out of Memory":
+      return new MillraceError("QUERY_OUT_OF_MEMORY", { reason }, { cause: error });
+    case "IO":
+      return new MillraceError("ENGINE_IO", { reason }, { cause: error });
+    default:
+      return sqlError(
+        fault.type === "Parser" ? "SQL_SYNTAX" : "SQL_FAILED",
+        { ...fault, message: reason },
+        undefined,
+        error,
+      );
+  }
+}
+
 export function sqlError(
   code: "SQL_SYNTAX" | "SQL_BIND" | "SQL_FAILED",
   fault: DuckdbFault,

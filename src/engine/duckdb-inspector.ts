@@ -75,6 +75,15 @@ class DuckdbInspector implements SqlInspector {
     });
   }
 
+  aggregateFunctions(): Promise<ReadonlySet<string>> {
+    return this.#next(async () => {
+      const rows = await this.#connection.runAndReadAll(
+        "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = 'aggregate'",
+      );
+      return new Set(rows.getRows().map(([name]) => String(name)));
+    });
+  }
+
   close(): void {
     this.#connection.closeSync();
     this.#instance.closeSync();

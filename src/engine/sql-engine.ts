@@ -10,13 +10,14 @@ export interface SqlEngine {
 
   /**
    * Runs one SELECT and gives its rows batch by batch.
-   * @throws SQL_FAILED with the engine's reason; QUERY_TIMEOUT; QUERY_CANCELLED (signal); QUERY_OUT_OF_MEMORY.
+   * @throws SQL_FAILED with the engine's reason; TABLE_UNKNOWN for a name that is no input; QUERY_TIMEOUT; QUERY_CANCELLED
+   * (signal); QUERY_OUT_OF_MEMORY; ENGINE_IO.
    */
   query(statement: Statement, options?: RunOptions): Promise<ResultStream>;
 
   /**
-   * Runs one SELECT and writes its rows as Parquet. `target(n, partition)` names the local path of the n-th file and is
-   * asked once per file written, before the writing starts. No rows: no files. Same errors as `query`.
+   * Runs one SELECT and writes its rows as Parquet, in the types of the platform. No rows: no files. A failed call leaves
+   * none behind. Same errors as `query`; takes no parameters.
    */
   write(statement: Statement, target: WriteTarget, options?: RunOptions): Promise<WrittenFile[]>;
 
@@ -64,7 +65,10 @@ export interface ResultStream {
 }
 
 export interface WriteTarget {
-  /** Local path for the next file; called as often as files are needed. `partition`: serialised values by column. */
+  /**
+   * Local path for the next file, called once per file; missing folders are made. `partition`: serialised values by
+   * column. When there are no rows, the file named for them does not exist.
+   */
   readonly path: (partition: Readonly<Record<string, string | null>>) => Promise<string>;
   /** Columns of the statement by whose values rows are split into files; they are left out of the files. */
   readonly partitionColumns?: readonly string[];

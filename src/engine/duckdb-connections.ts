@@ -1,0 +1,126 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import { quoteLiteral } from "../define/sql-text.ts";
+
+export interface DuckdbOptions {
+  /** What all statements together may hold in memory; beyond it they spill to `tempDir`. */
+  readonly memoryBytes: number;
+  readonly threads: number;
+  /** A folder `duckdb` of its own is made in it for what does not fit into memory, emptied on opening. */
+  readonly tempDir: string;
+  /** The only folders statements can read and write. */
+  readonly allowedDirs: readonly string[];
+  /** Limit of spilled data. Default: ten times the memory. */
+  readonly tempBytes?: number;
+}
+
+/**
+ * One DuckDB in memory and its connections. A connection runs one statement at a time; opening one costs tens of
+ * microseconds, so there is no upper limit, and those in which a statement was cut short are thrown away.
+ */
+export class Connections {
+  /** A folder that statements may write to as well. */
+  readonly tempDir: string;
+  readonly #instance: DuckDBInstance;
+  readonly #idle: DuckDBConnection[] = [];
+  readonly #taken = new Set<DuckDBConnection>();
+  #closed = false;
+  #drained: (() => void) | undefined;
+
+  private constructor(instance: DuckDBInstance, tempDir: string) {
+    this.#instance = instance;
+    this.tempDir = tempDir;
+  }
+
+  static async open(options: DuckdbOptions): Promise<Connections> {
+    const spillDir = join(options.tempDir, "duckdb");
+    await rm(spillDir, { recursive: true, force: true });
+    await mkdir(spillDir, { recursive: true });
+    const instance = await DuckDBInstance.create(":memory:", { threads: String(options.threads) });
+    const connection = await instance.connect();
+    for (const setting of settings(options, spillDir)) await connection.run(`SET GLOBAL ${setting}`);
+    connection.closeSync();
+    return new Connections(instance, spillDir);
+  }
+
+  async take(): Promise<DuckDBConnection> {
+    if (this.#closed) throw new Error("the engine is closed");
+    const idle = this.#idle.pop();
+    const connection = idle ?? (await this.#instance.connect());
+    this.#taken.add(connection);
+    if (idle === undefined) for (const setting of OF_A_CONNECTION) await connection.run(`SET ${setting}`);
+    return connection;
+  }
+
+  /** Gives a connection back; `broken` when a statement may still be open in it. */
+  give(connection: DuckDBConnection, broken = false): void {
+    this.#taken.delete(connection);
+    if (broken || this.#closed || this.#idle.length >= MAX_IDLE) connection.closeSync();
+    else this.#idle.push(connection);
+    if (this.#taken.size === 0) this.#drained?.();
+  }
+
+  /** Runs `work` with a connection of its own. */
+  async with<T>(work: (connection: DuckDBConnection) => Promise<T>): Promise<T> {
+    const connection = await this.take();
+    let done = false;
+    try {
+      const result = await work(connection);
+      done = true;
+      return result;
+    } finally {
+      this.give(connection, !done);
+    }
+  }
+
+  /** Interrupts what runs, waits until it has stopped, and lets go of the memory. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    while (this.#taken.size > 0) {
+      for (const connection of this.#taken) connection.interrupt();
+      // An interrupt that comes before a statement has begun is lost, so it is repeated.
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 20);
+        this.#drained = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    for (const connection of this.#idle.splice(0)) connection.closeSync();
+    this.#instance.closeSync();
+  }
+}
+
+/** Enough for the statements of a busy moment; each keeps a few kilobytes. */
+const MAX_IDLE = 16;
+
+/** In this order: folders can only be named while access is free, and the lock must come last. */
+function settings(options: DuckdbOptions, spillDir: string): string[] {
+  const dirs = [...options.allowedDirs, spillDir].map((dir) => quoteLiteral(dir.endsWith("/") ? dir : `${dir}/`));
+  return [
+    "errors_as_json = true",
+    "TimeZone = 'UTC'",
+    "autoinstall_known_extensions = false",
+    "autoload_known_extensions = false",
+    "allow_community_extensions = false",
+    "allow_persistent_secrets = false",
+    "preserve_insertion_order = true",
+    // The footers of a table's files are read by every query of it.
+    "parquet_metadata_cache = true",
+    // Data files never change, so what is cached of them is never looked at twice.
+    "validate_external_file_cache = 'NO_VALIDATION'",
+    `memory_limit = '${options.memoryBytes}B'`,
+    `temp_directory = ${quoteLiteral(spillDir)}`,
+    `max_temp_directory_size = '${options.tempBytes ?? 10 * options.memoryBytes}B'`,
+    `allowed_configs = [${OF_A_CONNECTION.map((setting) => quoteLiteral(setting.split(" ")[0] ?? "")).join(", ")}]`,
+    `allowed_directories = [${dirs.join(", ")}]`,
+    "enable_external_access = false",
+    "lock_configuration = true",
+  ];
+}
+
+/** Progress is only counted while its bar is on; nothing is printed. */
+const OF_A_CONNECTION = ["enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0"];

@@ -1,0 +1,342 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { Column } from "../../src/define/project.ts";
+import { type DuckdbEngine, openDuckdbEngine } from "../../src/engine/duckdb-engine.ts";
+import type { Relation, RunOptions, Statement } from "../../src/engine/sql-engine.ts";
+
+let dir: string;
+let engine: DuckdbEngine;
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), "engine-"));
+  engine = await openDuckdbEngine({
+    memoryBytes: 256 * 2 ** 20,
+    threads: 2,
+    tempDir: join(dir, "tmp"),
+    allowedDirs: [join(dir, "lake")],
+  });
+});
+after(async () => {
+  await engine.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+const statement = (sql: string, inputs: Record<string, Relation> = {}, params?: unknown[]): Statement => ({
+  sql,
+  inputs: new Map(Object.entries(inputs)),
+  ...(params === undefined ? {} : { params }),
+});
+async function rows(sql: string, inputs: Record<string, Relation> = {}, params?: unknown[], options?: RunOptions) {
+  const result = await engine.query(statement(sql, inputs, params), options);
+  const all: unknown[][] = [];
+  for await (const batch of result.batches) all.push(...batch);
+  return all;
+}
+const native = (sql: string): Relation => ({ kind: "native", sql });
+const fails = (work: Promise<unknown>, code: string, message = /./) =>
+  assert.rejects(work, (error: { code?: string; message: string }) => {
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    return true;
+  });
+const column = (name: string, type: Column["type"]): Column => ({ name, type, nullable: true });
+
+describe("names of inputs", () => {
+  const orders = native("SELECT * FROM (VALUES (1, 'DE', 10), (2, 'FR', 20)) v(id, country, amount)");
+  const fx = native("SELECT * FROM (VALUES ('DE', 2), ('FR', 3)) v(country, rate)");
+  const inputs = { orders, "silver.fx": fx };
+
+  const CASES: [sql: string, expected: unknown[][]][] = [
+    ["select sum(amount) from orders", [[30]]],
+    ["select orders.amount * silver.fx.rate from orders join silver.fx using (country) order by 1", [[20], [60]]],
+    [
+      'select o.id, f.rate from ORDERS o, "silver"."fx" as f where o.country = f.country order by 1',
+      [
+        [1, 2],
+        [2, 3],
+      ],
+    ],
+    ["with fx as (select * from silver.fx) select count(*) from fx, orders -- done\n;", [[4]]],
+    ["with orders as (select id + 100 as id from orders) select min(id) from orders", [[101]]],
+    [
+      "with recursive n(i) as (select min(id) from orders union all select i + 1 from n where i < 3) select max(i) from n",
+      [[3]],
+    ],
+    [
+      "(with a as (select * from orders) select id from a) union all select rate from silver.fx order by 1",
+      [[1], [2], [2], [3]],
+    ],
+    ["((select count(*) from orders))", [[2]]],
+    ["from orders select id order by id desc", [[2], [1]]],
+    [
+      "table orders",
+      [
+        [1, "DE", 10],
+        [2, "FR", 20],
+      ],
+    ],
+    ["select column_name from (summarize orders)", [["id"], ["country"], ["amount"]]],
+    [
+      "describe orders",
+      [
+        ["id", "INTEGER", "YES", null, null, null],
+        ["country", "VARCHAR", "YES", null, null, null],
+        ["amount", "INTEGER", "YES", null, null, null],
+      ],
+    ],
+    [
+      "select * from (pivot orders on country in ('DE', 'FR') using sum(amount) group by id) order by id",
+      [
+        [1, 10, null],
+        [2, null, 20],
+      ],
+    ],
+    [
+      "select (select max(amount) from orders), exists (from silver.fx where rate > 2), 20 in (select amount from orders)",
+      [[20, true, true]],
+    ],
+    ["select 'orders', \"é\".id from orders \"é\" /* orders */ where id = 1 and '-- orders' <> ''", [["orders", 1]]],
+    ["select * from orders where id = $2 and amount = $1", [[2, "FR", 20]]],
+    ["values (1), (2)", [[1], [2]]],
+  ];
+  for (const [sql, expected] of CASES) {
+    test(`are found wherever a table can stand: ${sql.slice(0, 70)}`, async () => {
+      assert.deepEqual(await rows(sql, inputs, sql.includes("$2") ? [20, 2] : undefined), expected);
+    });
+  }
+
+  test("views compile in their turn, each input once", async () => {
+    const clean: Relation = {
+      kind: "view",
+      statement: statement("select id, amount from orders where id > 0", { orders }),
+    };
+    const doubled: Relation = {
+      kind: "view",
+      statement: statement("with x as (from clean) select id, amount * 2 as amount from x", { clean }),
+    };
+    const sql = "select sum(a.amount), sum(b.amount) from gold.doubled a join silver.clean b using (id)";
+    const all = { "gold.doubled": doubled, "silver.clean": clean };
+    assert.deepEqual(await rows(sql, all), [[60, 30]]);
+    const text = await engine.local.compile(statement(sql, all));
+    assert.equal(text.match(/VALUES \(1, 'DE'/g)?.length, 1);
+    assert.deepEqual(await engine.local.rows(`SELECT * FROM (${text})`), [
+      { "sum(a.amount)": 60n, "sum(b.amount)": 30n },
+    ]);
+  });
+
+  test("an unknown name is refused with the nearest one, whatever the engine itself may hold under it", async () => {
+    await fails(rows("select * from ordrs", inputs), "TABLE_UNKNOWN", /"ordrs"; did you mean "orders"\?/);
+    await fails(rows("select * from duckdb_settings", inputs), "TABLE_UNKNOWN");
+    await fails(rows("select * from information_schema.tables", inputs), "TABLE_UNKNOWN");
+    await fails(rows("select * from '/etc/passwd'", inputs), "TABLE_UNKNOWN");
+    await fails(rows("select * from __m0, orders", inputs), "TABLE_UNKNOWN");
+  });
+});
+
+describe("files as an input", () => {
+  const lake = () => join(dir, "lake");
+  before(async () => {
+    const { mkdir } = await import("node:fs/promises");
+    await mkdir(lake(), { recursive: true });
+  });
+  const columns = [
+    column("id", { kind: "long" }),
+    column("name", { kind: "string" }),
+    column("s", { kind: "struct", fields: [column("a", { kind: "long" }), column("b", { kind: "string" })] }),
+    column("added", { kind: "decimal", precision: 18, scale: 2 }),
+  ];
+
+  test("older files give null for columns and fields they lack, and narrower types are widened", async () => {
+    const old = join(lake(), "old.parquet");
+    const fresh = join(lake(), "fresh.parquet");
+    await engine.local.run(`COPY (SELECT 1::INT AS id, 'x' AS name, {a: 1} AS s) TO '${old}'`);
+    await engine.local.run(
+      `COPY (SELECT 2.5::DECIMAL(18,2) AS added, {b: 'q', a: 2::BIGINT} AS s, 2::BIGINT AS id, 'y' AS name) TO '${fresh}'`,
+    );
+    const files = [old, fresh].map((path) => ({ path, partition: {} }));
+    const result = await engine.query(statement("from t order by id", { t: { kind: "files", columns, files } }));
+    assert.deepEqual(result.columns, columns);
+    const all = [];
+    for await (const batch of result.batches) all.push(...batch);
+    assert.deepEqual(all, [
+      [1, "x", { a: 1, b: null }, null],
+      [2, "y", { a: 2, b: "q" }, "2.50"],
+    ]);
+  });
+
+  test("no files are an empty relation with the same columns", async () => {
+    const result = await engine.query(statement("from t", { t: { kind: "files", columns, files: [] } }));
+    assert.deepEqual(result.columns, columns);
+    for await (const batch of result.batches) assert.deepEqual(batch, []);
+    assert.deepEqual(await rows("select count(*) from t", { t: { kind: "files", columns, files: [] } }), [[0]]);
+  });
+
+  test("no character of a path is a wildcard, and none ends the SQL", async () => {
+    const names = ["a*b", "a?b", "a[1]b", "a'b", 'a"b', "a b%20é", "x=1", "a,b", "{x,y}", "semi;--"];
+    for (const [index, name] of names.entries()) {
+      const path = join(lake(), "odd", `${name}.parquet`);
+      await engine.write(statement(`select ${index} as id`), { path: async () => path });
+    }
+    for (const [index, name] of names.entries()) {
+      const files = [{ path: join(lake(), "odd", `${name}.parquet`), partition: {} }];
+      const t: Relation = { kind: "files", columns: [column("id", { kind: "long" })], files };
+      assert.deepEqual(await rows("select * from t", { t }), [[index]], name);
+    }
+  });
+
+  for (const [how, count] of [
+    ["few", 3],
+    ["thousands of", 3000],
+  ] as const) {
+    test(`${how} partitions give each row its file's typed values, nulls included`, async () => {
+      const path = join(lake(), "part.parquet");
+      await engine.local.run(`COPY (SELECT 7 AS id) TO '${path}'`);
+      const day = (i: number) => new Date(Date.UTC(2020, 0, 1 + i)).toISOString().slice(0, 10);
+      const files = Array.from({ length: count }, (_, i) => ({
+        path,
+        partition: { day: i === 2 ? null : day(i), "odd 'name": `${i}` },
+      }));
+      const t: Relation = {
+        kind: "files",
+        columns: [
+          column("day", { kind: "date" }),
+          column("id", { kind: "integer" }),
+          column("odd 'name", { kind: "integer" }),
+        ],
+        files,
+      };
+      const sql = `select day, id, "odd 'name" + 1 from t where "odd 'name" <= 2 order by "odd 'name"`;
+      assert.deepEqual(await rows(sql, { t }), [
+        ["2020-01-01", 7, 1],
+        ["2020-01-02", 7, 2],
+        [null, 7, 3],
+      ]);
+      assert.deepEqual(await rows("select count(*), count(day), count(distinct day) from t", { t }), [
+        [count, count - 1, count - 1],
+      ]);
+      assert.deepEqual(await rows(`select id from t where day = date '${day(1)}'`, { t }), [[7]]);
+    });
+  }
+
+  test("a table of which every column is a partition column keeps its rows", async () => {
+    const path = join(lake(), "only.parquet");
+    await engine.local.run(`COPY (SELECT range AS other FROM range(5)) TO '${path}'`);
+    const t: Relation = {
+      kind: "files",
+      columns: [column("p", { kind: "string" })],
+      files: [{ path, partition: { p: "x" } }],
+    };
+    assert.deepEqual(await rows("select p, count(*) from t group by p", { t }), [["x", 5]]);
+  });
+});
+
+describe("a query", () => {
+  test("is stopped when its time is up, also in the middle of its rows", async () => {
+    const endless = "select count(*) from range(100000000000) a(i) where i % 7 = 3";
+    const started = performance.now();
+    await fails(rows(endless, {}, [], { timeoutMs: 50 }), "QUERY_TIMEOUT", /longer than 50 ms/);
+    assert.ok(performance.now() - started < 2000);
+    const result = await engine.query(statement("select i from range(1000000000) t(i)"), { timeoutMs: 50 });
+    await fails(
+      (async () => {
+        for await (const _ of result.batches);
+      })(),
+      "QUERY_TIMEOUT",
+    );
+  });
+
+  test("is stopped by its signal, before or while it runs", async () => {
+    await fails(rows("select 1", {}, [], { signal: AbortSignal.abort() }), "QUERY_CANCELLED");
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 30);
+    await fails(
+      rows("select count(*) from range(100000000000) a(i) where i % 7 = 3", {}, [], { signal: controller.signal }),
+      "QUERY_CANCELLED",
+    );
+  });
+
+  test("is cancelled by the end of the iteration, and the engine goes on", async () => {
+    const result = await engine.query(statement("select i from range(1000000000) t(i)"));
+    for await (const batch of result.batches) {
+      assert.deepEqual(batch[0], [0]);
+      break;
+    }
+    assert.deepEqual(await rows("select 1"), [[1]]);
+  });
+
+  test("that needs too much memory fails alone and says so", async () => {
+    await fails(
+      rows("select list(i), list(i::varchar || repeat('x', 100)) from range(10000000) t(i)"),
+      "QUERY_OUT_OF_MEMORY",
+    );
+    assert.deepEqual(await rows("select 1"), [[1]]);
+  });
+
+  test("that fails names the reason without the engine's own names", async () => {
+    const orders = native("SELECT 'abc' AS name");
+    await fails(
+      rows("select name::int from orders", { orders }),
+      "SQL_FAILED",
+      /^the SQL failed: Could not convert string 'abc' to INT32/,
+    );
+    const error = await rows("select nam from orders", { orders }).catch((e) => e);
+    assert.equal(error.code, "SQL_FAILED");
+    assert.match(error.message, /"nam" not found.*"name"/);
+    assert.doesNotMatch(error.message, /__m/);
+    const t: Relation = {
+      kind: "files",
+      columns: [column("id", { kind: "long" })],
+      files: [{ path: join(dir, "lake", "gone.parquet"), partition: {} }],
+    };
+    const gone = await rows("from t", { t }).catch((e) => e);
+    assert.equal(gone.code, "ENGINE_IO");
+    assert.match(gone.message, /"gone.parquet"/);
+    assert.ok(!gone.message.includes(dir), gone.message);
+  });
+
+  test("takes parameters of every JSON kind", async () => {
+    assert.deepEqual(await rows("select ?, ?, ?, ?, ?, ?", {}, [1, "é", null, true, 1.5, { a: [1] }]), [
+      [1, "é", null, true, 1.5, '{"a":[1]}'],
+    ]);
+    await fails(rows("select ?", {}, []), "SQL_FAILED", /takes 1 parameter, got 0/);
+    await fails(rows("select 1", {}, [1]), "SQL_FAILED", /takes 0 parameters, got 1/);
+  });
+
+  test("reads and writes nothing outside the allowed folders, and changes no setting", async () => {
+    await writeFile(join(dir, "secret.txt"), "secret");
+    await fails(
+      engine.local.run(`SELECT * FROM read_text('${dir}/secret.txt')`),
+      "SQL_FAILED",
+      /disabled by configuration/,
+    );
+    await fails(
+      engine.local.run(`SELECT * FROM read_text('${dir}/lake/../secret.txt')`),
+      "SQL_FAILED",
+      /disabled by configuration/,
+    );
+    await fails(engine.local.run(`COPY (SELECT 1) TO '${dir}/out.csv'`), "SQL_FAILED", /disabled by configuration/);
+    await fails(engine.local.run("SET memory_limit = '100GB'"), "SQL_FAILED", /locked/);
+    await fails(engine.local.run("INSTALL httpfs"), "SQL_FAILED");
+    await fails(engine.local.run("LOAD httpfs"), "SQL_FAILED");
+    await fails(engine.local.run(`ATTACH '${dir}/x.db'`), "SQL_FAILED");
+    assert.deepEqual((await readdir(dir)).sort(), ["lake", "secret.txt", "tmp"]);
+  });
+});
+
+describe("the local session", () => {
+  test("gives plain values and typed columns", async () => {
+    await engine.local.run(
+      "CREATE SCHEMA stage; CREATE TABLE stage.t AS SELECT i AS a, i * 0.5e0 AS b, i::UBIGINT AS c, 'x' || i AS s FROM range(5000) r(i)",
+    );
+    assert.deepEqual(await engine.local.rows("SELECT a, b, s, null AS n FROM stage.t LIMIT 1"), [
+      { a: 0n, b: 0, s: "x0", n: null },
+    ]);
+    const [a, b, c] = await engine.local.columns("SELECT a, b, c FROM stage.t");
+    assert.ok(a instanceof BigInt64Array && b instanceof Float64Array && c instanceof BigUint64Array);
+    assert.equal(a.length, 5000);
+    assert.deepEqual([a[4999], b[4999], c[4999]], [4999n, 2499.5, 4999n]);
+    await assert.rejects(engine.local.columns("SELECT s FROM stage.t"), /column "s" is VARCHAR/);
+  });
+});
