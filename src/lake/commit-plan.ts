@@ -5,7 +5,7 @@ import type { CommitRequest, CommitResult, DataFile } from "./delta-table.ts";
 import { writeStats } from "./file-stats.ts";
 import { readPartitionValues } from "./partition-values.ts";
 import type { LoggedCommit } from "./replay.ts";
-import { readSchema, writeSchema } from "./table-schema.ts";
+import { writeSchema } from "./table-schema.ts";
 import type { TableState } from "./table-state.ts";
 
 /** What we write: reader 1 / writer 2, which every engine that knows Delta can read. */
@@ -55,7 +55,7 @@ export function planCommit(
       statsText,
     });
   }
-  const columns = readSchema(table, current);
+  const columns = request.schema?.columns ?? state?.snapshot().columns ?? [];
   const adds = (request.add ?? []).map((file) => {
     const partition = partitionOf(table, file, current.partitionColumns);
     const { path, sizeBytes, modifiedAtMs } = file;

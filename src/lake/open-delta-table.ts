@@ -10,7 +10,6 @@ import { commitKey } from "./log-names.ts";
 import { LogTail } from "./log-tail.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { replay } from "./replay.ts";
-import type { TableState } from "./table-state.ts";
 import { vacuum } from "./vacuum.ts";
 
 export interface DeltaTableOptions {

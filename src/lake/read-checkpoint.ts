@@ -1,7 +1,11 @@
+import { zstdDecompressSync } from "node:zlib";
 import { type FileMetaData, parquetMetadata, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { type Actions, collectAction, isRecord, MalformedAction, noActions, parseActions } from "./actions.ts";
 import type { ObjectStore } from "./object-store.ts";
+
+/** Our own checkpoints are in zstd, which Node brings natively. */
+const DECOMPRESSORS = { ...compressors, ZSTD: (bytes: Uint8Array) => zstdDecompressSync(bytes) };
 
 /** Row by row, the columns of a checkpoint that make up the state. Each row fills one of them. */
 const STATE_COLUMNS = ["txn", "add", "remove", "metaData", "protocol", "sidecar"];
@@ -42,7 +46,7 @@ async function readRows(bytes: Uint8Array): Promise<Record<string, unknown>[]> {
   const metadata: FileMetaData = parquetMetadata(buffer);
   const present = new Set(topLevelNames(metadata));
   const columns = STATE_COLUMNS.filter((name) => present.has(name));
-  const rows = await parquetReadObjects({ file: buffer, metadata, columns, compressors });
+  const rows = await parquetReadObjects({ file: buffer, metadata, columns, compressors: DECOMPRESSORS });
   for (const row of rows) if (isRecord(row.add)) useStructStats(row.add);
   return rows;
 }

@@ -26,13 +26,21 @@ const MAX_RELOADS = 3;
  * @throws DELTA_VERSION_GONE, DELTA_CORRUPT
  */
 export async function replay(store: ObjectStore, location: string, version?: number): Promise<TableState | undefined> {
+  let newestOnly = version === undefined;
   for (let reload = 0; ; reload++) {
-    const listing = await listLog(store, location, version === undefined);
+    const listing = await listLog(store, location, newestOnly);
     try {
       return await replayListed(store, location, listing, version);
     } catch (error) {
-      const vanished = error instanceof MillraceError && error.code === "OBJECT_NOT_FOUND";
-      if (!vanished || reload === MAX_RELOADS) throw error;
+      if (!(error instanceof MillraceError)) throw error;
+      const vanished = error.code === "OBJECT_NOT_FOUND";
+      if (vanished && reload === MAX_RELOADS) {
+        const missing = { table: location, file: "its log", reason: `names a file that is missing: ${error.message}` };
+        throw new MillraceError("DELTA_CORRUPT", missing, { cause: error });
+      }
+      // What does not work from the newest checkpoint on may work from an older one.
+      if (!vanished && !(error.code === "DELTA_CORRUPT" && newestOnly)) throw error;
+      if (!vanished) newestOnly = false;
     }
   }
 }
