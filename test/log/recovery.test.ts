@@ -111,7 +111,7 @@ describe("recovery from damage", () => {
       const log = await prepared(test, [3, 3, 3], { segmentBytes });
       // Every byte of the last line, which is the delicate one, and some of the others.
       const delicate = segmentBytes === 1 ? log.indexBytes - 3 : log.batches[2]!.indexAt;
-      for (let position = 0; position < log.indexBytes; position += position < delicate ? 11 : 1) {
+      for (let position = 0; position < log.indexBytes; position += position < delicate ? 23 : 1) {
         const hit = log.batches.findLastIndex(({ indexAt }) => indexAt <= position) as number;
         const batch = log.batches[hit]!;
         const file = segmentBytes === 1 ? segmentName(batch.from) : FIRST;
