@@ -1,7 +1,8 @@
 import { nearestMatch } from "../define/nearest.ts";
+import { replaceTables, sqlTokens } from "../define/replace-tables.ts";
+import { referenceName, type TableReference, tableReferences } from "../define/sql-ast.ts";
 import type { SqlAst } from "../define/sql-inspector.ts";
 import { quoteIdentifier } from "../define/sql-text.ts";
-import { replaceTables, sqlTokens } from "../define/table-references.ts";
 import { MillraceError } from "../errors.ts";
 import { filesSql } from "./duckdb-files.ts";
 import type { Relation, Statement } from "./sql-engine.ts";
@@ -21,17 +22,15 @@ export async function compile(statement: Statement, parse: (sql: string) => Prom
   async function body(part: Statement): Promise<string> {
     const ast = await parse(part.sql);
     const inputs = new Map([...part.inputs].map(([name, relation]) => [name.toLowerCase(), relation]));
-    const used: { name: string; relation: Relation }[] = [];
-    // A first pass finds what is missing and what must be compiled before this text.
-    replaceTables(part.sql, ast, ({ name }) => {
-      const relation = part.inputs.get(name) ?? inputs.get(name.toLowerCase());
-      if (relation === undefined) throw unknownTable(name, part.inputs.keys());
-      used.push({ name, relation });
-      return undefined;
-    });
+    const _used: { name: string; relation: Relation }[] = [];
     const identifiers = new Map<string, string>();
-    for (const { name, relation } of used) identifiers.set(name, await define(relation));
-    return replaceTables(part.sql, ast, ({ name }) => identifiers.get(name));
+    for (const reference of tableReferences(ast)) {
+      const name = referenceName(reference);
+      const relation = inputs.get(name);
+      if (relation === undefined) throw unknownTable(writtenName(reference), part.inputs.keys());
+      identifiers.set(name, await define(relation));
+    }
+    return replaceTables(part.sql, ast, (reference) => identifiers.get(referenceName(reference)));
   }
 
   async function define(relation: Relation): Promise<string> {
@@ -67,6 +66,10 @@ export function unknownTable(name: string, known: Iterable<string>): MillraceErr
     { name, nearest: candidate === undefined ? "" : `; did you mean "${candidate}"?` },
     { details: { name, ...(candidate === undefined ? {} : { candidates: [candidate] }) } },
   );
+}
+
+function writtenName({ catalog, schema, table }: TableReference): string {
+  return [catalog, schema, table].filter((part) => part !== "").join(".");
 }
 
 /** Joins our CTEs with those of the statement, whichever form it has. */

@@ -1,43 +1,12 @@
+import { type TableReference, tableReferences, visitNodes } from "./sql-ast.ts";
 import type { SqlAst } from "./sql-inspector.ts";
 import { quoteIdentifier } from "./sql-text.ts";
 
 /**
- * Where a statement names tables, and the statement with other tables in their places. The text is edited at the places
- * the parse tree gives, and every other byte stays as the user wrote it.
- */
-
-/** One mention of a table that is not a CTE of the statement itself. */
-export interface TableReference {
-  /** As written, without quotes: `orders`, `silver.orders`. */
-  readonly name: string;
-  /** Empty when it has none. */
-  readonly alias: string;
-  /** `at (version => …)` or `at (timestamp => …)`: the expression's tree. */
-  readonly at: { readonly unit: "VERSION" | "TIMESTAMP"; readonly expression: SqlAst } | undefined;
-  /** Character offset of the name in the text. */
-  readonly start: number;
-}
-
-/** In the order of the text. A CTE is known to the CTEs behind it and to the body, and to itself when it is recursive. */
-export function tableReferences(sql: string, ast: SqlAst): TableReference[] {
-  const offsets = new CharacterOffsets(sql);
-  const found: TableReference[] = [];
-  walk(ast, new Set(), (node) => {
-    const parts = [node.catalog_name, node.schema_name, node.table_name].filter((part) => part !== "");
-    const at = node.at_clause as { unit: "VERSION" | "TIMESTAMP"; expr: SqlAst } | null;
-    found.push({
-      name: parts.join("."),
-      alias: String(node.alias),
-      at: at === null ? undefined : { unit: at.unit, expression: at.expr },
-      start: offsets.of(node.query_location as number),
-    });
-  });
-  return found.sort((a, b) => a.start - b.start);
-}
-
-/**
- * The statement with each table replaced by the identifier that `replacement` gives (undefined: left as it is). Tables keep
- * the name under which the rest of the statement knows them; `at (…)` and a closing semicolon are left out.
+ * The statement with each table replaced by the identifier that `replacement` gives (undefined: left as it is). The text is
+ * edited at the places the parse tree gives and every other byte stays as the user wrote it: the engine's own way from tree
+ * to text changes names and types here and there. Tables keep the name under which the rest of the statement knows
+ * them; `at (…)` and a closing semicolon are left out.
  */
 export function replaceTables(
   sql: string,
@@ -46,17 +15,23 @@ export function replaceTables(
 ): string {
   const edits: Edit[] = [];
   const replaced = new Set<string>();
-  for (const reference of tableReferences(sql, ast)) {
+  const offsets = new CharacterOffsets(sql);
+  for (const reference of tableReferences(ast)) {
     const identifier = replacement(reference);
     if (identifier === undefined) continue;
-    const end = endOfName(sql, reference.start);
-    const last = reference.name.slice(reference.name.lastIndexOf(".") + 1);
-    const alias = reference.alias !== "" || isAlone(sql, reference.start) ? "" : ` AS ${quoteIdentifier(last)}`;
-    edits.push({ start: reference.start, end, text: quoteIdentifier(identifier) + alias });
+    const start = offsets.of(reference.position);
+    const end = endOfName(sql, start);
+    const needsAlias = reference.alias === undefined && !isAlone(sql, start);
+    const alias = needsAlias ? ` AS ${quoteIdentifier(reference.table)}` : "";
+    edits.push({ start, end, text: quoteIdentifier(identifier) + alias });
     if (reference.at !== undefined) edits.push({ ...atClause(sql, end), text: "" });
-    if (reference.alias === "") replaced.add(reference.name.toLowerCase());
+    if (reference.alias === undefined) replaced.add(`${reference.schema}.${reference.table}`.toLowerCase());
   }
-  edits.push(...shortenedColumns(sql, ast, replaced), { start: endOfStatement(sql), end: sql.length, text: "" });
+  edits.push(...shortenedColumns(ast, replaced, sql, offsets), {
+    start: endOfStatement(sql),
+    end: sql.length,
+    text: "",
+  });
   return apply(sql, edits);
 }
 
@@ -66,52 +41,16 @@ interface Edit {
   readonly text: string;
 }
 
-type Node = Record<string, unknown>;
-
-function walk(value: unknown, ctes: ReadonlySet<string>, visit: (table: Node) => void): void {
-  if (Array.isArray(value)) {
-    for (const item of value) walk(item, ctes, visit);
-    return;
-  }
-  if (typeof value !== "object" || value === null) return;
-  const node = value as Node;
-  if (node.type === "BASE_TABLE") {
-    const isCte =
-      node.schema_name === "" && node.catalog_name === "" && ctes.has(String(node.table_name).toLowerCase());
-    if (!isCte) visit(node);
-    walk(node.at_clause, ctes, visit);
-    return;
-  }
-  const inner = new Set(ctes);
-  const own = (node.cte_map as { map?: { key: string; value: Node }[] } | undefined)?.map ?? [];
-  for (const { key, value: cte } of own) {
-    walk(cte, inner, visit);
-    inner.add(key.toLowerCase());
-  }
-  for (const [name, child] of Object.entries(node)) {
-    if (name === "cte_map") continue;
-    if (node.type === "RECURSIVE_CTE_NODE" && name === "right") {
-      walk(child, new Set(inner).add(String(node.cte_name).toLowerCase()), visit);
-    } else walk(child, inner, visit);
-  }
-}
-
 /** `silver.orders.amount` becomes `orders.amount`: what stands in a table's place has no schema. */
-function shortenedColumns(sql: string, ast: SqlAst, replaced: ReadonlySet<string>): Edit[] {
-  const offsets = new CharacterOffsets(sql);
+function shortenedColumns(ast: SqlAst, replaced: ReadonlySet<string>, sql: string, offsets: CharacterOffsets): Edit[] {
   const edits: Edit[] = [];
-  const visit = (value: unknown): void => {
-    if (typeof value !== "object" || value === null) return;
-    const node = value as Node;
+  visitNodes(ast, (node) => {
     const names = node.class === "COLUMN_REF" ? (node.column_names as string[]) : [];
-    if (names.length > 2 && replaced.has(`${names[0]}.${names[1]}`.toLowerCase())) {
-      const start = offsets.of(node.query_location as number);
-      const dot = skipBlank(sql, endOfIdentifier(sql, start));
-      edits.push({ start, end: skipBlank(sql, dot + 1), text: "" });
-    }
-    for (const child of Object.values(node)) visit(child);
-  };
-  if (replaced.size > 0) visit(ast);
+    if (names.length < 3 || !replaced.has(`${names[0]}.${names[1]}`.toLowerCase())) return;
+    const start = offsets.of(node.query_location);
+    const dot = skipBlank(sql, endOfIdentifier(sql, start));
+    edits.push({ start, end: skipBlank(sql, dot + 1), text: "" });
+  });
   return edits;
 }
 
@@ -232,7 +171,8 @@ class CharacterOffsets {
     this.#bytes = bytes.length === sql.length ? undefined : bytes;
   }
 
-  of(byteOffset: number): number {
+  of(byteOffset: unknown): number {
+    if (typeof byteOffset !== "number") throw new Error("the parser gave no place for a name");
     return this.#bytes === undefined ? byteOffset : this.#bytes.subarray(0, byteOffset).toString().length;
   }
 }
