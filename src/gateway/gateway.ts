@@ -1,0 +1,104 @@
+import type { FastifyInstance } from "fastify";
+import type { Registry } from "prom-client";
+import type { Stream } from "../define/project.ts";
+import type { EventLog } from "../log/event-log.ts";
+import { Admission } from "./admission.ts";
+import type { KeyVerifier } from "./auth.ts";
+import type { DeadLetterSink } from "./dead-letter-sink.ts";
+import { doorMetrics } from "./door-metrics.ts";
+import type { FailureReport } from "./error-answer.ts";
+import { EventsDoor } from "./events-door.ts";
+import type { Readiness } from "./health-routes.ts";
+import { healthRoutes } from "./health-routes.ts";
+import { createHttpServer } from "./http-server.ts";
+import type { PartitionOf } from "./partition-router.ts";
+import { streamsRoutes } from "./streams-routes.ts";
+
+export interface GatewaySettings {
+  readonly host: string;
+  readonly port: number;
+  readonly maxBodyBytes: number;
+  readonly maxEventBytes: number;
+  readonly maxNesting: number;
+  readonly inflightBytes: number;
+  readonly requestTimeoutMs: number;
+}
+
+/** Times that users have no need to set. */
+export interface GatewayTiming {
+  readonly headersTimeoutMs?: number;
+  /** The longest a body may pause. */
+  readonly idleBodyMs?: number;
+  readonly keepAliveTimeoutMs?: number;
+  readonly closeTimeoutMs?: number;
+  /** Between two signs of life on a connection that follows a stream. */
+  readonly heartbeatMs?: number;
+  readonly maxConnections?: number;
+}
+
+export interface GatewayDeps {
+  /** Every stream must be open in it. */
+  readonly log: EventLog;
+  readonly streams: ReadonlyMap<string, Stream>;
+  readonly keys: KeyVerifier;
+  readonly deadLetters: DeadLetterSink;
+  /** Whether the whole path can accept and store. */
+  readonly ready: () => Promise<Readiness>;
+  readonly registry: Registry;
+  readonly settings: GatewaySettings;
+  readonly partitionOf: PartitionOf;
+  /** Hears of failures that the answer does not show the cause of. */
+  readonly report: FailureReport;
+  readonly timing?: GatewayTiming;
+}
+
+export interface Gateway {
+  /** Routes of other parts are registered here before `listen`. */
+  readonly app: FastifyInstance;
+  /** Aborts when the door begins to close. */
+  readonly closing: AbortSignal;
+  /** @throws PORT_IN_USE, LISTEN_FAILED */
+  listen(): Promise<{ readonly url: string; readonly port: number }>;
+  /** Takes nothing new, answers what is under way, closes every connection. */
+  close(): Promise<void>;
+}
+
+/** The front door with all its routes, not yet listening. @throws CONTRACT_NOT_COMPILABLE */
+export function createGateway(deps: GatewayDeps): Gateway {
+  const { log, streams, keys, settings, timing = {}, registry, report } = deps;
+  const admission = new Admission(settings.inflightBytes);
+  const door = new EventsDoor({
+    log,
+    streams,
+    keys,
+    deadLetters: deps.deadLetters,
+    partitionOf: deps.partitionOf,
+    admission,
+    metrics: doorMetrics(registry, () => admission.inflightBytes),
+    limits: { ...settings, idleBodyMs: timing.idleBodyMs ?? 10_000 },
+    report,
+    isClosing: () => server.closing.aborted,
+  });
+  const server = createHttpServer({
+    ...timing,
+    host: settings.host,
+    port: settings.port,
+    maxBodyBytes: settings.maxBodyBytes,
+    requestTimeoutMs: settings.requestTimeoutMs,
+    hotPath: (request, response, mustContinue) => door.take(request, response, mustContinue),
+    hotRoutes: [{ method: "POST", url: "/v1/streams/:stream/events" }],
+    report,
+  });
+  const { app, closing } = server;
+  app.register(streamsRoutes({ log, streams, keys, closing, heartbeatMs: timing.heartbeatMs ?? 15_000 }));
+  app.register(healthRoutes(deps.ready, registry));
+  return {
+    app,
+    closing,
+    listen: () => server.listen(),
+    async close() {
+      await server.close();
+      door.close();
+    },
+  };
+}
