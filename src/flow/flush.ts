@@ -4,7 +4,6 @@
  * removes; tables that had committed are skipped when the chunk is staged and flushed again.
  */
 import type { AppendTable, Project, Stream } from "../define/project.ts";
-import { META_COLUMNS } from "../define/project.ts";
 import { quoteIdentifier } from "../define/sql-text.ts";
 import type { LocalSql, Relation, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
@@ -14,7 +13,7 @@ import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
 import { advance, type Counts, committedTo } from "./progress.ts";
 import { isStreamItself } from "./relations.ts";
-import type { Chunk } from "./staged-events.ts";
+import { BRONZE_FROM_STAGE, type Chunk } from "./staged-events.ts";
 import type { Staging } from "./staging.ts";
 
 export interface FlushOptions {
@@ -37,9 +36,8 @@ export async function flushChunk(o: FlushOptions, stream: Stream, staging: Stagi
 
 async function flushBronze(o: FlushOptions, stream: Stream, staging: Staging, chunk: Chunk): Promise<void> {
   const table = o.lake.get(`bronze.${stream.name}`);
-  const columns = ["payload", ...META_COLUMNS.map((c) => c.name), "_duplicate_of"].map(quoteIdentifier).join(", ");
   await commitRange(o, table, stream.name, staging.partition, chunk, async (from, to) => ({
-    statement: native(`select ${columns} from ${chunk.table()} where _offset between ${from} and ${to}`),
+    statement: native(`select ${BRONZE_FROM_STAGE} from ${chunk.table()} where _offset between ${from} and ${to}`),
     counts: { stored: to - from + 1, duplicate: 0, filtered: 0, dead: 0 },
     remove: [],
   }));

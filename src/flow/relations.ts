@@ -5,7 +5,7 @@
  */
 import type { AppendTable, Column, Project, RefreshTable, Stream, Table } from "../define/project.ts";
 import { META_COLUMNS } from "../define/project.ts";
-import { quoteIdentifier, quoteLiteral } from "../define/sql-text.ts";
+import { quoteLiteral } from "../define/sql-text.ts";
 import { jsonStructure } from "../define/types.ts";
 import type { Relation, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
@@ -14,6 +14,7 @@ import { type Predicate, pruneFiles } from "../lake/prune.ts";
 import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
 import { committedTo } from "./progress.ts";
+import { BRONZE_FROM_STAGE } from "./staged-events.ts";
 import { requiredPresent, type Staging } from "./staging.ts";
 
 /** One reference of a statement. */
@@ -194,11 +195,11 @@ export class Picture {
 
   #bronzeRelation(name: string, predicates: readonly Predicate[]): Relation {
     const stream = name.slice("bronze.".length);
-    const columns = ["payload", ...META_COLUMNS.map((c) => c.name), "_duplicate_of"].map(quoteIdentifier).join(", ");
     const staged = this.stagedSql(
       name,
       stream,
-      (_staging, chunk, from, to) => `select ${columns} from ${chunk.table()} where _offset between ${from} and ${to}`,
+      (_staging, chunk, from, to) =>
+        `select ${BRONZE_FROM_STAGE} from ${chunk.table()} where _offset between ${from} and ${to}`,
     );
     return union(this.#files(this.#o.lake.get(name), predicates), staged);
   }

@@ -6,7 +6,15 @@
  * table that is not simply the stream itself. Only the last chunk grows; a flush seals it and, once all tables have committed,
  * drops it, unless a query still reads it.
  */
+import { META_COLUMNS } from "../define/project.ts";
 import { quoteIdentifier } from "../define/sql-text.ts";
+
+/** Select list that gives bronze's columns from a chunk's events; there the payload has a name no field of a stream can have. */
+export const BRONZE_FROM_STAGE = [
+  "_payload as payload",
+  ...META_COLUMNS.map((column) => quoteIdentifier(column.name)),
+  "_duplicate_of",
+].join(", ");
 
 export class Chunk {
   readonly name: string;

@@ -154,7 +154,7 @@ export class Staging {
     const chunk = new Chunk(`${stream.name} ${partition} ${++this.#chunkNumber}`, this.#end);
     const events = [
       ...columnList(stream.columns),
-      "payload VARCHAR",
+      "_payload VARCHAR",
       ...columnList(META_COLUMNS),
       "_duplicate_of BIGINT",
     ];
@@ -215,12 +215,12 @@ export class Staging {
     if (this.#required === "true") return;
     const range = `_offset between ${run.from} and ${run.to}`;
     const faults = await local.rows(
-      `select _offset::double as o, payload, _source from ${chunk.table()} where ${range} and not (${this.#required})`,
+      `select _offset::double as o, _payload, _source from ${chunk.table()} where ${range} and not (${this.#required})`,
     );
-    for (const { o, payload, _source } of faults) {
+    for (const { o, _payload, _source } of faults) {
       chunk.faults.push(Number(o));
       const message = "a required field could not be read as its type";
-      letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", message, String(payload), String(_source), Number(o)));
+      letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", message, String(_payload), String(_source), Number(o)));
     }
   }
 
@@ -254,7 +254,7 @@ export class Staging {
     const [span] = run.spans;
     const source = span?.source ?? "";
     await local.run(
-      `insert into ${chunk.table()} by name select ${quoteLiteral(payload)} as payload, '${partition}-${run.from}' as _id,
+      `insert into ${chunk.table()} by name select ${quoteLiteral(payload)} as _payload, '${partition}-${run.from}' as _id,
        ${partition} as _partition, ${run.from} as _offset, make_timestamptz(${(span?.receivedAtMs ?? 0) * 1000}) as _received_at,
        ${quoteLiteral(source)} as _source`,
     );
@@ -342,12 +342,19 @@ export class Staging {
     const offsets = entries.map((entry) => entry.offset);
     chunk.deadLettered.set(table.name, [...(chunk.deadLettered.get(table.name) ?? []), ...offsets]);
     const rows = await this.#o.local.rows(
-      `select _offset::double as o, payload, _source from ${chunk.table()} where _offset in (${offsets.join(", ")})`,
+      `select _offset::double as o, _payload, _source from ${chunk.table()} where _offset in (${offsets.join(", ")})`,
     );
     const events = new Map(rows.map((row) => [Number(row["o"]), row]));
     for (const { offset, code, message } of entries) {
       const event = events.get(offset);
-      const letter = this.#letter(stage, code, message, String(event?.["payload"]), String(event?.["_source"]), offset);
+      const letter = this.#letter(
+        stage,
+        code,
+        message,
+        String(event?.["_payload"]),
+        String(event?.["_source"]),
+        offset,
+      );
       letters.push({ ...letter, table: table.name });
     }
   }

@@ -35,7 +35,7 @@ const EXPECTED = [
 
 test("an event acknowledged before a query is in its answer, and the same rows are stored by the flush", async () => {
   await using dir = await temporaryFolder();
-  const f = await openFlow(dir.path);
+  await using f = await openFlow(dir.path);
   await f.append("rates", [{ country: "DE", rate: 2 }]);
   await f.append("orders", FATES);
   assert.deepEqual(await f.query(ENRICHED, NAMES, "committed"), []);
@@ -50,7 +50,7 @@ test("an event acknowledged before a query is in its answer, and the same rows a
 
 test("every event has exactly one fate at every hop, and the ledger adds up", async () => {
   await using dir = await temporaryFolder();
-  const f = await openFlow(dir.path);
+  await using f = await openFlow(dir.path);
   await f.append("rates", [{ country: "DE", rate: 2 }]);
   await f.append("orders", FATES);
   const hop = (name: string) => f.flow.ledger().find((entry) => entry.hop === name);
@@ -89,7 +89,7 @@ test("every event has exactly one fate at every hop, and the ledger adds up", as
 
 test("bronze holds every event byte for byte, and names the event a second arrival repeats", async () => {
   await using dir = await temporaryFolder();
-  const f = await openFlow(dir.path);
+  await using f = await openFlow(dir.path);
   const text =
     '{ "order_id":"a\\u00e9/\\/", "customer":"c", "country":"DE",\t"amount":1.10,"placed_at":"2026-01-01T00:00:00Z","extra":{"x":[1, 2]}}';
   await f.append("orders", [text, text], "somewhere");
@@ -109,18 +109,18 @@ test("bronze holds every event byte for byte, and names the event a second arriv
 
 test("a crash before, between and after flushes loses nothing, doubles nothing and repeats no dead letter", async () => {
   await using dir = await temporaryFolder();
-  const first = await openFlow(dir.path);
+  await using first = await openFlow(dir.path);
   await first.append("rates", [{ country: "DE", rate: 2 }]);
   await first.append("orders", FATES.slice(0, 4));
   await first.query(ENRICHED, NAMES); // staged, dead letters recorded, nothing stored
   await first.crash();
 
-  const second = await openFlow(dir.path);
+  await using second = await openFlow(dir.path);
   await second.append("orders", FATES.slice(4));
   await second.flow.flush(["orders"]);
   await second.crash();
 
-  const third = await openFlow(dir.path);
+  await using third = await openFlow(dir.path);
   await third.append("orders", [order(0), order(9)]);
   assert.deepEqual((await third.query(ENRICHED, NAMES)).slice(0, 4), EXPECTED);
   const count = "select count(*) from system.dead_letters";
@@ -141,7 +141,7 @@ test("a crash before, between and after flushes loses nothing, doubles nothing a
 
 test("a keyed table keeps the newest row per key, before and after the flush, and a tombstone removes the key", async () => {
   await using dir = await temporaryFolder();
-  const f = await openFlow(dir.path);
+  await using f = await openFlow(dir.path);
   const fx = () => f.query("select country, rate from silver.fx order by country", ["silver.fx"]);
   await f.append("rates", [
     { country: "DE", rate: 1 },
@@ -176,7 +176,7 @@ test("a keyed table keeps the newest row per key, before and after the flush, an
 
 test("replaying a table gives the rows it has, and the ledger stays balanced", async () => {
   await using dir = await temporaryFolder();
-  const f = await openFlow(dir.path);
+  await using f = await openFlow(dir.path);
   await f.append("rates", [{ country: "DE", rate: 2 }]);
   await f.append(
     "orders",

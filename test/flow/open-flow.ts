@@ -74,18 +74,25 @@ export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
     }
   };
 
-  /** Ends without storing what is only in the log, as a crash would. */
-  const crash = async () => {
-    await flow.close({ drain: false });
+  let open = true;
+  const end = async (drain: boolean) => {
+    if (!open) return;
+    open = false;
+    await flow.close({ drain });
     await log.close();
     await engine.close();
   };
 
-  const close = async () => {
-    await flow.close();
-    await log.close();
-    await engine.close();
+  return {
+    flow,
+    log,
+    engine,
+    project,
+    append,
+    query,
+    /** Ends without storing what is only in the log, as a crash would. */
+    crash: () => end(false),
+    close: () => end(true),
+    [Symbol.asyncDispose]: () => end(false),
   };
-
-  return { flow, log, engine, project, append, query, crash, close };
 }

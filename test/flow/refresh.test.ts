@@ -95,7 +95,7 @@ test("a refresh of touched days gives what recomputing everything gives, for any
 
 test("a refresh by day rewrites only the days that new rows touch", async () => {
   await using dir = await temporaryFolder();
-  const f = await openFlow(dir.path);
+  await using f = await openFlow(dir.path);
   const order = (id: number, day: number) => ({
     order_id: `o${id}`,
     customer: "c",

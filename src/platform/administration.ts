@@ -1,0 +1,152 @@
+import type { Registry } from "prom-client";
+import { type ResolvedSettings, showSettings } from "../config/settings.ts";
+import { DEAD_LETTER_STREAM } from "../flow/dead-letters.ts";
+import type { Flow } from "../flow/flow.ts";
+import type { LedgerEntry } from "../flow/ledger.ts";
+import type { Readiness } from "../gateway/health-routes.ts";
+import type { EventLog } from "../log/event-log.ts";
+import type { Administration, LedgerHop, PlatformStatus, StreamStatus, TableStatus } from "../serve/admin-route.ts";
+import type { ApiKeys } from "../state/api-keys.ts";
+
+export interface AdministrationParts {
+  readonly flow: Flow;
+  readonly log: EventLog;
+  readonly keys: ApiKeys;
+  readonly resolved: ResolvedSettings;
+  readonly registry: Registry;
+  readonly ready: () => Promise<Readiness>;
+  readonly version: string;
+  readonly startedAtMs: number;
+}
+
+/** What an administrator sees and does, from the parts that know it. */
+export function administration(parts: AdministrationParts): Administration {
+  const { flow, keys, resolved } = parts;
+  const perSecond = rateMeter();
+  return {
+    keys,
+    config: () => showSettings(resolved),
+    status: () => status(parts, perSecond),
+    ledger: async () => mergePartitions(flow.ledger()),
+    refresh: (table, options) => flow.refresh(table, options),
+    replay: async (table, options) => ({ version: await flow.replay(table, options) }),
+  };
+}
+
+async function status(parts: AdministrationParts, perSecond: (accepted: number) => number): Promise<PlatformStatus> {
+  const { flow, registry, startedAtMs } = parts;
+  const { ready, checks } = await parts.ready();
+  const accepted = await countByStream(registry, "millrace_door_events_accepted_total");
+  const rejected = await countByStream(registry, "millrace_door_events_rejected_total");
+  const uptimeMs = Date.now() - startedAtMs;
+  const acceptedNow = sum(accepted.values());
+  return {
+    project: flow.project.name,
+    version: parts.version,
+    startedAtMs,
+    uptimeMs,
+    ready,
+    problems: Object.entries(checks).flatMap(([name, { ok, message }]) =>
+      ok ? [] : [`${name}: ${message ?? "failed"}`],
+    ),
+    residentBytes: process.memoryUsage.rss(),
+    door: {
+      accepted: acceptedNow,
+      rejected: sum(rejected.values()),
+      eventsPerSecond: perSecond(acceptedNow),
+    },
+    streams: streams(flow, rejected),
+    tables: tables(flow),
+  };
+}
+
+function streams(flow: Flow, rejected: ReadonlyMap<string, number>): StreamStatus[] {
+  const ledger = mergePartitions(flow.ledger());
+  return [...flow.project.streams.keys()]
+    .filter((name) => name !== DEAD_LETTER_STREAM)
+    .map((name) => {
+      const bronze = ledger.find((hop) => hop.hop === `bronze.${name}`);
+      const silver = ledger.find((hop) => hop.stream === name && hop.hop !== `bronze.${name}`);
+      return {
+        name,
+        accepted: bronze?.accepted ?? 0,
+        duplicates: silver?.duplicate ?? 0,
+        rejected: rejected.get(name) ?? 0,
+        pending: bronze?.pending ?? 0,
+      };
+    });
+}
+
+function tables(flow: Flow): TableStatus[] {
+  return flow.lake.names().flatMap((name) => {
+    const { definition, snapshot } = flow.lake.get(name);
+    if (definition === undefined || name.startsWith("system.")) return [];
+    const written = snapshot.files.length > 0 || snapshot.version > 0;
+    return {
+      name,
+      mode: definition.mode === "append" && definition.key.length > 0 ? "upsert" : definition.mode,
+      rows: sum(snapshot.files.map((file) => file.stats?.rowCount ?? 0)),
+      files: snapshot.files.length,
+      bytes: sum(snapshot.files.map((file) => file.sizeBytes)),
+      version: snapshot.version,
+      committedAtMs: written ? snapshot.timestampMs : null,
+    };
+  });
+}
+
+/** Tells events per second between two looks that are at least a second apart. */
+function rateMeter(): (accepted: number) => number {
+  let at = performance.now();
+  let before = 0;
+  let rate = 0;
+  return (accepted) => {
+    const elapsedMs = performance.now() - at;
+    if (elapsedMs < 1000) return rate;
+    rate = Math.round(((accepted - before) * 1000) / elapsedMs);
+    at += elapsedMs;
+    before = accepted;
+    return rate;
+  };
+}
+
+async function countByStream(registry: Registry, metric: string): Promise<Map<string, number>> {
+  const counts = new Map<string, number>();
+  const { values = [] } = (await registry.getSingleMetric(metric)?.get()) ?? {};
+  for (const { labels, value } of values) {
+    const stream = String(labels["stream"]);
+    counts.set(stream, (counts.get(stream) ?? 0) + value);
+  }
+  return counts;
+}
+
+/** One line per stream and hop, whatever the number of partitions. */
+function mergePartitions(entries: readonly LedgerEntry[]): LedgerHop[] {
+  const merged = new Map<string, LedgerHop>();
+  for (const entry of entries) {
+    const other = merged.get(entry.hop);
+    const { partition: _, ...hop } = entry;
+    if (!other) merged.set(entry.hop, hop);
+    else {
+      const add = (name: "accepted" | "stored" | "duplicate" | "filtered" | "deadLettered" | "pending") =>
+        other[name] + entry[name];
+      merged.set(entry.hop, {
+        stream: entry.stream,
+        hop: entry.hop,
+        accepted: add("accepted"),
+        stored: add("stored"),
+        duplicate: add("duplicate"),
+        filtered: add("filtered"),
+        deadLettered: add("deadLettered"),
+        pending: add("pending"),
+        balanced: other.balanced && entry.balanced,
+      });
+    }
+  }
+  return [...merged.values()];
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
