@@ -161,6 +161,12 @@ export const ERRORS = {
     message: 'the SQL of {subject} names a column "{column}"; names that begin with _ are the platform\'s own',
     hint: "Give it another name with `as`.",
   },
+  COLUMN_UNNAMED: {
+    status: 422,
+    retryable: false,
+    message: "column {number} of the SQL of {subject} has no name: {expression}",
+    hint: "Name it with `as`.",
+  },
   EXPRESSION_INVALID: {
     status: 422,
     retryable: false,
@@ -662,6 +668,30 @@ export const ERRORS = {
     hint: "A key has a name of 1 to 100 characters and one or more of the scopes ingest, query, admin.",
   },
   // --- config and command line
+  IMPORT_FILE_UNKNOWN: {
+    status: 400,
+    retryable: false,
+    message: "{path} cannot be imported: {reason}",
+    hint: "Files are CSV, TSV, JSON, NDJSON or Parquet by their ending, plain or compressed (.gz, .zst, .br); --format says it for others.",
+  },
+  IMPORT_FILE_BROKEN: {
+    status: 400,
+    retryable: false,
+    message: "{path} cannot be read{place}: {reason}",
+    hint: "What was read before that place is imported. Correct the file, or say how it is written: millrace import --help",
+  },
+  IMPORT_COLUMN_MISSING: {
+    status: 400,
+    retryable: false,
+    message: "{path} has no column for {fields} of stream {stream}; its columns are {columns}",
+    hint: "Name the column of a field with --map FIELD=COLUMN.",
+  },
+  IMPORT_TARGET_UNCLEAR: {
+    status: 400,
+    retryable: false,
+    message: "{target} cannot be imported into: {reason}",
+    hint: "Name the stream that brings the rows; the tables after it follow by themselves.",
+  },
   COMMAND_WRONG: {
     status: 400,
     retryable: false,

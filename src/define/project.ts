@@ -40,6 +40,13 @@ export const META_COLUMNS = [
   { name: "_source", type: { kind: "string" }, nullable: false },
 ] as const satisfies readonly Column[];
 
+/** What `bronze.<stream>` holds: every event as received, duplicates with the offset of the event they repeat. */
+export const BRONZE_COLUMNS = [
+  { name: "payload", type: { kind: "string" }, nullable: false },
+  ...META_COLUMNS,
+  { name: "_duplicate_of", type: { kind: "long" }, nullable: true },
+] as const satisfies readonly Column[];
+
 export interface Stream {
   readonly name: string;
   /** The fields of an event, in the order of the schema. Meta columns are not among them. */
@@ -57,6 +64,8 @@ export interface Stream {
   readonly time: string | undefined;
   /** Two arrivals of one id within this time are one event. */
   readonly horizonMs: number;
+  /** Number of partitions, where the definition says one; otherwise the setting decides. */
+  readonly partitions?: number;
   /** Where it was defined, relative to the project's folder. */
   readonly file: string;
 }
@@ -67,7 +76,10 @@ export interface TableBase {
   readonly sql: string;
   /** Names of the streams and tables the SQL reads, as `orders` or `silver.fx`. */
   readonly inputs: readonly string[];
-  /** Columns of the stored table, bound by the engine. Append tables hold `_partition` and `_offset` as well. */
+  /**
+   * Columns of the stored table, bound by the engine. Append tables hold `_partition` and `_offset` as well, and columns
+   * made by `partitionBy` come last.
+   */
   readonly columns: readonly Column[];
   /** Check name -> SQL condition over the table's columns. A row fails when the condition is false. */
   readonly checks: Readonly<Record<string, string>>;

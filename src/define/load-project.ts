@@ -1,0 +1,217 @@
+import { existsSync } from "node:fs";
+import { realpath } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { MillraceError } from "../errors.ts";
+import { bindTables } from "./bind-tables.ts";
+import { type Definition, definitionKind } from "./definition.ts";
+import { invalidOption, isNameList, isRecord } from "./options.ts";
+import { type Problem, type ProjectProblem, problem } from "./problem.ts";
+import type { Project, Stream } from "./project.ts";
+import { CONFIG_FILE, definitionsOf, type Found, findModules, loadModule } from "./project-modules.ts";
+import { readStream } from "./read-stream.ts";
+import { readTable, type TableDraft } from "./read-table.ts";
+import type { SqlInspector } from "./sql-inspector.ts";
+import { quoteIdentifier } from "./sql-text.ts";
+
+const DEFAULT_MODULES = ["**/*.ts"];
+const DEFAULT_HORIZON_MS = 7 * 86_400_000;
+
+/**
+ * Loads the project in a folder: its configuration, its modules' definitions, checked and bound against each other.
+ *
+ * A stream without a `silver` table of its own gets one, `select * from <stream>`, defined where the stream is.
+ * A stream without a horizon takes the setting `horizonMs` of the configuration, or 7 days.
+ *
+ * @throws PROJECT_NOT_FOUND; PROJECT_INVALID with every problem of the project in its message and, as a list of
+ * `{code, file, line, name, message, hint}`, in its `details`.
+ */
+export async function loadProject(dir: string, inspector: SqlInspector): Promise<Project> {
+  const folder = resolve(dir);
+  if (!existsSync(folder))
+    throw new MillraceError("PROJECT_NOT_FOUND", { dir: folder, reason: "there is no such folder" });
+  if (!existsSync(join(folder, CONFIG_FILE))) {
+    throw new MillraceError("PROJECT_NOT_FOUND", { dir: folder, reason: `it holds no ${CONFIG_FILE}` });
+  }
+  // Modules know themselves by their real path, so places in them are compared with the real folder.
+  return new Loading(await realpath(folder), inspector).run();
+}
+
+interface Config {
+  readonly name: string;
+  readonly modules: readonly string[];
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+class Loading {
+  private readonly dir: string;
+  private readonly inspector: SqlInspector;
+  private readonly problems: ProjectProblem[] = [];
+
+  constructor(dir: string, inspector: SqlInspector) {
+    this.dir = dir;
+    this.inspector = inspector;
+  }
+
+  async run(): Promise<Project> {
+    const config = await this.config();
+    const found = await this.definitions(config?.modules ?? DEFAULT_MODULES);
+    const { horizonMs } = config?.settings ?? {};
+    const streams = new Map<string, Stream>();
+    const drafts: TableDraft[] = [];
+    const places = new Map<TableDraft, Found>();
+    const origins = new Map<Stream, Found>();
+    const broken = new Set<string>();
+
+    for (const one of this.unique(found)) {
+      const { definition } = one;
+      const isStream = definitionKind(definition) === "stream";
+      const read = isStream
+        ? readStream(definition, one.file, typeof horizonMs === "number" ? horizonMs : DEFAULT_HORIZON_MS)
+        : readTable(definition, one.file);
+      if (Array.isArray(read)) {
+        this.report(one, read as Problem[]);
+        for (const name of isStream ? namesOfStream(definition.name) : [definition.name]) broken.add(name);
+      } else if (isStream) {
+        streams.set(definition.name, read as Stream);
+        origins.set(read as Stream, one);
+      } else {
+        drafts.push(read as TableDraft);
+        places.set(read as TableDraft, one);
+      }
+    }
+    for (const stream of streams.values()) {
+      const draft = implicitSilver(stream);
+      if (drafts.some(({ name }) => name === draft.name) || broken.has(draft.name)) continue;
+      drafts.push(draft);
+      places.set(draft, origins.get(stream)!);
+    }
+    const bound = await bindTables(streams, drafts, broken, this.inspector);
+    for (const { draft, problem: found } of bound.problems)
+      this.report({ ...places.get(draft)!, name: draft.name }, [found]);
+    if (this.problems.length > 0) throw invalidProject(this.dir, this.problems);
+    const settings = config!.settings;
+    return deepFreeze({ name: config!.name, dir: this.dir, streams, tables: bound.tables, settings });
+  }
+
+  private async config(): Promise<Config | undefined> {
+    const loaded = await loadModule(this.dir, CONFIG_FILE);
+    if ("problem" in loaded) {
+      this.problems.push(loaded.problem);
+      return undefined;
+    }
+    const exported = loaded.exports.default;
+    const at = { file: CONFIG_FILE, line: undefined, name: "" };
+    if (definitionKind(exported) !== "config") {
+      const reason = exported === undefined ? "has no default export" : "does not export what defineConfig gives";
+      this.report(at, [problem("CONFIG_INVALID", { reason })]);
+      return undefined;
+    }
+    const { options } = exported as Definition;
+    if (!isRecord(options)) {
+      this.report(at, [problem("CONFIG_INVALID", { reason: "gives defineConfig no options" })]);
+      return undefined;
+    }
+    const { name, modules = DEFAULT_MODULES, ...settings } = options;
+    const problems: Problem[] = [];
+    if (typeof name !== "string" || !/^[a-z][a-z0-9_-]{0,99}$/.test(name)) {
+      const allowed = "lower-case letters, digits, - and _, beginning with a letter";
+      problems.push(invalidOption("millrace.config.ts", "name", name, allowed));
+    }
+    if (!isNameList(modules) || modules.length === 0) {
+      problems.push(invalidOption("millrace.config.ts", "modules", modules, 'a list of globs such as ["**/*.ts"]'));
+    }
+    this.report(at, problems);
+    return problems.length > 0 ? undefined : { name: name as string, modules: modules as string[], settings };
+  }
+
+  private async definitions(patterns: readonly string[]): Promise<Found[]> {
+    const found = new Map<Definition, Found>();
+    for (const file of findModules(this.dir, patterns)) {
+      const loaded = await loadModule(this.dir, file);
+      if ("problem" in loaded) {
+        // A module that fails fails everyone who imports it; the failure is told once, where it is.
+        const { file: at, line, message } = loaded.problem;
+        const told = this.problems.some((p) => p.file === at && p.line === line && p.message === message);
+        if (!told) this.problems.push(loaded.problem);
+        continue;
+      }
+      for (const one of definitionsOf(this.dir, file, loaded.exports)) {
+        if (definitionKind(one.definition) !== "config") found.set(one.definition, found.get(one.definition) ?? one);
+      }
+    }
+    return [...found.values()];
+  }
+
+  /** The first definition of each name; the others are reported. */
+  private unique(found: readonly Found[]): Found[] {
+    const first = new Map<string, Found>();
+    for (const one of found) {
+      const kind = definitionKind(one.definition)!;
+      const key = String(one.definition.name);
+      const other = first.get(key);
+      if (other === undefined) {
+        first.set(key, one);
+        continue;
+      }
+      const place = other.line === undefined ? other.file : `${other.file}:${other.line}`;
+      this.report(one, [problem("NAME_TAKEN", { subject: `${kind} "${key}"`, other: place })]);
+    }
+    return [...first.values()];
+  }
+
+  private report(at: Partial<Found> & { name?: string }, problems: readonly Problem[]): void {
+    const name = at.name ?? at.definition?.name ?? "";
+    for (const found of problems) {
+      this.problems.push({
+        ...found,
+        file: at.file ?? "",
+        ...(at.line === undefined ? {} : { line: at.line }),
+        name: String(name),
+      });
+    }
+  }
+}
+
+function namesOfStream(name: string): string[] {
+  return [name, `bronze.${name}`, `silver.${name}`];
+}
+
+function implicitSilver(stream: Stream): TableDraft {
+  return {
+    name: `silver.${stream.name}`,
+    sql: `select * from ${quoteIdentifier(stream.name)}`,
+    checks: {},
+    partitionBy: {},
+    refresh: undefined,
+    key: [],
+    latest: undefined,
+    tombstone: undefined,
+    file: stream.file,
+  };
+}
+
+/** One line per problem with file and line, and under it the hint. */
+function invalidProject(dir: string, problems: readonly ProjectProblem[]): MillraceError {
+  const sorted = [...problems].sort((a, b) => compare(a.file, b.file) || (a.line ?? 0) - (b.line ?? 0));
+  const list = sorted
+    .map(({ file, line, code, message, hint }) => {
+      const place = line === undefined ? file : `${file}:${line}`;
+      return `  ${place}: ${message} [${code}]\n    ${hint}`;
+    })
+    .join("\n");
+  const count = sorted.length === 1 ? "1 problem" : `${sorted.length} problems`;
+  return new MillraceError("PROJECT_INVALID", { dir, count, list }, { details: sorted });
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (value instanceof Map) for (const item of value.values()) deepFreeze(item);
+  else if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    Object.values(value).forEach(deepFreeze);
+  }
+  return value;
+}
