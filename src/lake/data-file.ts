@@ -1,17 +1,6 @@
-import type { WrittenFile } from "../engine/sql-engine.ts";
 import type { DataFile, FileStats } from "./delta-table.ts";
 import { readStats } from "./file-stats.ts";
 import type { PartitionValues } from "./partition-values.ts";
-
-/** What an engine wrote, as a file to commit. `path` is where it is in the table, `facts` what publishing it gave. */
-export function toDataFile(
-  written: WrittenFile,
-  path: string,
-  facts: { readonly sizeBytes: number; readonly modifiedAtMs: number },
-): DataFile {
-  const { sizeBytes, modifiedAtMs } = facts;
-  return { path, sizeBytes, modifiedAtMs, partition: written.partition, stats: written.stats };
-}
 
 /** A file that an `add` action put into a table. A table may hold very many, so statistics stay text until asked for. */
 export class AddedFile implements DataFile {

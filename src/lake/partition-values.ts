@@ -1,5 +1,3 @@
-import type { ColumnType } from "../define/project.ts";
-
 /**
  * Partition values as the protocol's "Partition Value Serialization" has them: text, whatever the column's type, and null.
  *
@@ -11,18 +9,6 @@ import type { ColumnType } from "../define/project.ts";
  *     binary      one character per byte
  */
 export type PartitionValues = Readonly<Record<string, string | null>>;
-
-/** The value as an action holds it. `value` is a JSON value in the form the engine gives its rows. */
-export function serializePartitionValue(type: ColumnType, value: unknown): string | null {
-  if (value === null || value === undefined || value === "") return null;
-  if (type.kind === "timestamp" || type.kind === "timestamp_ntz") {
-    const instant = String(value);
-    const zoned = /(?:Z|[+-]00(?::?00)?)$/.exec(instant);
-    return (zoned ? instant.slice(0, zoned.index) : instant).replace("T", " ");
-  }
-  if (type.kind === "binary") return Buffer.from(String(value), "base64").toString("latin1");
-  return String(value);
-}
 
 /** Checks that an action's values are texts or nulls, and gives the empty text its meaning. */
 export function readPartitionValues(json: unknown): PartitionValues | undefined {

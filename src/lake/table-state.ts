@@ -48,8 +48,9 @@ export class TableState {
     return this.#tombstones.values();
   }
 
-  get fileCount(): number {
-    return this.#live.size;
+  /** Rows that a checkpoint would have, nearly. */
+  get entryCount(): number {
+    return this.#live.size + this.#tombstones.size;
   }
 
   files(): AddedFile[] {
@@ -84,7 +85,8 @@ export class TableState {
         this.#live.delete(key);
         removed.push(gone);
       }
-      this.#tombstones.set(key, file);
+      // Kept for long, and statistics are most of it: who asks for those reads the commit.
+      this.#tombstones.set(key, { ...file, statsText: undefined });
     }
     for (const file of actions.adds) {
       const before = this.#live.get(file.key);
