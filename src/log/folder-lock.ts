@@ -3,11 +3,11 @@
  *
  *     DIR/lock/<generation>   {"pid":4711,"started":"881234","realm":"…","host":"…","released":false}
  *
- * The file of the highest generation is the lock. It is held while its owner runs: a starter that finds its owner gone creates the
- * next generation, which only one can (link fails when the name exists); the loser looks again and finds a live owner. Generations
- * never go back while a file is there, and a released lock stays as a file, so a slow starter cannot take a newer
- * lock for the stale one it has seen. An owner in another container or on another machine cannot be looked up: it counts
- * as running as long as it touches its file.
+ * The file of the highest generation is the lock. It is held while its owner runs: a starter that finds its owner gone
+ * creates the next generation, which only one can (link fails when the name exists); the loser looks again and finds a live
+ * owner. Generations never go back while a file is there, and a released lock stays as a file, so a slow starter cannot
+ * take a newer lock for the stale one it has seen. An owner in another container or on another machine cannot be looked
+ * up: it counts as running as long as it touches its file.
  */
 import { randomUUID } from "node:crypto";
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";

@@ -1,10 +1,11 @@
 /**
  * The side index: one line per commit span (consecutive events of one source that became durable together):
  *
- *     {"from":1200,"count":100,"at":33120,"bytes":27600,"crc":"0a1b2c3d","receivedAt":1763693000000,"source":"http","group":1100,"check":"89abcdef"}
+ *     {"from":1200,"count":100,"at":33120,"bytes":27600,"crc":"0a1b2c3d","receivedAt":1763693000000,
+ *      "source":"http","group":1100,"check":"89abcdef"}        (without the line break)
  *
- * `from`: first offset; `at`, `bytes`: where its lines lie in the data file; `crc`: CRC-32 of those bytes, or `lost` when damage
- * took the original line and the data does not explain itself;
+ * `from`: first offset; `at`, `bytes`: where its lines lie in the data file; `crc`: CRC-32 of those bytes, or `lost` when
+ * damage took the original line and the data does not explain itself;
  * `receivedAt`: milliseconds since the epoch (UTC); `group`: first offset of the group commit the span was part of, which proves
  * that everything below it had been made durable before; `check`: CRC-32 of this line up to the comma before `"check"`.
  */

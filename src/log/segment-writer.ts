@@ -2,8 +2,8 @@
  * Writes the last segment of a partition, and begins the next one when it is full.
  *
  * The recipe of a durable write: write data and index, fdatasync both, and only then count it. When a write fails, both
- * files are cut back to the last durable end. When an fsync fails, the kernel may have marked the unwritten pages clean, so what
- * the files hold is unknown: they are left behind and a new segment begins at the same offset.
+ * files are cut back to the last durable end. When an fsync fails, the kernel may have marked the unwritten pages clean,
+ * so what the files hold is unknown: they are left behind and a new segment begins at the same offset.
  */
 import { type LogFile, type LogFs, openIfPresent } from "./file-system.ts";
 import { encodeIndexLine } from "./index-line.ts";
