@@ -78,9 +78,11 @@ export class ProjectTables {
     const id = eventId(stream, "e", "'#' || _offset");
     await this.#connection.run(`
       create table ${quoteIdentifier(stream.name)} as
-      select e.*, ${id} as _id, 0 as _partition, _offset, now() as _received_at, 'test' as _source
-      from (select *, rowid as _offset from ${all}) e
-      qualify row_number() over (partition by _id order by _offset) = 1`);
+      with events as materialized (select *, ${id} as _id from (select *, rowid as _offset from ${all}) e),
+      firsts as (select min(_offset) as _offset from events group by _id)
+      select * exclude (_id, _offset), _id, 0 as _partition, _offset, now() as _received_at, 'test' as _source
+      from events semi join firsts using (_offset)
+      order by _offset`);
     const [total, kept] = await this.row(
       `select (select count(*) from ${all}), (select count(*) from ${quoteIdentifier(stream.name)})`,
     );
