@@ -105,9 +105,7 @@ for (const [sql, value] of VALUES) {
     );
     // The same among nulls, and in a vector of more than one chunk.
     const column = await all(`select case when i % 3 = 0 then null else ${sql} end from range(5000) t(i)`);
-    assert.deepEqual(column[4999], [4999 % 3 === 0 ? null : value]);
-    assert.deepEqual(column[3], [null]);
-    assert.deepEqual(column[2050], [2050 % 3 === 0 ? null : value]);
+    for (const row of [3, 4, 2047, 2048, 4999]) assert.deepEqual(column[row], [row % 3 === 0 ? null : value]);
   });
 }
 
