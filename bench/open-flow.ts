@@ -28,6 +28,7 @@ export async function openBenchFlow(dir: string) {
     dataDir: dir,
     flushIntervalMs: 24 * HOUR_MS,
     flushBytes: 64 * 1024 * 1024,
+    maxEventBytes: 1 << 20,
     refreshDebounceMs: HOUR_MS,
     retentionMs: 168 * HOUR_MS,
     horizonMs: 168 * HOUR_MS,

@@ -46,6 +46,7 @@ export interface FlowOptions {
   readonly dataDir: string;
   readonly flushIntervalMs: number;
   readonly flushBytes: number;
+  readonly maxEventBytes: number;
   readonly refreshDebounceMs: number;
   readonly retentionMs: number;
   readonly horizonMs: number;
@@ -335,6 +336,7 @@ export class Flow {
       local: engine.local,
       index: this.#indexes.get(`${stream.name}/${partition}`),
       tempDir: join(dataDir, "tmp", "stage"),
+      maxEventBytes: this.#o.maxEventBytes,
       chunkBytes: flushBytes,
       lookups: (table) => this.#lookups(table),
       deadLetters: (letters) => this.deadLetters(letters),

@@ -13,7 +13,7 @@ import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
 import { advance, type Counts, committedTo } from "./progress.ts";
 import { isStreamItself } from "./relations.ts";
-import { BRONZE_FROM_STAGE, type Chunk } from "./staged-events.ts";
+import type { Chunk } from "./staged-events.ts";
 import type { Staging } from "./staging.ts";
 
 export interface FlushOptions {
@@ -37,7 +37,7 @@ export async function flushChunk(o: FlushOptions, stream: Stream, staging: Stagi
 async function flushBronze(o: FlushOptions, stream: Stream, staging: Staging, chunk: Chunk): Promise<void> {
   const table = o.lake.get(`bronze.${stream.name}`);
   await commitRange(o, table, stream.name, staging.partition, chunk, async (from, to) => ({
-    statement: native(`select ${BRONZE_FROM_STAGE} from ${chunk.table()} where _offset between ${from} and ${to}`),
+    statement: native(chunk.bronzeSql(from, to)),
     counts: { stored: to - from + 1, duplicate: 0, filtered: 0, dead: 0 },
     remove: [],
   }));
@@ -48,9 +48,7 @@ async function flushTable(o: FlushOptions, definition: AppendTable, staging: Sta
   const itself = isStreamItself(definition);
   await commitRange(o, table, definition.stream, staging.partition, chunk, async (from, to) => {
     const range = `_offset between ${from} and ${to}`;
-    const rows = itself
-      ? staging.eventsSql(chunk, from, to)
-      : `select * from ${chunk.table(definition.name)} where ${range}`;
+    const rows = itself ? chunk.eventsSql(from, to) : `select * from ${chunk.table(definition.name)} where ${range}`;
     const counts = await countFates(o, definition, chunk, from, to, itself);
     if (definition.key.length === 0) return { statement: native(rows), counts, remove: [] };
     const changes = `select * from ${chunk.table(definition.name)} where ${range}`;
@@ -100,9 +98,13 @@ async function countFates(
 ): Promise<Counts> {
   const within = (offset: number) => offset >= from && offset <= to;
   const range = `_offset between ${from} and ${to}`;
-  const [{ duplicate } = { duplicate: 0 }] = await o.local.rows(
-    `select count(*)::double as duplicate from ${chunk.table()} where ${range} and _duplicate_of is not null`,
-  );
+  const [{ duplicate } = { duplicate: 0 }] =
+    chunk.duplicates === 0
+      ? []
+      : await o.local.rows(
+          `select count(*)::double as duplicate from ${chunk.duplicateTable}
+           where r between ${from - chunk.from} and ${to - chunk.from}`,
+        );
   const dead = [...chunk.faults, ...(chunk.deadLettered.get(table.name) ?? [])].filter(within).length;
   const accepted = to - from + 1;
   if (itself) return { stored: accepted - Number(duplicate) - dead, duplicate: Number(duplicate), filtered: 0, dead };

@@ -14,7 +14,7 @@ import { type Predicate, pruneFiles } from "../lake/prune.ts";
 import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
 import { committedTo } from "./progress.ts";
-import { BRONZE_FROM_STAGE } from "./staged-events.ts";
+import type { Chunk } from "./staged-events.ts";
 import { requiredPresent, type Staging } from "./staging.ts";
 
 /** One reference of a statement. */
@@ -109,7 +109,7 @@ export class Picture {
   readonly #reach: Reach;
   readonly #memo = new Map<string, Promise<Relation>>();
   readonly #snapshots = new Map<string, Snapshot>();
-  readonly #staged = new Map<string, { staging: Staging; chunk: Staging["chunks"][number]; to: number }[]>();
+  readonly #staged = new Map<string, { chunk: Chunk; to: number }[]>();
   readonly #pins: (() => void)[] = [];
 
   constructor(options: RelationsOptions, refresher: CurrentRows | undefined, reach: Reach) {
@@ -120,7 +120,7 @@ export class Picture {
     for (const name of options.lake.names()) this.#snapshots.set(name, options.lake.get(name).snapshot);
     if (reach === "committed") return;
     for (const [stream, stagings] of options.stagings) {
-      const held = stagings.flatMap((staging) => staging.chunks.map((chunk) => ({ staging, chunk, to: chunk.to })));
+      const held = stagings.flatMap((staging) => staging.chunks.map((chunk) => ({ chunk, to: chunk.to })));
       for (const { chunk } of held) this.#pins.push(chunk.pin());
       this.#staged.set(stream, held);
     }
@@ -179,28 +179,19 @@ export class Picture {
   }
 
   /** Staged rows above what a table's snapshot reflects, as SQL, one statement per chunk. */
-  stagedSql(
-    table: string,
-    stream: string,
-    select: (staging: Staging, chunk: Staging["chunks"][number], from: number, to: number) => string,
-  ): string[] {
+  stagedSql(table: string, stream: string, select: (chunk: Chunk, from: number, to: number) => string): string[] {
     const snapshot = this.snapshot(table);
     const parts: string[] = [];
-    for (const { staging, chunk, to } of this.#staged.get(stream) ?? []) {
-      const from = Math.max(chunk.from, committedTo(snapshot, stream, staging.partition) + 1);
-      if (from <= to) parts.push(select(staging, chunk, from, to));
+    for (const { chunk, to } of this.#staged.get(stream) ?? []) {
+      const from = Math.max(chunk.from, committedTo(snapshot, stream, chunk.partition) + 1);
+      if (from <= to) parts.push(select(chunk, from, to));
     }
     return parts;
   }
 
   #bronzeRelation(name: string, predicates: readonly Predicate[]): Relation {
     const stream = name.slice("bronze.".length);
-    const staged = this.stagedSql(
-      name,
-      stream,
-      (_staging, chunk, from, to) =>
-        `select ${BRONZE_FROM_STAGE} from ${chunk.table()} where _offset between ${from} and ${to}`,
-    );
+    const staged = this.stagedSql(name, stream, (chunk, from, to) => chunk.bronzeSql(from, to));
     return union(this.#files(this.#o.lake.get(name), predicates), staged);
   }
 
@@ -210,15 +201,15 @@ export class Picture {
     if (this.#o.project.tables.has(source)) return this.relation({ name: source, predicates });
     const bronze = `bronze.${stream.name}`;
     const files = this.#files(this.#o.lake.get(bronze), []);
-    const staged = this.stagedSql(bronze, stream.name, (s, chunk, from, to) => s.eventsSql(chunk, from, to));
+    const staged = this.stagedSql(bronze, stream.name, (chunk, from, to) => chunk.eventsSql(from, to));
     return union({ kind: "view", statement: parseBronze(stream, files) }, staged);
   }
 
   async #appendRelation(table: AppendTable, predicates: readonly Predicate[]): Promise<Relation> {
     const lakeTable = this.#o.lake.get(table.name);
-    const staged = this.stagedSql(table.name, table.stream, (staging, chunk, from, to) =>
+    const staged = this.stagedSql(table.name, table.stream, (chunk, from, to) =>
       isStreamItself(table)
-        ? staging.eventsSql(chunk, from, to)
+        ? chunk.eventsSql(from, to)
         : `select * from ${chunk.table(table.name)} where _offset between ${from} and ${to}`,
     );
     // A newer row may lie outside the predicates that its key's stored row meets, so keyed tables are not pruned.
@@ -242,13 +233,11 @@ export class Picture {
     if (table?.mode !== "append") {
       const stream = this.#o.project.streams.get(input);
       if (!stream) return [];
-      return this.stagedSql(sourceTable(this.#o.project, input), input, (s, chunk, from, to) =>
-        s.eventsSql(chunk, from, to),
-      );
+      return this.stagedSql(sourceTable(this.#o.project, input), input, (chunk, from, to) => chunk.eventsSql(from, to));
     }
-    return this.stagedSql(table.name, table.stream, (staging, chunk, from, to) =>
+    return this.stagedSql(table.name, table.stream, (chunk, from, to) =>
       isStreamItself(table)
-        ? staging.eventsSql(chunk, from, to)
+        ? chunk.eventsSql(from, to)
         : `select * from ${chunk.table(table.name)} where _offset between ${from} and ${to}`,
     );
   }

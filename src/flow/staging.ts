@@ -8,7 +8,6 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { AppendTable, Column, Stream } from "../define/project.ts";
-import { META_COLUMNS } from "../define/project.ts";
 import { quoteIdentifier, quoteLiteral } from "../define/sql-text.ts";
 import { duckdbType, jsonStructure } from "../define/types.ts";
 import type { LocalSql, Relation } from "../engine/sql-engine.ts";
@@ -16,7 +15,6 @@ import { MillraceError } from "../errors.ts";
 import type { EventLog, Run, Span } from "../log/event-log.ts";
 import type { DeadLetter } from "./dead-letters.ts";
 import type { IdIndex } from "./dedupe/id-index.ts";
-import { eventId } from "./event-id.ts";
 import { Chunk } from "./staged-events.ts";
 
 /** Enough for the engine to work on all cores, small enough that one load never holds a query up for long. */
@@ -34,6 +32,7 @@ export interface StagingOptions {
   /** Finds duplicates; undefined when the stream has no id. */
   readonly index: IdIndex | undefined;
   readonly tempDir: string;
+  readonly maxEventBytes: number;
   /** A chunk is sealed when its events are this many bytes. */
   readonly chunkBytes: number;
   /** The look-up inputs of a table, as of now. */
@@ -53,8 +52,6 @@ export class Staging {
   #bytesPerEvent = 300;
   #chunkNumber = 0;
   #queue: Promise<void> = Promise.resolve();
-  /** True after a load broke off: rows past the last complete one may be there. */
-  #dirty = false;
 
   constructor(options: StagingOptions) {
     this.#o = options;
@@ -114,50 +111,43 @@ export class Staging {
   /** Forgets a chunk whose events are in every table now; its memory goes when the last query has read it. */
   drop(chunk: Chunk): void {
     this.#chunks = this.#chunks.filter((other) => other !== chunk);
-    const names = [chunk.table(), ...this.#o.tables.map((table) => chunk.table(table.name))];
+    const names = [chunk.table(), chunk.duplicateTable, ...this.#o.tables.map((table) => chunk.table(table.name))];
     chunk.whenUnread(() => {
       void this.#o.local.run(names.map((name) => `drop table if exists ${name}`).join("; "));
     });
   }
 
-  /** The stream as its SQL name shows it: parsed events of the chunk, duplicates left out, within the offsets given (inclusive). */
-  eventsSql(chunk: Chunk, from: number, to: number): string {
-    const columns = [...this.#o.stream.columns, ...META_COLUMNS].map((c) => quoteIdentifier(c.name)).join(", ");
-    const faults = chunk.faults.length > 0 ? ` and _offset not in (${chunk.faults.join(", ")})` : "";
-    return `select ${columns} from ${chunk.table()} where _offset between ${from} and ${to} and _duplicate_of is null${faults}`;
-  }
-
   async #loadOnce(): Promise<void> {
     const { log, stream, partition, chunkBytes } = this.#o;
     const chunk = await this.#openChunk();
-    if (this.#dirty) await this.#clean(chunk);
     const budget = Math.max(1, Math.min(LOAD_BYTES, chunkBytes - chunk.payloadBytes));
     const run = await log.read(stream.name, partition, this.#end, budget);
     if (!run) throw new MillraceError("INTERNAL", { what: `reading ${stream.name}/${partition} at ${this.#end}` });
-    this.#dirty = true;
+    // Until the load is complete, a chunk with half-loaded rows behind `to` takes no more.
+    chunk.sealed = true;
     const letters: DeadLetter[] = [];
-    await this.#loadEvents(chunk, run, letters);
-    for (const table of this.#o.tables) await this.#transform(chunk, table, run.from, run.to, letters);
-    await this.#o.deadLetters(letters);
-    this.#dirty = false;
+    try {
+      await this.#loadEvents(chunk, run, letters);
+      for (const table of this.#o.tables) await this.#transform(chunk, table, run.from, run.to, letters);
+      await this.#o.deadLetters(letters);
+    } catch (error) {
+      chunk.forgetAfter(chunk.to);
+      if (chunk.to < chunk.from) this.drop(chunk);
+      throw error;
+    }
     chunk.to = run.to;
     chunk.payloadBytes += run.bytes.byteLength;
+    chunk.sealed = chunk.payloadBytes >= chunkBytes;
     this.#bytesPerEvent = run.bytes.byteLength / (run.to - run.from + 1);
     this.#end = run.to + 1;
-    if (chunk.payloadBytes >= chunkBytes) chunk.sealed = true;
   }
 
   async #openChunk(): Promise<Chunk> {
     const last = this.#chunks.at(-1);
     if (last && !last.sealed) return last;
     const { stream, partition, local, tables, storedColumns } = this.#o;
-    const chunk = new Chunk(`${stream.name} ${partition} ${++this.#chunkNumber}`, this.#end);
-    const events = [
-      ...columnList(stream.columns),
-      "_payload VARCHAR",
-      ...columnList(META_COLUMNS),
-      "_duplicate_of BIGINT",
-    ];
+    const chunk = new Chunk(stream, partition, ++this.#chunkNumber, this.#end);
+    const events = [...columnList(stream.columns), "_payload VARCHAR"];
     await local.run(`create or replace table ${chunk.table()} (${events.join(", ")})`);
     for (const table of tables) {
       await local.run(
@@ -168,15 +158,6 @@ export class Staging {
     return chunk;
   }
 
-  async #clean(chunk: Chunk): Promise<void> {
-    for (const name of [undefined, ...this.#o.tables.map((table) => table.name)]) {
-      await this.#o.local.run(`delete from ${chunk.table(name)} where _offset > ${chunk.to}`);
-    }
-    const kept = (offset: number) => offset <= chunk.to;
-    chunk.faults.splice(0, chunk.faults.length, ...chunk.faults.filter(kept));
-    for (const [table, offsets] of chunk.deadLettered) chunk.deadLettered.set(table, offsets.filter(kept));
-  }
-
   /** Parses a run into the chunk's table of events, halving it when the engine refuses it. */
   async #loadEvents(chunk: Chunk, run: Run, letters: DeadLetter[]): Promise<void> {
     try {
@@ -184,53 +165,57 @@ export class Staging {
     } catch (error) {
       if (!isAboutData(error)) throw error;
       if (run.from === run.to) return this.#keepUnparsed(chunk, run, error, letters);
-      await this.#o.local.run(`delete from ${chunk.table()} where _offset >= ${run.from}`);
       for (const half of halves(run)) await this.#loadEvents(chunk, half, letters);
     }
   }
 
   async #parse(chunk: Chunk, run: Run, letters: DeadLetter[]): Promise<void> {
-    const { local, stream, partition, tempDir } = this.#o;
-    const count = run.to - run.from + 1;
-    const raw = `stage.${quoteIdentifier(`${chunk.name} raw`)}`;
+    const { local, stream, partition, tempDir, maxEventBytes } = this.#o;
     const file = join(tempDir, `${stream.name}-${partition}-${run.from}.ndjson`);
     await writeFile(file, run.bytes);
     try {
+      // The engine divides a file among its threads in pieces of twice the largest object.
       await local.run(
-        `create or replace table ${raw} as select json::varchar as payload, from_json(json, ${this.#structure}) as e
-         from read_ndjson_objects(${quoteLiteral(file)}, maximum_object_size = 67108864)`,
+        `insert into ${chunk.table()} select e.*, payload from (
+           select json::varchar as payload, from_json(json, ${this.#structure}) as e
+           from read_ndjson_objects(${quoteLiteral(file)}, maximum_object_size = ${maxEventBytes + 1024}))`,
       );
     } finally {
       await rm(file, { force: true });
     }
-    try {
-      const [{ n } = { n: 0 }] = await local.rows(`select count(*)::double as n from ${raw}`);
-      if (n !== count) throw new MillraceError("INTERNAL", { what: `parsing ${count} events gave ${n} rows, which` });
-      const id = eventId(stream, "e", `'${partition}-' || (rowid + ${run.from})`);
-      const duplicateOf = await this.#findDuplicates(chunk, raw, id, run);
-      await local.run(insertEvents(chunk, raw, id, partition, run, duplicateOf));
-    } finally {
-      await local.run(`drop table if exists ${raw}`);
-    }
+    await this.#checkRows(chunk, run);
+    chunk.addSpans(run.spans);
+    await this.#findDuplicates(chunk, run);
     if (this.#required === "true") return;
-    const range = `_offset between ${run.from} and ${run.to}`;
     const faults = await local.rows(
-      `select _offset::double as o, _payload, _source from ${chunk.table()} where ${range} and not (${this.#required})`,
+      `select (c.rowid + ${chunk.from})::double as o, _payload as payload from ${chunk.table()} c
+       where ${chunk.rows(run.from, run.to)} and not (${this.#required})`,
     );
-    for (const { o, _payload, _source } of faults) {
+    for (const { o, payload } of faults) {
       chunk.faults.push(Number(o));
       const message = "a required field could not be read as its type";
-      letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", message, String(_payload), String(_source), Number(o)));
+      letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", message, String(payload), run.spans, Number(o)));
     }
   }
 
-  /** Row (from 0) -> offset of the event it duplicates. */
-  async #findDuplicates(chunk: Chunk, raw: string, id: string, run: Run): Promise<Map<number, number>> {
-    const found = new Map<number, number>();
+  /** Rows are numbered in the order of the log without a gap: everything about a staged event hangs on that. */
+  async #checkRows(chunk: Chunk, run: Run): Promise<void> {
+    const [{ rows, last } = {}] = await this.#o.local.rows(
+      `select count(*)::double as rows, max(c.rowid)::double as last from ${chunk.table()} c`,
+    );
+    const wanted = run.to - chunk.from + 1;
+    if (rows === wanted && last === wanted - 1) return;
+    throw new MillraceError("INTERNAL", {
+      what: `staging ${run.from}..${run.to} gave ${rows} rows of ${wanted}, which`,
+    });
+  }
+
+  async #findDuplicates(chunk: Chunk, run: Run): Promise<void> {
     const { index, local } = this.#o;
-    if (!index) return found;
+    if (!index) return;
     const [low, high] = await local.columns(
-      `select md5_number_lower(id), md5_number_upper(id) from (select ${id} as id from ${raw})`,
+      `select md5_number_lower(id), md5_number_upper(id)
+       from (select ${chunk.idSql} as id from ${chunk.table()} c where ${chunk.rows(run.from, run.to)})`,
     );
     const count = run.to - run.from + 1;
     const offset = Float64Array.from({ length: count }, (_, row) => run.from + row);
@@ -238,28 +223,29 @@ export class Staging {
     for (const span of run.spans) receivedAtMs.fill(span.receivedAtMs, span.from - run.from, span.to - run.from + 1);
     const batch = { hashLow: low as BigUint64Array, hashHigh: high as BigUint64Array, offset, receivedAtMs };
     const duplicateOf = await index.lookup(batch);
+    const rows: string[] = [];
+    const originals: string[] = [];
     for (let row = 0; row < count; row++) {
-      const original = duplicateOf[row] as number;
-      if (original >= 0) found.set(row, original);
+      if ((duplicateOf[row] as number) < 0) continue;
+      rows.push(String(run.from - chunk.from + row));
+      originals.push(String(duplicateOf[row]));
+    }
+    if (rows.length > 0) {
+      await local.run(`create table if not exists ${chunk.duplicateTable} (r BIGINT, original BIGINT);
+        insert into ${chunk.duplicateTable} select unnest([${rows}]), unnest([${originals}]::BIGINT[])`);
+      chunk.duplicates += rows.length;
     }
     index.stage(batch, duplicateOf);
-    chunk.duplicates += found.size;
-    return found;
   }
 
   /** An event the engine cannot read at all: its text is kept, its fields are null, and it is dead-lettered. */
   async #keepUnparsed(chunk: Chunk, run: Run, cause: unknown, letters: DeadLetter[]): Promise<void> {
-    const { local, partition } = this.#o;
     const payload = Buffer.from(run.bytes).toString("utf8").trimEnd();
-    const [span] = run.spans;
-    const source = span?.source ?? "";
-    await local.run(
-      `insert into ${chunk.table()} by name select ${quoteLiteral(payload)} as _payload, '${partition}-${run.from}' as _id,
-       ${partition} as _partition, ${run.from} as _offset, make_timestamptz(${(span?.receivedAtMs ?? 0) * 1000}) as _received_at,
-       ${quoteLiteral(source)} as _source`,
-    );
+    await this.#o.local.run(`insert into ${chunk.table()} by name select ${quoteLiteral(payload)} as _payload`);
+    await this.#checkRows(chunk, run);
+    chunk.addSpans(run.spans);
     chunk.faults.push(run.from);
-    letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", reason(cause), payload, source, run.from));
+    letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", reason(cause), payload, run.spans, run.from));
   }
 
   /** Gives the events `from..to` to an append table, halving the range when the statement fails. */
@@ -302,7 +288,7 @@ export class Staging {
 
   #driverSql(chunk: Chunk, table: AppendTable, from: number, to: number): string {
     const driver = this.#o.tables.find((other) => other.name === table.driver);
-    if (!driver) return this.eventsSql(chunk, from, to);
+    if (!driver) return chunk.eventsSql(from, to);
     return `select * from ${chunk.table(driver.name)} where _offset between ${from} and ${to}`;
   }
 
@@ -342,19 +328,14 @@ export class Staging {
     const offsets = entries.map((entry) => entry.offset);
     chunk.deadLettered.set(table.name, [...(chunk.deadLettered.get(table.name) ?? []), ...offsets]);
     const rows = await this.#o.local.rows(
-      `select _offset::double as o, _payload, _source from ${chunk.table()} where _offset in (${offsets.join(", ")})`,
+      `select _offset::double as o, payload, _source from (${chunk.bronzeSql(chunk.from, Math.max(...offsets))})
+       where _offset in (${offsets.join(", ")})`,
     );
     const events = new Map(rows.map((row) => [Number(row["o"]), row]));
     for (const { offset, code, message } of entries) {
       const event = events.get(offset);
-      const letter = this.#letter(
-        stage,
-        code,
-        message,
-        String(event?.["_payload"]),
-        String(event?.["_source"]),
-        offset,
-      );
+      const spans = [{ from: offset, to: offset, receivedAtMs: 0, source: String(event?.["_source"]) }];
+      const letter = this.#letter(stage, code, message, String(event?.["payload"]), spans, offset);
       letters.push({ ...letter, table: table.name });
     }
   }
@@ -364,9 +345,10 @@ export class Staging {
     code: string,
     message: string,
     payload: string,
-    source: string,
+    spans: readonly Span[],
     offset: number,
   ): DeadLetter {
+    const source = spans.find((span) => span.from <= offset && offset <= span.to)?.source ?? "";
     return { stream: this.#o.stream.name, stage, code, message, payload, source, partition: this.#o.partition, offset };
   }
 }
@@ -392,52 +374,6 @@ function columnList(columns: readonly Column[]): string[] {
 export function requiredPresent(columns: readonly Column[]): string {
   const required = columns.filter((column) => !column.nullable);
   return required.map((column) => `${quoteIdentifier(column.name)} is not null`).join(" and ") || "true";
-}
-
-function insertEvents(
-  chunk: Chunk,
-  raw: string,
-  id: string,
-  partition: number,
-  run: Run,
-  duplicateOf: ReadonlyMap<number, number>,
-): string {
-  const spans = mergeSpans(run.spans);
-  const [only] = spans;
-  let arrival = `make_timestamptz(${(only?.receivedAtMs ?? 0) * 1000}), ${quoteLiteral(only?.source ?? "")}`;
-  let joins = "";
-  if (spans.length > 1) {
-    arrival = "arrival.received_at, arrival.source";
-    const rows = list(spans.map((s) => `range(${s.from - run.from}, ${s.to - run.from + 1})`));
-    const times = list(spans.map((s) => String(s.receivedAtMs * 1000)));
-    const sources = list(spans.map((s) => quoteLiteral(s.source)));
-    joins = ` join (select unnest(r) as r, make_timestamptz(t) as received_at, s as source from
-      (select unnest(${rows}) as r, unnest(${times}) as t, unnest(${sources}) as s)) arrival on raw.rowid = arrival.r`;
-  }
-  let original = "null";
-  if (duplicateOf.size > 0) {
-    original = "dup.original";
-    joins += ` left join (select unnest(${list([...duplicateOf.keys()].map(String))}) as r,
-      unnest(${list([...duplicateOf.values()].map(String))})::bigint as original) dup on raw.rowid = dup.r`;
-  }
-  return `insert into ${chunk.table()} select e.*, payload, ${id}, ${partition}, rowid + ${run.from}, ${arrival}, ${original}
-    from (select rowid, * from ${raw}) raw${joins}`;
-}
-
-function list(items: readonly string[]): string {
-  return `[${items.join(",")}]`;
-}
-
-/** Joins neighbours that arrived in the same millisecond from the same source. */
-function mergeSpans(spans: readonly Span[]): Span[] {
-  const merged: Span[] = [];
-  for (const span of spans) {
-    const last = merged.at(-1);
-    if (last && last.receivedAtMs === span.receivedAtMs && last.source === span.source) {
-      merged[merged.length - 1] = { ...last, to: span.to };
-    } else merged.push(span);
-  }
-  return merged;
 }
 
 /** The two halves of a run of at least two events. */

@@ -45,6 +45,7 @@ export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
     dataDir: dir,
     flushIntervalMs: options.flushIntervalMs ?? 3_600_000,
     flushBytes: options.flushBytes ?? 64 << 20,
+    maxEventBytes: 1 << 20,
     refreshDebounceMs: 3_600_000,
     retentionMs: 7 * DAY_MS,
     horizonMs: 7 * DAY_MS,

@@ -3,6 +3,8 @@ import type { IndexFiles } from "../../../src/flow/dedupe/index-files.ts";
 export interface MemoryFiles extends IndexFiles {
   /** Path -> content. What is in here is what a restart finds. */
   readonly content: Map<string, Buffer>;
+  /** Files with bytes that were not synced yet. */
+  readonly unsynced: Set<string>;
   /** Called before each operation that changes something or reads; throws to let it fail. */
   before: (operation: keyof IndexFiles, path: string) => void;
 }
@@ -10,6 +12,7 @@ export interface MemoryFiles extends IndexFiles {
 /** A disk in memory: quick, and its bytes can be looked at, damaged and put back. */
 export function memoryFiles(content = new Map<string, Buffer>()): MemoryFiles {
   const open = new Map<number, string>();
+  const unsynced = new Set<string>();
   let lastFd = 0;
   const pathOf = (fd: number) => {
     const path = open.get(fd);
@@ -23,6 +26,7 @@ export function memoryFiles(content = new Map<string, Buffer>()): MemoryFiles {
   };
   const files: MemoryFiles = {
     content,
+    unsynced,
     before: () => undefined,
     makeDir: () => undefined,
     list: (dir) =>
@@ -51,9 +55,11 @@ export function memoryFiles(content = new Map<string, Buffer>()): MemoryFiles {
       old.copy(grown);
       grown.set(bytes, position);
       content.set(path, grown);
+      unsynced.add(path);
     },
     async sync(fd) {
       files.before("sync", pathOf(fd));
+      unsynced.delete(pathOf(fd));
     },
     close(fd) {
       pathOf(fd);
