@@ -26,10 +26,17 @@ export interface DeltaTable {
   /** Newest first. */
   history(limit: number): Promise<CommitInfo[]>;
 
-  /** Files that were in the table at `after` or later and are added or removed by the commits `after+1 .. to`. */
+  /**
+   * Files whose rows the commits `after+1 .. to` brought in or took out; one that came and went is in both lists. Commits
+   * without `dataChange` count for neither. Undefined when the log no longer (or not yet) has all of these commits.
+   */
   changes(after: number, to: number): Promise<{ added: DataFile[]; removed: DataFile[] } | undefined>;
 
-  /** Data files in the folder that no version within `retentionMs` refers to, oldest first, removed. Returns their paths. */
+  /**
+   * Removes the data files that no version within `retentionMs` refers to, oldest first, and returns their paths. Files no
+   * commit knows are left alone for an hour at least: they may be being written.
+   * @throws DELTA_COMMIT_INVALID when `retentionMs` is more than the table's `delta.deletedFileRetentionDuration` (a week)
+   */
   vacuum(options: { retentionMs: number; dryRun?: boolean }): Promise<string[]>;
 
   /** Finishes commits under way and the checkpoint that is being written behind them. */
