@@ -41,6 +41,12 @@ export const ERRORS = {
     message: "the project in {dir} does not load ({count}):\n{list}",
     hint: "Correct what is listed; nothing was started or changed.",
   },
+  PROJECT_EMPTY: {
+    status: 422,
+    retryable: false,
+    message: "no module exports a stream or a table; {looked}",
+    hint: "Export what `stream(…)` and `table(…)` give; `modules` in millrace.config.ts says which files are loaded.",
+  },
   CONFIG_INVALID: {
     status: 422,
     retryable: false,
@@ -116,7 +122,7 @@ export const ERRORS = {
   INPUT_UNKNOWN: {
     status: 422,
     retryable: false,
-    message: '{subject} reads "{input}", which is neither a stream nor a table{nearest}',
+    message: '{subject} reads "{input}", which is neither a stream nor a table{nearest}{place}',
     hint: "The project has {allowed}.",
   },
   INPUT_REFUSED: {
@@ -708,7 +714,7 @@ export const ERRORS = {
     status: 401,
     retryable: false,
     message: "there is no key for the platform at {url}: none was given, and {places}",
-    hint: "Run the command in the project's folder, or give a key with --key (or MILLRACE_KEY).",
+    hint: "Start a platform with `millrace start`, run the command in its project's folder, or give a key with --key (or MILLRACE_KEY).",
   },
   PLATFORM_ANSWER_STRANGE: {
     status: 502,

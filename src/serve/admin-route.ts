@@ -82,6 +82,8 @@ export interface StreamStatus {
 export interface TableStatus {
   readonly name: string;
   readonly mode: string;
+  /** The stream that brings its rows; for a table that combines rows every stream that reaches it. */
+  readonly streams: readonly string[];
   readonly rows: number;
   readonly files: number;
   readonly bytes: number;

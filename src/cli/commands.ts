@@ -1,0 +1,27 @@
+import type { Command } from "./command.ts";
+import { config } from "./config.ts";
+import { importCommand } from "./import.ts";
+import { init } from "./init.ts";
+import { keys } from "./keys.ts";
+import { ledger } from "./ledger.ts";
+import { refresh } from "./refresh.ts";
+import { replay } from "./replay.ts";
+import { sql } from "./sql.ts";
+import { start } from "./start.ts";
+import { status } from "./status.ts";
+import { tables } from "./tables.ts";
+
+/** Every command, in the order in which a newcomer meets them. */
+export const COMMANDS: readonly Command[] = [
+  init,
+  start,
+  sql,
+  importCommand,
+  tables,
+  status,
+  ledger,
+  refresh,
+  replay,
+  keys,
+  config,
+];

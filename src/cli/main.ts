@@ -1,0 +1,12 @@
+import { runCommandLine } from "./command-line.ts";
+import { processTerminal } from "./terminal.ts";
+
+/** The command of the package. Called by `bin/millrace.js`, in a Node that is new enough. */
+export async function main(args: readonly string[]): Promise<void> {
+  // `millrace … | head` closes the pipe early: what is written after that has no reader, and that is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
+    throw error;
+  });
+  process.exitCode = await runCommandLine(args, processTerminal());
+}

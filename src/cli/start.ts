@@ -1,0 +1,193 @@
+import { readFileSync } from "node:fs";
+import { relative, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { readDuration } from "../config/quantity.ts";
+import { flagName } from "../config/setting.ts";
+import { declarations, type Settings } from "../config/settings.ts";
+import type { PlatformStatus } from "../serve/admin-route.ts";
+import { type Call, type Command, type Option, wrongUsage } from "./command.ts";
+import { HttpClient } from "./http-client.ts";
+import { drawLedger, type LedgerAnswer } from "./ledger.ts";
+import { Simulator } from "./simulator.ts";
+import { drawAnswer, type SqlAnswer } from "./sql.ts";
+import { StartSummary } from "./start-summary.ts";
+import { listenForStop } from "./stop-signal.ts";
+import { printJson } from "./terminal.ts";
+
+/** What `start` needs of a running platform (`platform.ts`). */
+export interface RunningPlatform {
+  /** Where it serves, for example `http://127.0.0.1:8080`. */
+  readonly url: string;
+  readonly adminKeyFile: string;
+  readonly settings: Settings;
+  /** Takes nothing new, stores what was acknowledged, and stops. */
+  close(): Promise<void>;
+}
+
+export const start: Command = {
+  name: "start",
+  summary: "Run the platform for a project: everything embedded, in this process.",
+  operands: "[PROJECT]",
+  operandCount: { min: 0, max: 1 },
+  options: {
+    for: {
+      type: "string",
+      value: "TIME",
+      doc: "Stop after this time (30s, 5m), and show the day's sales and the ledger.",
+    },
+    simulate: { type: "boolean", doc: "Let the project's simulator send events." },
+    ...settingOptions(),
+  },
+  help: `
+  millrace start shop --port 9000 --data /var/lib/shop
+
+The line "ready http://HOST:PORT" says that it serves. The first start writes an admin key to DIR/admin.key, which commands
+run in the project's folder find by themselves. Ctrl-C or SIGTERM stores what was acknowledged and stops; a second one stops
+at once, and nothing acknowledged is lost then either. docs/settings.md says more about each setting.`,
+
+  async run(call) {
+    const { operands, flags, terminal } = call;
+    const projectDir = resolve(terminal.cwd, operands[0] ?? ".");
+    const runForMs = runTime(call);
+    using stop = listenForStop(() => process.exit(1));
+    const { startPlatform } = await import("../platform.ts");
+    const platform: RunningPlatform = await startPlatform({ projectDir, flags: settingFlags(call), env: terminal.env });
+    const run = new Run(call, platform);
+    try {
+      run.announce();
+      if (flags.has("simulate")) run.simulate(projectDir);
+      await run.watch(stop.signal, runForMs);
+      await run.stopSimulator();
+      if (runForMs !== undefined && !stop.signal.aborted) await run.showResults();
+    } finally {
+      await run.close();
+      await platform.close();
+    }
+    return run.failed ? 1 : 0;
+  },
+};
+
+const SALES = "gold.sales_daily";
+/** What was acknowledged is stored at the next flush, by default within 5 s; longer only means that the ledger shows it as pending. */
+const DRAIN_WITHIN_MS = 15_000;
+
+class Run {
+  failed = false;
+  readonly #call: Call;
+  readonly #platform: RunningPlatform;
+  readonly #key: string;
+  readonly #client: HttpClient;
+  readonly #summary: StartSummary;
+  #simulator: Simulator | undefined;
+
+  constructor(call: Call, platform: RunningPlatform) {
+    this.#call = call;
+    this.#platform = platform;
+    this.#key = readFileSync(platform.adminKeyFile, "utf8").trim();
+    this.#client = new HttpClient({ url: platform.url, key: this.#key });
+    this.#summary = new StartSummary(call.terminal.stdout);
+  }
+
+  announce(): void {
+    const { stdout, cwd } = this.#call.terminal;
+    const near = relative(cwd, this.#platform.adminKeyFile);
+    stdout.write(`ready ${this.#platform.url}\n`);
+    stdout.write(`admin key in ${near.startsWith("..") ? this.#platform.adminKeyFile : near}\n`);
+  }
+
+  simulate(projectDir: string): void {
+    const { simulator } = this.#platform.settings;
+    if (simulator === undefined) {
+      this.#summary.note(`no simulator: ${projectDir} names none in millrace.config.ts`);
+      return;
+    }
+    this.#simulator = new Simulator(simulator, { url: this.#platform.url, key: this.#key }, (reason) => {
+      this.failed = true;
+      this.#summary.note(`the simulator failed: ${reason}`);
+    });
+  }
+
+  /** Shows the summary until the signal, or until the time is over. */
+  async watch(stop: AbortSignal, runForMs: number | undefined): Promise<void> {
+    const endMs = runForMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + runForMs;
+    while (!stop.aborted && performance.now() < endMs) {
+      const pauseMs = Math.min(this.#summary.everyMs, endMs - performance.now());
+      // Rejects when stopped meanwhile, which the loop's condition sees.
+      await sleep(pauseMs, undefined, { signal: stop }).catch(() => undefined);
+      if (stop.aborted) return;
+      this.#summary.show(await this.#status(), Date.now());
+    }
+  }
+
+  async stopSimulator(): Promise<void> {
+    await this.#simulator?.stop();
+  }
+
+  /** The day's sales, where the project has such a table, and the ledger of all that came in. */
+  async showResults(): Promise<void> {
+    const { terminal, flags } = this.#call;
+    const { tables } = await this.#drained();
+    const sql = `select * from ${SALES} order by day desc limit 5`;
+    const sales = tables.some(({ name }) => name === SALES)
+      ? await this.#client.json<SqlAnswer>("/v1/sql", { body: { sql } })
+      : undefined;
+    const ledger = await this.#client.json<LedgerAnswer>("/v1/ledger");
+    if (!ledger.balanced) this.failed = true;
+    if (flags.has("json")) return printJson(terminal, { sales, ledger });
+    if (sales !== undefined) terminal.stdout.write(`\n${sql}\n\n${drawAnswer(this.#call, sales)}`);
+    terminal.stdout.write(`\n${drawLedger(ledger)}`);
+  }
+
+  async close(): Promise<void> {
+    await this.stopSimulator();
+    this.#client.close();
+  }
+
+  async #drained(): Promise<PlatformStatus> {
+    for (const started = performance.now(); ; await sleep(50)) {
+      const status = await this.#status();
+      const pending = status.streams.some((stream) => stream.pending > 0);
+      if (!pending || performance.now() - started > DRAIN_WITHIN_MS) return status;
+    }
+  }
+
+  #status(): Promise<PlatformStatus> {
+    return this.#client.json<PlatformStatus>("/v1/status");
+  }
+}
+
+/** Every setting can be given as a flag; its name and its words come from the declaration. */
+function settingOptions(): Record<string, Option> {
+  return Object.fromEntries(
+    declarations().map(([name, setting]): [string, Option] => {
+      const value = {
+        text: "TEXT",
+        integer: "N",
+        duration: "TIME",
+        bytes: "SIZE",
+        path: "PATH",
+        choice: "WORD",
+        url: "URL",
+      };
+      return [flagName(name), { type: "string", value: value[setting.kind], doc: setting.doc }];
+    }),
+  );
+}
+
+function settingFlags({ flags }: Call): Record<string, string> {
+  const given = declarations().flatMap(([name]) => {
+    const text = flags.text(flagName(name));
+    return text === undefined ? [] : [[name, text] as const];
+  });
+  return Object.fromEntries(given);
+}
+
+function runTime({ flags }: Call): number | undefined {
+  const text = flags.text("for");
+  if (text === undefined) return undefined;
+  const ms = readDuration(text);
+  // A bare number would be milliseconds here, which nobody means.
+  if (ms === undefined || /^\d+$/.test(text.trim()))
+    throw wrongUsage(start, `--for is a time such as 30s or 5m; got "${text}"`);
+  return ms;
+}

@@ -1,0 +1,34 @@
+/**
+ * Two signals that come closer together than this are one: a terminal sends Ctrl-C to every process of its group, and those
+ * that started us (npm, the hand-over to our own Node) send it on.
+ */
+const SAME_SIGNAL_MS = 500;
+
+export interface StopSignal extends Disposable {
+  /** Aborted by the first SIGINT, SIGTERM or SIGHUP, or when the process that started us is gone. */
+  readonly signal: AbortSignal;
+}
+
+/** Listens for the wish to stop. The first asks; a second one, after half a second or more, forces: `force` is called. */
+export function listenForStop(force: () => void): StopSignal {
+  const controller = new AbortController();
+  let firstMs = Number.POSITIVE_INFINITY;
+  const heard = () => {
+    const nowMs = performance.now();
+    if (!controller.signal.aborted) firstMs = nowMs;
+    else if (nowMs - firstMs >= SAME_SIGNAL_MS) force();
+    controller.abort();
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, heard);
+  // The channel to bin/millrace.js, when it handed over to this process.
+  process.on("disconnect", heard);
+  process.channel?.unref();
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      for (const signal of signals) process.off(signal, heard);
+      process.off("disconnect", heard);
+    },
+  };
+}

@@ -1,0 +1,5 @@
+import { defineConfig } from "millrace";
+
+export default defineConfig({
+  name: "{name}",
+});
