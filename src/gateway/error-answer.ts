@@ -51,15 +51,19 @@ export function answer(
   body: string,
 ): void {
   if (response.headersSent || response.destroyed || request.socket.destroyed) return;
-  const bytes = Buffer.from(body, "utf8");
-  const all = { "Content-Type": "application/json; charset=utf-8", ...headers, "Content-Length": bytes.length };
+  const all = {
+    "Content-Type": "application/json; charset=utf-8",
+    ...headers,
+    "Content-Length": Buffer.byteLength(body),
+  };
   if (request.complete || isSmallRest(request)) {
     response.writeHead(status, all);
-    response.end(bytes);
+    // A string goes out in one write with the headers; bytes would take a second one.
+    response.end(body);
     return;
   }
   response.writeHead(status, { ...all, Connection: "close" });
-  response.write(bytes);
+  response.write(body);
   const close = (): void => {
     clearTimeout(timer);
     response.end();

@@ -89,17 +89,14 @@ export class EventReader {
     const body = this.#body;
     const end = body.length;
     const stop = Math.min(end, this.#at + BYTES_AT_ONCE);
-    const { plan } = this.#intake;
     let at = this.#at;
     while (at < stop) {
-      if (plan !== undefined) {
-        const after = quickScan(plan, this.#quick, at);
-        if (after > 0 && body[after] === LINE_FEED && after - at <= this.#maxEventBytes) {
-          this.count++;
-          this.#intake.takeQuick(at, after + 1, true);
-          at = after + 1;
-          continue;
-        }
+      const after = this.#quickEnd(at);
+      if (after > 0 && body[after] === LINE_FEED) {
+        this.count++;
+        this.#intake.takeQuick(at, after + 1, true);
+        at = after + 1;
+        continue;
       }
       const feed = body.indexOf(LINE_FEED, at);
       const lineEnd = feed < 0 ? end : feed;
@@ -144,18 +141,13 @@ export class EventReader {
   /** Reads one element and what follows it. False when it was the last. */
   #element(): boolean {
     const body = this.#body;
-    const { scanner, plan } = this.#intake;
+    const { scanner } = this.#intake;
     const start = this.#at;
-    let after = -1;
-    if (plan !== undefined) {
-      after = quickScan(plan, this.#quick, start);
-      if (after - start > this.#maxEventBytes) after = -1;
-      if (after >= 0) {
-        this.count++;
-        this.#intake.takeQuick(start, after, false);
-      }
-    }
-    if (after < 0) {
+    let after = this.#quickEnd(start);
+    if (after >= 0) {
+      this.count++;
+      this.#intake.takeQuick(start, after, false);
+    } else {
       after = scanner.scan(body, start, body.length);
       if (after < 0) throw malformedBody(body, scanner.at, scanner.expected);
       this.#decide(start, after, true);
@@ -171,11 +163,25 @@ export class EventReader {
     const body = this.#body;
     const { scanner } = this.#intake;
     const start = this.#at;
+    const quick = this.#quickEnd(start);
+    if (quick >= 0 && scanner.skipSpace(body, quick, body.length) === body.length) {
+      this.count++;
+      this.#intake.takeQuick(start, quick, false);
+      return this.#finish(quick);
+    }
     const after = scanner.scan(body, start, body.length);
     if (after < 0) throw malformedBody(body, scanner.at, scanner.expected);
     this.#finish(after);
     this.#decide(start, after, true);
     return true;
+  }
+
+  /** Where an event ends that the quick scanner lets through; -1 for any other. */
+  #quickEnd(start: number): number {
+    const { plan } = this.#intake;
+    if (plan === undefined) return -1;
+    const end = quickScan(plan, this.#quick, start);
+    return end - start > this.#maxEventBytes ? -1 : end;
   }
 
   #finish(after: number): true {

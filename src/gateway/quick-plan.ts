@@ -14,6 +14,9 @@ export const OBJECT = 4;
 export const ARRAY = 5;
 export const DECIMAL = 6;
 export const DATE_TIME = 7;
+/** An object whose keys the contract does not name. */
+export const MAP = 8;
+export const ANY = 9;
 
 /** One shape for all kinds, so that the scanner's property reads stay monomorphic. */
 export interface ValuePlan {
@@ -35,7 +38,10 @@ export interface ValuePlan {
   readonly precision: number;
   readonly scale: number;
   readonly object: ObjectPlan | undefined;
+  /** Elements of an array, values of a map. */
   readonly element: ValuePlan | undefined;
+  /** Any value: how many objects and arrays may be open within it. */
+  readonly nesting: number;
 }
 
 export interface ObjectPlan {
@@ -49,6 +55,8 @@ export interface ObjectPlan {
   readonly values: readonly ValuePlan[];
   /** Bit per key. */
   readonly required: number;
+  /** What keys hold that the contract does not name; undefined when there may be none. */
+  readonly others: ValuePlan | undefined;
   /** Which key came after each key (the last entry: which came first) the last time. Learned. */
   readonly follower: Int32Array;
 }
@@ -73,6 +81,7 @@ const PLAIN: ValuePlan = {
   scale: 0,
   object: undefined,
   element: undefined,
+  nesting: 0,
 };
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -88,7 +97,7 @@ export function quickPlan(stream: Pick<Stream, "jsonSchema" | "columns">, maxNes
 function fitsColumns(plan: ObjectPlan, columns: readonly Column[]): boolean {
   return columns.every((column) => {
     const index = plan.names.indexOf(column.name);
-    return index < 0 || fitsType(plan.values[index] as ValuePlan, column.type);
+    return index >= 0 && fitsType(plan.values[index] as ValuePlan, column.type);
   });
 }
 
@@ -117,7 +126,9 @@ function fitsType(plan: ValuePlan, type: ColumnType): boolean {
     case "struct":
       return plan.object !== undefined && fitsColumns(plan.object, type.fields);
     case "array":
-      return plan.element !== undefined && fitsType(plan.element, type.element);
+      return plan.kind === ARRAY && plan.element !== undefined && fitsType(plan.element, type.element);
+    case "map":
+      return plan.kind === MAP && plan.element !== undefined && fitsType(plan.element, type.value);
     case "json":
       return true;
     default:
@@ -161,7 +172,7 @@ function planOf(schema: Schema, nesting: number): ValuePlan | undefined {
       if (!knows("minLength", "maxLength", "enum", "const", "pattern", "format")) return undefined;
       return stringPlan(rest, plan);
     case "array": {
-      if (!knows("items", "minItems", "maxItems") || nesting <= 1) return undefined;
+      if (!knows("items", "minItems", "maxItems") || nesting <= 0) return undefined;
       const element = isSchema(rest.items) ? planOf(rest.items, nesting - 1) : undefined;
       if (element === undefined) return undefined;
       const minLength = (rest.minItems as number | undefined) ?? 0;
@@ -169,13 +180,39 @@ function planOf(schema: Schema, nesting: number): ValuePlan | undefined {
     }
     case "object": {
       if (!knows("properties", "required", "additionalProperties") || nesting <= 0) return undefined;
+      if (rest.properties === undefined && rest.required === undefined) {
+        const element = othersPlan(rest, nesting - 1);
+        return element === undefined ? undefined : plan({ kind: MAP, element });
+      }
       const object = objectPlan(rest, nesting);
       return object === undefined ? undefined : plan({ kind: OBJECT, object });
     }
+    case undefined:
+      return knows() && !nullable ? anyPlan(nesting) : undefined;
     default:
       return undefined;
   }
 }
+
+/** What stands in fields that the contract does not name; undefined when there may be none, or only the exact way can tell. */
+function othersPlan({ additionalProperties: others }: Schema, nesting: number): ValuePlan | undefined {
+  if (others === undefined || others === true) return anyPlan(nesting);
+  return isSchema(others) ? planOf(others, nesting) : undefined;
+}
+
+/** A plan for any value in which so many objects and arrays may be open; one per depth. */
+export function anyPlan(nesting: number): ValuePlan {
+  let plan = anyPlans[nesting];
+  if (plan === undefined) {
+    plan = { ...PLAIN, kind: ANY, nesting };
+    anyPlans[nesting] = plan;
+  }
+  return plan;
+}
+
+const anyPlans: ValuePlan[] = [];
+
+export const ANY_NUMBER: ValuePlan = { ...PLAIN, kind: NUMBER };
 
 type Plan = (more: Partial<ValuePlan>) => ValuePlan;
 
@@ -246,6 +283,7 @@ function objectPlan(schema: Schema, nesting: number): ObjectPlan | undefined {
   }
   return {
     names,
+    others: othersPlan(schema, nesting - 1),
     keys,
     words: Int32Array.from(words),
     wordsBefore: Int32Array.from(wordsBefore),

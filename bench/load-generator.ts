@@ -1,0 +1,228 @@
+/**
+ * Puts load on the HTTP door and says what came back: `node bench/load-generator.ts '{"port":8080,…}'`.
+ *
+ * It speaks HTTP/1.1 on bare sockets and reads of an answer only its status and its length, because it shares the machine with what
+ * it measures; its own CPU time is part of its result. Requests are made ahead and their ids renewed in place.
+ *
+ * Prints one line of JSON: `LoadResult`. As a child process it costs the server no time of its own event loop.
+ */
+import { connect, type Socket } from "node:net";
+import { TelemetryEvents } from "./telemetry.ts";
+
+export interface LoadOptions {
+  readonly host?: string;
+  readonly port: number;
+  readonly path: string;
+  readonly key: string;
+  /** Connections, each with one request under way. */
+  readonly connections: number;
+  /** Requests each connection sends before it reads the first answer (HTTP pipelining). Default 1. */
+  readonly pipelined?: number;
+  readonly eventsPerRequest: number;
+  readonly durationMs: number;
+  /** Not measured: the server's code is still being compiled. */
+  readonly warmupMs?: number;
+  /** Tells apart the ids of generators that run side by side; 0 to 255. */
+  readonly sender?: number;
+  /** Requests per second of all connections together; without it as many as come through. */
+  readonly requestsPerSecond?: number;
+}
+
+export interface LoadResult {
+  readonly requests: number;
+  readonly events: number;
+  /** Requests answered with anything but 202. */
+  readonly failed: number;
+  readonly seconds: number;
+  readonly requestsPerSecond: number;
+  readonly eventsPerSecond: number;
+  readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number; readonly max: number };
+  /** CPU time of this process over the measured time: 1 is one core in full. */
+  readonly generatorCores: number;
+}
+
+export async function generateLoad(options: LoadOptions): Promise<LoadResult> {
+  const { warmupMs = 1000, durationMs } = options;
+  const meter = new Meter();
+  const makers = Array.from({ length: options.connections }, () => new RequestMaker(options));
+  const lanes = await Promise.all(makers.map((maker) => Lane.open(options, maker, meter)));
+  const pace = options.requestsPerSecond;
+  const stopPacing = pace === undefined ? undefined : paced(lanes, pace);
+  if (stopPacing === undefined) for (const lane of lanes) lane.start();
+  await sleep(warmupMs);
+  meter.begin();
+  const cpuBefore = process.cpuUsage();
+  const startedMs = performance.now();
+  await sleep(durationMs);
+  const seconds = (performance.now() - startedMs) / 1000;
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const measured = meter.end();
+  stopPacing?.();
+  for (const lane of lanes) lane.close();
+  const events = (measured.requests - measured.failed) * options.eventsPerRequest;
+  return {
+    ...measured,
+    events,
+    seconds: round(seconds),
+    requestsPerSecond: Math.round(measured.requests / seconds),
+    eventsPerSecond: Math.round(events / seconds),
+    generatorCores: round((user + system) / 1e6 / seconds),
+  };
+}
+
+/** Requests of one connection. The same bytes are sent again and again, with new events in them. */
+class RequestMaker {
+  readonly #events: TelemetryEvents;
+  readonly #head: Buffer;
+  readonly #count: number;
+
+  constructor({ path, host = "127.0.0.1", key, eventsPerRequest, sender = 1 }: LoadOptions) {
+    this.#events = new TelemetryEvents({ sender: (sender + makersMade++) % 256, seed: makersMade });
+    this.#count = eventsPerRequest;
+    const length = this.#body().length;
+    const type = eventsPerRequest === 1 ? "application/json" : "application/x-ndjson";
+    this.#head = Buffer.from(
+      `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${key}\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n`,
+    );
+  }
+
+  next(): Buffer {
+    return Buffer.concat([this.#head, this.#body()]);
+  }
+
+  #body(): Buffer {
+    return this.#count === 1 ? this.#events.one() : this.#events.ndjson(this.#count);
+  }
+}
+
+let makersMade = 0;
+
+/** One connection and the requests under way on it. */
+class Lane {
+  readonly #socket: Socket;
+  readonly #maker: RequestMaker;
+  readonly #meter: Meter;
+  readonly #pipelined: number;
+  readonly #sentMs: number[] = [];
+  #rest: Buffer = Buffer.alloc(0);
+  #closed = false;
+  /** Requests are sent by a clock, not by answers. */
+  paced = false;
+
+  private constructor(socket: Socket, options: LoadOptions, maker: RequestMaker, meter: Meter) {
+    this.#socket = socket;
+    this.#maker = maker;
+    this.#meter = meter;
+    this.#pipelined = options.pipelined ?? 1;
+    socket.setNoDelay(true);
+    socket.on("data", (chunk) => this.#receive(chunk));
+    socket.on("close", () => {
+      if (!this.#closed) throw new Error("the server closed a connection under load");
+    });
+  }
+
+  static open(options: LoadOptions, maker: RequestMaker, meter: Meter): Promise<Lane> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(options.port, options.host ?? "127.0.0.1");
+      socket.once("error", reject);
+      socket.once("connect", () => resolve(new Lane(socket, options, maker, meter)));
+    });
+  }
+
+  get underWay(): number {
+    return this.#sentMs.length;
+  }
+
+  start(): void {
+    for (let i = 0; i < this.#pipelined; i++) this.send();
+  }
+
+  send(): void {
+    this.#sentMs.push(performance.now());
+    this.#socket.write(this.#maker.next());
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#socket.destroy();
+  }
+
+  #receive(chunk: Buffer): void {
+    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    for (;;) {
+      const size = answerSize(bytes);
+      if (size === undefined || bytes.length < size) break;
+      const accepted = bytes[9] === 0x32 && bytes[11] === 0x32; // "HTTP/1.1 202"
+      this.#meter.count(performance.now() - (this.#sentMs.shift() as number), accepted);
+      bytes = bytes.subarray(size);
+      if (!this.paced && !this.#closed) this.send();
+    }
+    this.#rest = bytes;
+  }
+}
+
+const END_OF_HEADERS = Buffer.from("\r\n\r\n");
+const CONTENT_LENGTH = Buffer.from("Content-Length: ");
+
+/** Bytes of the first answer, head and body; undefined while its head is not whole. */
+function answerSize(bytes: Buffer): number | undefined {
+  const head = bytes.indexOf(END_OF_HEADERS);
+  if (head < 0) return undefined;
+  let at = bytes.indexOf(CONTENT_LENGTH) + CONTENT_LENGTH.length;
+  let length = 0;
+  for (; (bytes[at] as number) >= 0x30; at++) length = length * 10 + (bytes[at] as number) - 0x30;
+  return head + END_OF_HEADERS.length + length;
+}
+
+/** Sends at a steady rate, whatever the answers do, so that waiting shows as latency and not as fewer requests. */
+function paced(lanes: readonly Lane[], requestsPerSecond: number): () => void {
+  for (const lane of lanes) lane.paced = true;
+  const startedMs = performance.now();
+  let sent = 0;
+  const timer = setInterval(() => {
+    const due = Math.floor(((performance.now() - startedMs) / 1000) * requestsPerSecond);
+    for (; sent < due; sent++) (lanes[sent % lanes.length] as Lane).send();
+  }, 1);
+  return () => clearInterval(timer);
+}
+
+class Meter {
+  #latenciesMs: number[] = [];
+  #failed = 0;
+  #measuring = false;
+
+  begin(): void {
+    this.#measuring = true;
+  }
+
+  count(latencyMs: number, accepted: boolean): void {
+    if (!this.#measuring) return;
+    this.#latenciesMs.push(latencyMs);
+    if (!accepted) this.#failed++;
+  }
+
+  end(): Pick<LoadResult, "requests" | "failed" | "latencyMs"> {
+    this.#measuring = false;
+    const sorted = Float64Array.from(this.#latenciesMs).sort();
+    const at = (share: number) =>
+      round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN);
+    return {
+      requests: sorted.length,
+      failed: this.#failed,
+      latencyMs: { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1) },
+    };
+  }
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+if (import.meta.main) {
+  const options = JSON.parse(process.argv[2] ?? "{}") as LoadOptions;
+  process.stdout.write(`${JSON.stringify(await generateLoad(options))}\n`);
+}
