@@ -10,13 +10,13 @@ import type { LocalSql, Relation, RunOptions, SqlEngine } from "../engine/sql-en
 import { MillraceError } from "../errors.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog } from "../log/event-log.ts";
+import { compactTable } from "./compact.ts";
 import { type DeadLetter, deadLetterSink, deadLetterStream, deadLetterTable } from "./dead-letters.ts";
 import type { IdIndex } from "./dedupe/id-index.ts";
 import { flushChunk } from "./flush.ts";
 import { openStreamIndex } from "./index-rebuild.ts";
 import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable } from "./ledger.ts";
-import { compactTable, vacuumTables } from "./maintenance.ts";
 import { committedTo } from "./progress.ts";
 import { Refresher, type RefreshOutcome } from "./refresh.ts";
 import {
@@ -124,9 +124,10 @@ export class Flow {
     await rm(tempDir, { recursive: true, force: true });
     await mkdir(tempDir, { recursive: true });
     await o.engine.local.run("create schema if not exists stage");
-    const lake = await LakeTables.open(o.store, o.lakeRoot, o.engine, project, o.clock);
+    const lake = await LakeTables.open(o.store, o.lakeRoot, o.engine, project, o);
     for (const stream of project.streams.keys()) checkLogReachesLake(o.log, lake, project, stream);
     const flow = new Flow(o, project, lake, await openIndexes(o, project, lake));
+    await flow.#releaseStored();
     flow.#tick = setInterval(() => flow.#work(), TICK_MS);
     flow.refresher.changed(lake.names());
     return flow;
@@ -221,6 +222,14 @@ export class Flow {
       await this.refresher.close();
       await Promise.allSettled(this.#background);
       for (const index of this.#indexes.values()) await index.close();
+      await this.lake.close();
+    }
+  }
+
+  /** Tells the log what every table has, since it remembers that only while it runs. */
+  async #releaseStored(): Promise<void> {
+    for (const { stream, stagings } of this.#streams.values()) {
+      for (const staging of stagings) await this.#o.log.release(stream.name, staging.partition, staging.end);
     }
   }
 
@@ -256,7 +265,7 @@ export class Flow {
     }
     if (now - this.#lastVacuumMs > VACUUM_EVERY_MS) {
       this.#lastVacuumMs = now;
-      this.#inBackground(vacuumTables(this.lake, this.#o.retentionMs, this.#o.logger), "vacuum");
+      this.#inBackground(this.#vacuum(now), "vacuum");
     }
   }
 
@@ -302,6 +311,11 @@ export class Flow {
       this.refresher.changed(tables);
       for (const table of tables) this.#compactLater(table);
     }
+  }
+
+  async #vacuum(nowMs: number): Promise<void> {
+    const removed = await this.lake.vacuum(this.#o.retentionMs, nowMs);
+    this.#o.logger.info(removed, "vacuum");
   }
 
   #compactLater(name: string): void {

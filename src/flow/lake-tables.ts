@@ -8,7 +8,9 @@ import type { Column, Project, Stream, Table } from "../define/project.ts";
 import { META_COLUMNS } from "../define/project.ts";
 import type { Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
+import { cleanLog } from "../lake/clean-log.ts";
 import type { CommitRequest, CommitResult, DataFile, DeltaTable, Snapshot } from "../lake/delta-table.ts";
+import { dataFilePath } from "../lake/file-path.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import { openDeltaTable } from "../lake/open-delta-table.ts";
 
@@ -52,7 +54,7 @@ export class LakeTables {
     root: string,
     engine: SqlEngine,
     project: Project,
-    clock: () => number,
+    options: { readonly clock: () => number; readonly retentionMs: number },
   ): Promise<LakeTables> {
     const lake = new LakeTables(store, root, engine);
     const refused: { table: string; file: string; differences: unknown }[] = [];
@@ -62,8 +64,8 @@ export class LakeTables {
     }
     for (const table of project.tables.values()) wanted.push([table.name, table.columns, table, undefined]);
     for (const [name, columns, definition, stream] of wanted) {
-      const delta = openDeltaTable(store, name.replace(".", "/"), { clock });
-      const problem = await lake.#openOne(name, delta, columns, definition);
+      const delta = openDeltaTable(store, name.replace(".", "/"), { clock: options.clock });
+      const problem = await lake.#openOne(name, delta, columns, definition, options.retentionMs);
       if (problem) refused.push({ table: name, file: definition?.file ?? stream?.file ?? "", differences: problem });
     }
     if (refused.length > 0) {
@@ -78,9 +80,13 @@ export class LakeTables {
     delta: DeltaTable,
     columns: readonly Column[],
     definition: Table | undefined,
+    retentionMs: number,
   ): Promise<unknown> {
     const partitionColumns = Object.keys(definition?.partitionBy ?? {});
-    const configuration = definition ? { "millrace.definition": definitionHash(definition) } : {};
+    const configuration = {
+      "delta.deletedFileRetentionDuration": `interval ${retentionMs} milliseconds`,
+      ...(definition && { "millrace.definition": definitionHash(definition) }),
+    };
     let snapshot = await delta.snapshot();
     if (snapshot === undefined) {
       await delta.commit({
@@ -145,10 +151,7 @@ export class LakeTables {
       {
         partitionColumns: table.partitionColumns,
         path: async (partition) => {
-          const folder = Object.entries(partition).map(
-            ([k, v]) => `${k}=${encodeURIComponent(v ?? "__HIVE_DEFAULT_PARTITION__")}/`,
-          );
-          const file = `${folder.join("")}part-${randomUUID()}.zstd.parquet`;
+          const file = dataFilePath(partition, randomUUID());
           const path = await this.#store.stage(`${table.delta.location}/${file}`);
           keys.set(path, file);
           return path;
@@ -164,6 +167,24 @@ export class LakeTables {
         return { path: file, sizeBytes: info.sizeBytes, modifiedAtMs: info.modifiedAtMs, partition, stats };
       }),
     );
+  }
+
+  /**
+   * Removes what no version within the retention time needs: data files (also those a crash left behind) and old entries of the
+   * tables' logs. Returns how many of each.
+   */
+  async vacuum(retentionMs: number, nowMs: number): Promise<{ files: number; entries: number }> {
+    const removed = { files: 0, entries: 0 };
+    for (const { delta } of this.#tables.values()) {
+      removed.files += (await delta.vacuum({ retentionMs })).length;
+      removed.entries += (await cleanLog(this.#store, delta.location, { retentionMs, nowMs })).length;
+    }
+    return removed;
+  }
+
+  /** Waits for what tables still do in the background. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#tables.values()].map(({ delta }) => delta.close()));
   }
 
   /** Commits and, when that succeeded, makes the new state the table's snapshot. */

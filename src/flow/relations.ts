@@ -152,8 +152,7 @@ export class Picture {
     if (!this.#o.lake.has(name)) throw this.#unknown(name);
     const table = this.#o.lake.get(name);
     const snapshot = await table.delta.snapshot(at);
-    if (!snapshot) throw new MillraceError("DELTA_VERSION_GONE", { table: name, version: JSON.stringify(at) });
-    return this.#o.lake.relation(table, snapshot);
+    return this.#o.lake.relation(table, snapshot ?? table.snapshot);
   }
 
   async #make(name: string, predicates: readonly Predicate[]): Promise<Relation> {

@@ -1,5 +1,6 @@
 import type { Registry } from "prom-client";
 import { type ResolvedSettings, showSettings } from "../config/settings.ts";
+import type { Project } from "../define/project.ts";
 import { DEAD_LETTER_STREAM } from "../flow/dead-letters.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { LedgerEntry } from "../flow/ledger.ts";
@@ -85,6 +86,7 @@ function tables(flow: Flow): TableStatus[] {
     return {
       name,
       mode: definition.mode === "append" && definition.key.length > 0 ? "upsert" : definition.mode,
+      streams: streamsBehind(flow.project, name),
       rows: sum(snapshot.files.map((file) => file.stats?.rowCount ?? 0)),
       files: snapshot.files.length,
       bytes: sum(snapshot.files.map((file) => file.sizeBytes)),
@@ -92,6 +94,14 @@ function tables(flow: Flow): TableStatus[] {
       committedAtMs: written ? snapshot.timestampMs : null,
     };
   });
+}
+
+/** The streams whose events reach a table. */
+function streamsBehind(project: Project, name: string): string[] {
+  const table = project.tables.get(name);
+  if (table === undefined) return project.streams.has(name) ? [name] : [];
+  if (table.mode === "append") return [table.stream];
+  return [...new Set(table.inputs.flatMap((input) => streamsBehind(project, input)))];
 }
 
 /** Tells events per second between two looks that are at least a second apart. */

@@ -79,7 +79,7 @@ export interface IdIndex {
 
   stats(): Promise<IdIndexStats>;
 
-  /** Lets go of the index. What is staged but not committed is forgotten; the log has it. */
+  /** Lets go of the index; again: nothing. What is staged but not committed is forgotten; the log has it. */
   close(): Promise<void>;
 }
 
@@ -104,6 +104,7 @@ class ThreadIndex implements IdIndex {
   readonly #handle: number;
   #coveredTo: number;
   #stageFault: unknown;
+  #closing: Promise<void> | undefined;
 
   constructor(thread: IndexThread, handle: number, coveredTo: number) {
     this.#thread = thread;
@@ -151,12 +152,11 @@ class ThreadIndex implements IdIndex {
     return (await this.#call({ op: "stats" })) as IdIndexStats;
   }
 
-  async close(): Promise<void> {
-    try {
-      await this.#call({ op: "close" });
-    } finally {
-      await this.#thread.leave();
-    }
+  close(): Promise<void> {
+    this.#closing ??= this.#call({ op: "close" })
+      .then(() => undefined)
+      .finally(() => this.#thread.leave());
+    return this.#closing;
   }
 
   #stageRecords(records: Uint32Array<ArrayBuffer>): void {

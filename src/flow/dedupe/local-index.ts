@@ -183,8 +183,11 @@ export class LocalIndex {
   }
 
   async #commit(toOffset: number, rebuilding: boolean): Promise<void> {
-    if (this.#members.length >= MANY_RUNS) await this.#merging;
-    if (this.#members.length >= MANY_RUNS && this.#mergeFault !== undefined) throw this.#mergeFault;
+    if (this.#members.length >= MANY_RUNS) {
+      this.#merge();
+      await this.#merging;
+      if (this.#members.length >= MANY_RUNS && this.#mergeFault !== undefined) throw this.#mergeFault;
+    }
     const from = this.#coveredTo;
     const run = await this.#writeRun(this.#staged.upTo(toOffset));
     const { members, newestMs, completeFromMs } = this.#state();

@@ -11,6 +11,13 @@ export class RunFilter {
   readonly bits: number;
   readonly fingerprints: Uint16Array<ArrayBuffer>;
   readonly directory: Uint32Array<ArrayBuffer>;
+  readonly #block = {
+    from: new Uint32Array(BLOCK),
+    to: new Uint32Array(BLOCK),
+    guess: new Uint32Array(BLOCK),
+    print: new Uint16Array(BLOCK),
+    near: new Uint16Array(BLOCK),
+  };
   #count = 0;
   #bucket = 0;
 
@@ -56,20 +63,34 @@ export class RunFilter {
    * run, and to `where` the record it would be. Both ascend when the ids do.
    */
   candidates(word0: Uint32Array, word1: Uint32Array, which: number[], where: number[]): void {
-    const { bits, fingerprints, directory } = this;
-    for (let i = 0; i < word0.length; i++) {
-      const first = word0[i] as number;
-      const bucket = first >>> (32 - bits);
-      const print = this.#fingerprint(first, word1[i] as number);
-      const from = directory[bucket] as number;
-      const to = directory[bucket + 1] as number;
-      // Fingerprints ascend within a bucket and are spread evenly: begin where this one should be.
-      let at = from + ((print * (to - from)) >>> 16);
-      while (at > from && (fingerprints[at - 1] as number) >= print) at--;
-      while (at < to && (fingerprints[at] as number) < print) at++;
-      for (; at < to && fingerprints[at] === print; at++) {
-        which.push(i);
-        where.push(at);
+    const { fingerprints } = this;
+    const { from, to, guess, print, near } = this.#block;
+    for (let first = 0; first < word0.length; first += BLOCK) {
+      const count = Math.min(BLOCK, word0.length - first);
+      for (let i = 0; i < count; i++) {
+        const word = word0[first + i] as number;
+        const bucket = word >>> (32 - this.bits);
+        const start = this.directory[bucket] as number;
+        const end = this.directory[bucket + 1] as number;
+        print[i] = this.#fingerprint(word, word1[first + i] as number);
+        from[i] = start;
+        to[i] = end;
+        // Fingerprints ascend within a bucket and are spread evenly: this is where this one should be.
+        guess[i] = start + (((print[i] as number) * (end - start)) >>> 16);
+      }
+      // These reads miss the cache, and do so side by side because none depends on another.
+      for (let i = 0; i < count; i++) near[i] = fingerprints[guess[i] as number] as number;
+      for (let i = 0; i < count; i++) {
+        const wanted = print[i] as number;
+        const start = from[i] as number;
+        const end = to[i] as number;
+        let at = guess[i] as number;
+        while (at > start && (fingerprints[at - 1] as number) >= wanted) at--;
+        while (at < end && (fingerprints[at] as number) < wanted) at++;
+        for (; at < end && fingerprints[at] === wanted; at++) {
+          which.push(first + i);
+          where.push(at);
+        }
       }
     }
   }
@@ -89,3 +110,5 @@ export class RunFilter {
 
 /** Larger buckets save directory and cost false candidates; the time of a look-up is the same from 8 to 32. */
 const BUCKET_SIZE = 24;
+/** Ids looked for together: enough for the memory to be busy, few enough to stay in the nearest cache. */
+const BLOCK = 64;

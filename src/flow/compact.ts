@@ -1,8 +1,3 @@
-/**
- * What keeps the lake small and quick by itself: many small files become few large ones, and files no kept version needs
- * are removed.
- */
-import type { Logger } from "pino";
 import type { Relation } from "../engine/sql-engine.ts";
 import { planCompaction } from "../lake/compaction.ts";
 import type { LakeTable, LakeTables } from "./lake-tables.ts";
@@ -29,12 +24,4 @@ export async function compactTable(lake: LakeTables, table: LakeTable): Promise<
     if (result.kind === "committed") compacted += group.length;
   }
   return compacted;
-}
-
-/** Removes files that no version within the retention time refers to. */
-export async function vacuumTables(lake: LakeTables, retentionMs: number, logger: Logger): Promise<void> {
-  for (const name of lake.names()) {
-    const removed = await lake.get(name).delta.vacuum({ retentionMs });
-    if (removed.length > 0) logger.info({ table: name, files: removed.length }, "vacuum");
-  }
 }

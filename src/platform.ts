@@ -1,0 +1,171 @@
+/**
+ * The composition root: the only place that chooses which adapter stands behind a port, and that knows all parts. It opens them
+ * from the ground up, serves, and closes them in the opposite order.
+ */
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { pino } from "pino";
+import { collectDefaultMetrics, Registry } from "prom-client";
+import { resolveSettings, type Settings } from "./config/settings.ts";
+import { loadProject } from "./define/load-project.ts";
+import { openDuckdbEngine } from "./engine/duckdb-engine.ts";
+import { openDuckdbInspector } from "./engine/duckdb-inspector.ts";
+import { Flow } from "./flow/flow.ts";
+import { scopeGuard } from "./gateway/auth.ts";
+import { createGateway } from "./gateway/gateway.ts";
+import { openFsStore } from "./lake/fs-store.ts";
+import { openDataFolder } from "./log/data-folder.ts";
+import { openEmbeddedLog } from "./log/embedded-log.ts";
+import { partitionOf } from "./log/partitioner.ts";
+import { administration } from "./platform/administration.ts";
+import { FlowCatalogue } from "./platform/catalogue.ts";
+import { flowMetrics } from "./platform/metrics.ts";
+import { readiness } from "./platform/readiness.ts";
+import { adminRoute } from "./serve/admin-route.ts";
+import { sqlRoute } from "./serve/sql-route.ts";
+import { tablesRoute } from "./serve/tables-route.ts";
+import { openApiKeys } from "./state/api-keys.ts";
+import { openState } from "./state/state.ts";
+
+export interface Platform {
+  /** Where it serves, for example `http://127.0.0.1:8080`. */
+  readonly url: string;
+  readonly adminKeyFile: string;
+  readonly settings: Settings;
+  /** Takes nothing new, stores what was acknowledged, and stops. Calling it again waits for the same end. */
+  close(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly projectDir: string;
+  /** Settings by name, before the environment and the project's own. */
+  readonly flags?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly clock?: () => number;
+}
+
+/**
+ * Starts the platform for a project and resolves once it serves.
+ * @throws PROJECT_NOT_FOUND, PROJECT_INVALID, SETTING_INVALID, DATA_FOLDER_IN_USE, SCHEMA_CHANGE_REFUSED, STATE_UNAVAILABLE,
+ * PORT_IN_USE and others of the registry; whatever had been opened is closed again.
+ */
+export async function startPlatform({
+  projectDir,
+  flags = {},
+  env = {},
+  clock = Date.now,
+}: StartOptions): Promise<Platform> {
+  const closers: (() => Promise<void>)[] = [];
+  const opened = <T>(part: T, close: (part: T) => Promise<void>): T => {
+    closers.push(() => close(part));
+    return part;
+  };
+  const closeAll = async () => {
+    const failures: unknown[] = [];
+    for (const close of closers.splice(0).reverse()) await close().catch((error: unknown) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
+  };
+  try {
+    return await open(projectDir, flags, env, clock, opened, closeAll);
+  } catch (error) {
+    await closeAll().catch(() => undefined); // the first failure is the one that says why
+    throw error;
+  }
+}
+
+async function open(
+  projectDir: string,
+  flags: Readonly<Record<string, unknown>>,
+  env: Readonly<Record<string, string | undefined>>,
+  clock: () => number,
+  opened: <T>(part: T, close: (part: T) => Promise<void>) => T,
+  closeAll: () => Promise<void>,
+): Promise<Platform> {
+  const startedAtMs = clock();
+  const inspector = await openDuckdbInspector();
+  const project = await loadProject(projectDir, inspector).finally(() => inspector.close());
+  const resolved = resolveSettings({ flags, env, project: project.settings, projectDir: project.dir });
+  const { settings } = resolved;
+  const logger = pino({ level: settings.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+
+  const { dir } = opened(await openDataFolder(settings.dataDir), (folder) => folder.close());
+  // The server takes longest to come up, and nothing before the keys needs it.
+  const state = openState(
+    settings.postgresUrl === undefined ? { folder: join(dir, "postgres") } : { url: settings.postgresUrl },
+  );
+  opened(state, async (pending) => (await pending.catch(() => undefined))?.close());
+  const log = opened(
+    await openEmbeddedLog({
+      dir: join(dir, "log"),
+      segmentBytes: settings.segmentBytes,
+      retentionMs: settings.retentionMs,
+      clock,
+      report: (finding) => logger.warn(finding, "log: recovery"),
+    }),
+    (part) => part.close(),
+  );
+  const engine = opened(
+    await openDuckdbEngine({
+      memoryBytes: settings.engineMemoryBytes,
+      threads: settings.engineThreads,
+      tempDir: join(dir, "tmp"),
+      allowedDirs: [dir],
+    }),
+    (part) => part.close(),
+  );
+  const flow = opened(
+    await Flow.open({
+      ...settings,
+      project,
+      log,
+      engine,
+      store: await openFsStore(join(dir, "lake")),
+      lakeRoot: join(dir, "lake"),
+      dataDir: dir,
+      logger,
+      clock,
+    }),
+    (part) => part.close(),
+  );
+  const adminKeyFile = join(dir, "admin.key");
+  const keys = opened(await openApiKeys(await state, { adminKeyFile }), (part) => part.close());
+
+  const ready = readiness({ flow, log, dir });
+  flowMetrics(registry, flow);
+  const gateway = createGateway({
+    log,
+    streams: project.streams,
+    keys,
+    deadLetters: { record: (entries) => flow.deadLetters(entries) },
+    ready,
+    registry,
+    settings,
+    partitionOf,
+    report: (error, what) => logger.error({ err: error }, what),
+  });
+  const requireScope = scopeGuard(keys);
+  const catalogue = new FlowCatalogue(flow, clock);
+  gateway.app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings });
+  gateway.app.register(tablesRoute, { catalogue, requireScope });
+  const version = createRequire(import.meta.url)("../package.json").version as string;
+  gateway.app.register(adminRoute, {
+    administration: administration({ flow, log, keys, resolved, registry, ready, version, startedAtMs }),
+    requireScope,
+  });
+  opened(gateway, (part) => part.close());
+  const { url } = await gateway.listen();
+  logger.debug({ url, startMs: clock() - startedAtMs }, "ready");
+
+  let closing: Promise<void> | undefined;
+  return {
+    url,
+    adminKeyFile,
+    settings,
+    close() {
+      closing ??= closeAll();
+      return closing;
+    },
+  };
+}

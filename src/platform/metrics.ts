@@ -1,0 +1,37 @@
+import { Gauge, type Registry } from "prom-client";
+import type { Flow } from "../flow/flow.ts";
+import type { LedgerEntry } from "../flow/ledger.ts";
+
+/** The ledger and the tables' size as metrics; read when they are scraped. */
+export function flowMetrics(registry: Registry, flow: Flow): void {
+  const hop = (name: string, help: string, value: (entry: LedgerEntry) => number) =>
+    new Gauge({
+      name: `millrace_hop_${name}`,
+      help,
+      labelNames: ["stream", "hop", "partition"],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const entry of flow.ledger()) {
+          const { stream, hop: table, partition } = entry;
+          this.set({ stream, hop: table, partition: String(partition) }, value(entry));
+        }
+      },
+    });
+  hop("stored_events", "Events a table has stored.", (entry) => entry.stored);
+  hop("duplicate_events", "Events that were second arrivals.", (entry) => entry.duplicate);
+  hop("filtered_events", "Events a table's SQL gave no row for.", (entry) => entry.filtered);
+  hop("dead_lettered_events", "Events that were dead-lettered on the way to a table.", (entry) => entry.deadLettered);
+  hop("pending_events", "Events in the log and not yet committed to a table.", (entry) => entry.pending);
+  hop("balanced", "1 while every event of the hop is accounted for.", (entry) => (entry.balanced ? 1 : 0));
+  new Gauge({
+    name: "millrace_table_files",
+    help: "Data files of a table.",
+    labelNames: ["table"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const table of flow.lake.names()) this.set({ table }, flow.lake.get(table).snapshot.files.length);
+    },
+  });
+}

@@ -1,0 +1,29 @@
+import { statfs } from "node:fs/promises";
+import type { Flow } from "../flow/flow.ts";
+import type { Readiness } from "../gateway/health-routes.ts";
+import type { EventLog } from "../log/event-log.ts";
+
+/** Below this much free space the next flush may fail, so senders should be told before. */
+const LEAST_FREE_BYTES = 64 * 1024 * 1024;
+
+/** Whether the whole path from the door to the tables works, part by part. */
+export function readiness(parts: { flow: Flow; log: EventLog; dir: string }): () => Promise<Readiness> {
+  return async () => {
+    const checks: Record<string, { ok: boolean; message?: string }> = {};
+    const failures = Object.entries(parts.flow.failures());
+    checks["flow"] =
+      failures.length === 0 ? { ok: true } : { ok: false, message: failures.map((f) => f.join(": ")).join("; ") };
+    const unbalanced = parts.flow.ledger().filter((entry) => !entry.balanced);
+    checks["ledger"] =
+      unbalanced.length === 0
+        ? { ok: true }
+        : { ok: false, message: unbalanced.map((entry) => `${entry.hop} does not account for every event`).join("; ") };
+    const { bavail, bsize } = await statfs(parts.dir);
+    const free = bavail * bsize;
+    checks["disk"] =
+      free >= LEAST_FREE_BYTES
+        ? { ok: true }
+        : { ok: false, message: `${Math.round(free / 1024 / 1024)} MiB are free in ${parts.dir}` };
+    return { ready: Object.values(checks).every((check) => check.ok), checks };
+  };
+}
