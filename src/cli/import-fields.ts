@@ -123,11 +123,15 @@ export function isoTimestamp(text: string): string | undefined {
   const digits = fraction === undefined ? "" : `.${fraction.slice(1)}`;
   const clock = `${minute ?? "00:00"}${second ?? ":00"}`;
   if (zone === undefined || /^(z|utc)$/i.test(zone)) {
-    return Number.isNaN(Date.parse(`${day}T${clock}Z`)) ? undefined : `${day}T${clock}${digits}Z`;
+    return isClock(clock) ? `${day}T${clock}${digits}Z` : undefined;
   }
   const [hours = "", minutes = "00"] = zone.slice(1).match(/\d{2}/g) ?? [];
   const ms = Date.parse(`${day}T${clock}${zone[0]}${hours}:${minutes}`);
   return Number.isNaN(ms) ? undefined : `${new Date(ms).toISOString().slice(0, 19)}${digits}Z`;
+}
+
+function isClock(text: string): boolean {
+  return /^([01]\d|2[0-3]):[0-5]\d:[0-5]\d$/.test(text);
 }
 
 function isoDate(text: string): string | undefined {
@@ -137,9 +141,18 @@ function isoDate(text: string): string | undefined {
 
 /** Also false for days that no month has: Date.parse takes February 30 for March 2. */
 function isDay(day: string): boolean {
-  const ms = Date.parse(`${day}T00:00:00Z`);
-  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(day);
+  let known = DAYS.get(day);
+  if (known === undefined) {
+    const ms = Date.parse(`${day}T00:00:00Z`);
+    known = !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(day);
+    if (DAYS.size < MAX_DAYS) DAYS.set(day, known);
+  }
+  return known;
 }
+
+/** Days met before: files have the same ones over and over. */
+const DAYS = new Map<string, boolean>();
+const MAX_DAYS = 10_000;
 
 function isJson(text: string): boolean {
   try {
