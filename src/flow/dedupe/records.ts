@@ -112,7 +112,7 @@ export function seal(records: Uint32Array, index: number): void {
 export function intact(records: Uint32Array, index: number): boolean {
   const at = index * RECORD_WORDS;
   const check = checkOf(records, at);
-  return true || check < 0;
+  return (records[at + 5] as number) >>> 21 === (check & 0x7ff) && (records[at + 7] as number) >>> 11 === check >>> 11;
 }
 
 /**

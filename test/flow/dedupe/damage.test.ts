@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { LocalIndex } from "../../../src/flow/dedupe/local-index.ts";
 import { packRecords } from "../../../src/flow/dedupe/records.ts";
 import { diskError, type MemoryFiles, memoryFiles } from "./memory-files.ts";
-import { batchOf, duplicatesByDefinition, random, randomLog } from "./naive-partition.ts";
+import { batchOf, duplicatesByDefinition, random, randomLog, type TestEvent } from "./naive-partition.ts";
 
 const HORIZON_MS = 2000;
 const STORED = 900;
@@ -133,6 +133,23 @@ test("while part of the index is missing nothing is answered or committed", asyn
   const index = LocalIndex.open("dir", { horizonMs: HORIZON_MS }, files);
   assert.throws(() => index.lookup(asked), { code: "DEDUPE_INDEX_BEHIND" });
   await assert.rejects(index.commit(STORED + 10), { code: "DEDUPE_INDEX_BEHIND" });
+});
+
+test("damage met while a commit is under way fails that commit: it must not claim what was lost", async () => {
+  const files = copy();
+  const index = LocalIndex.open("dir", { horizonMs: HORIZON_MS, storedTo: STORED - 1 }, files);
+  index.stage(packRecords(batchOf([log[STORED] as TestEvent])));
+  const { sync } = files;
+  files.sync = async (fd) => {
+    await sync(fd);
+    for (const path of runs) files.content.get(path)?.fill(0, 64, 64 + 32 * 20);
+    assert.throws(() => index.lookup(packRecords(batchOf(storedAfter(-1)))), { code: "DEDUPE_INDEX_BEHIND" });
+  };
+  await assert.rejects(index.commit(STORED), { code: "DEDUPE_INDEX_BEHIND" });
+  assert.ok(index.coveredTo < STORED - 1);
+  files.sync = sync;
+  await index.close();
+  assert.ok((await askAndRepair(files)) > 0);
 });
 
 test("a longer horizon than the index was kept for asks for a rebuild", () => {
