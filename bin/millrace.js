@@ -18,6 +18,9 @@ if (Number(process.versions.node.split(".")[0]) >= NEEDED_MAJOR) {
 }
 
 async function run() {
+  // fsyncs and running statements each hold a thread of this pool; with the usual four, four long queries would hold up every
+  // acknowledgement. It is read when the pool is first used, so it must be set before anything else.
+  process.env.UV_THREADPOOL_SIZE ??= "16";
   // A published package is built, because Node strips no types below node_modules; a checkout runs its sources.
   const built = new URL("../dist/cli/main.js", import.meta.url);
   const source = new URL("../src/cli/main.ts", import.meta.url);

@@ -146,7 +146,7 @@ async function open(
     report: (error, what) => logger.error({ err: error }, what),
   });
   const requireScope = scopeGuard(keys);
-  const catalogue = new FlowCatalogue(flow, clock);
+  const catalogue = new FlowCatalogue(flow);
   gateway.app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings });
   gateway.app.register(tablesRoute, { catalogue, requireScope });
   const version = createRequire(import.meta.url)("../package.json").version as string;

@@ -27,6 +27,9 @@ export interface Reference {
 }
 
 export interface Resolved {
+  /** What the references stand for, in their order. */
+  readonly relations: readonly Relation[];
+  /** The same by name, for statements that refer to each name once. */
   readonly inputs: Map<string, Relation>;
   /** Must be called once the statement has been read to its end. */
   release(): void;
@@ -75,14 +78,24 @@ export class Relations {
     return [...this.#o.project.streams.keys(), ...this.#o.lake.names(), ...this.#o.virtual.keys()];
   }
 
+  /** Columns as queries see them; undefined for a name that is not there. */
+  columns(name: string): readonly Column[] | undefined {
+    const stream = this.#o.project.streams.get(name);
+    if (stream) return [...stream.columns, ...META_COLUMNS];
+    const computed = this.#o.virtual.get(name);
+    if (computed) return computed.columns;
+    return this.#o.lake.has(name) ? this.#o.lake.get(name).columns : undefined;
+  }
+
   /** @throws TABLE_UNKNOWN, DELTA_VERSION_GONE */
   async resolve(references: readonly Reference[], reach: Reach): Promise<Resolved> {
     if (reach === "acknowledged") await this.#o.load(this.#streamsBehind(references.map((r) => r.name)));
     const picture = new Picture(this.#o, this.#refresher, reach);
     try {
-      const inputs = new Map<string, Relation>();
-      for (const reference of references) inputs.set(reference.name, await picture.relation(reference));
-      return { inputs, release: () => picture.release() };
+      const relations: Relation[] = [];
+      for (const reference of references) relations.push(await picture.relation(reference));
+      const inputs = new Map(references.map(({ name }, i) => [name, relations[i] as Relation]));
+      return { relations, inputs, release: () => picture.release() };
     } catch (error) {
       picture.release();
       throw error;
@@ -140,12 +153,10 @@ export class Picture {
 
   async relation({ name, at, predicates = [] }: Reference): Promise<Relation> {
     if (at !== undefined) return this.#past(name, at);
-    const key = JSON.stringify([name, predicates]);
-    const known = this.#memo.get(key);
-    if (known) return known;
-    const made = this.#make(name, predicates);
-    this.#memo.set(key, made);
-    return made;
+    if (predicates.length > 0) return this.#make(name, predicates);
+    const known = this.#memo.get(name) ?? this.#make(name, predicates);
+    this.#memo.set(name, known);
+    return known;
   }
 
   async #past(name: string, at: NonNullable<Reference["at"]>): Promise<Relation> {
