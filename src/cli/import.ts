@@ -44,14 +44,16 @@ same import twice changes nothing.`,
 
   async run(call) {
     const { operands, flags, terminal } = call;
+    const reading = readingOf(call);
+    const format = formatOf(call);
     const client = connect(call);
     try {
       const stream = await importTarget(client, operands[0]!);
       const fields = contractFields(await client.json(`/v1/streams/${encodeURIComponent(stream)}/schema`));
-      const { files, others } = await findFiles(operands.slice(1), terminal.cwd, formatOf(call));
+      const { files, others } = await findFiles(operands.slice(1), terminal.cwd, format);
       if (others.length > 0) terminal.stderr.write(`Left out, for their ending is not known: ${others.join(", ")}\n`);
       const results: FileResult[] = [];
-      for (const file of files) results.push(await importFile(client, call, file, stream, fields));
+      for (const file of files) results.push(await importFile(client, terminal, file, reading, stream, fields));
       report(call, stream, results);
       const stopped = results.some((result) => result.stopped);
       return stopped || (flags.has("strict") && results.some(({ rejected }) => rejected > 0)) ? 1 : 0;
@@ -85,17 +87,17 @@ interface FileResult {
 
 async function importFile(
   client: HttpClient,
-  call: Call,
+  terminal: Terminal,
   file: ImportFile,
+  reading: Reading,
   stream: string,
   fields: readonly Field[],
 ): Promise<FileResult> {
   const startedMs = performance.now();
-  const reading = readingOf(call);
   const source = await openRows(file, reading, fields, stream);
   try {
     if (source.unused.length > 0) {
-      call.terminal.stderr.write(`${file.shown}: no field takes the column ${source.unused.join(", ")}\n`);
+      terminal.stderr.write(`${file.shown}: no field takes the column ${source.unused.join(", ")}\n`);
     }
     const door = new ImportDoor(client, stream, await digest(file, reading));
     const tally = new Tally();
@@ -106,9 +108,9 @@ async function importFile(
         const arrived = await door.arrived();
         before ??= arrived.row;
         tally.startFrom(arrived);
-        return sendRows(door, source, tally, stop.signal, new Progress(call.terminal, file.shown, arrived.row));
+        return sendRows(door, source, tally, stop.signal, new Progress(terminal, file.shown, arrived.row));
       },
-      (reason) => call.terminal.stderr.write(`waiting for the platform: ${reason}\n`),
+      (reason) => terminal.stderr.write(`waiting for the platform: ${reason}\n`),
     );
     const already = state === "done" && tally.read === before && before > 0;
     const elapsedMs = performance.now() - startedMs;
