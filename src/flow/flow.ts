@@ -11,7 +11,13 @@ import { MillraceError } from "../errors.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { compactTable } from "./compact.ts";
-import { type DeadLetter, deadLetterSink, deadLetterStream, deadLetterTable } from "./dead-letters.ts";
+import {
+  DEAD_LETTER_STREAM,
+  type DeadLetter,
+  deadLetterSink,
+  deadLetterStream,
+  deadLetterTable,
+} from "./dead-letters.ts";
 import type { IdIndex } from "./dedupe/id-index.ts";
 import { flushChunk } from "./flush.ts";
 import { openStreamIndex } from "./index-rebuild.ts";
@@ -116,10 +122,11 @@ export class Flow {
   /** Opens the log's streams and the tables, recovers what a crash left, and begins to flush and refresh. */
   static async open(o: FlowOptions): Promise<Flow> {
     const project = withPlatformTables(o.project, o.horizonMs);
-    for (const stream of project.streams.values()) {
-      const partitions = stream.name.startsWith("_") ? 1 : o.partitions;
-      await o.log.open(stream.name, { partitions });
-    }
+    await Promise.all(
+      [...project.streams.keys()].map((stream) =>
+        o.log.open(stream, { partitions: stream === DEAD_LETTER_STREAM ? 1 : o.partitions }),
+      ),
+    );
     const tempDir = join(o.dataDir, "tmp", "stage");
     await rm(tempDir, { recursive: true, force: true });
     await mkdir(tempDir, { recursive: true });

@@ -63,57 +63,22 @@ export class LakeTables {
       wanted.push([`bronze.${stream.name}`, BRONZE_COLUMNS, undefined, stream]);
     }
     for (const table of project.tables.values()) wanted.push([table.name, table.columns, table, undefined]);
-    for (const [name, columns, definition, stream] of wanted) {
-      const delta = openDeltaTable(store, name.replace(".", "/"), { clock: options.clock });
-      const problem = await lake.#openOne(name, delta, columns, definition, options.retentionMs);
-      if (problem) refused.push({ table: name, file: definition?.file ?? stream?.file ?? "", differences: problem });
-    }
+    // Each table's disk work is independent, and a new project has dozens of them.
+    const tables = await Promise.all(
+      wanted.map(async ([name, columns, definition, stream]) => {
+        const delta = openDeltaTable(store, name.replace(".", "/"), { clock: options.clock });
+        const opened = await openOne(name, delta, columns, definition, options.retentionMs);
+        if ("delta" in opened) return opened;
+        refused.push({ table: name, file: definition?.file ?? stream?.file ?? "", differences: opened.differences });
+        return undefined;
+      }),
+    );
+    for (const table of tables) if (table) lake.#tables.set(table.name, table);
     if (refused.length > 0) {
       const named = refused.map((r) => `${r.table} (${r.file}): ${JSON.stringify(r.differences)}`).join("; ");
       throw new MillraceError("SCHEMA_CHANGE_REFUSED", { tables: named }, { details: refused });
     }
     return lake;
-  }
-
-  async #openOne(
-    name: string,
-    delta: DeltaTable,
-    columns: readonly Column[],
-    definition: Table | undefined,
-    retentionMs: number,
-  ): Promise<unknown> {
-    const partitionColumns = Object.keys(definition?.partitionBy ?? {});
-    const configuration = {
-      "delta.deletedFileRetentionDuration": `interval ${retentionMs} milliseconds`,
-      ...(definition && { "millrace.definition": definitionHash(definition) }),
-    };
-    let snapshot = await delta.snapshot();
-    if (snapshot === undefined) {
-      await delta.commit({
-        operation: "CREATE",
-        readVersion: -1,
-        schema: { columns, partitionColumns },
-        configuration,
-      });
-      snapshot = await delta.snapshot();
-    } else {
-      const change = compareColumns(snapshot.columns, columns);
-      if (change.kind === "incompatible") return change.differences;
-      if (snapshot.partitionColumns.join("\0") !== partitionColumns.join("\0")) {
-        return [{ stored: snapshot.partitionColumns, wanted: partitionColumns, what: "partitionBy" }];
-      }
-      if (change.kind === "additive") {
-        await delta.commit({
-          operation: "ALTER",
-          readVersion: snapshot.version,
-          schema: { columns, partitionColumns },
-        });
-        snapshot = await delta.snapshot();
-      }
-    }
-    if (snapshot === undefined) throw new MillraceError("INTERNAL", { what: `creating table ${name}` });
-    this.#tables.set(name, { name, delta, columns, partitionColumns, definition, snapshot });
-    return undefined;
   }
 
   /** @throws INTERNAL when there is no such table: names are resolved before they come here. */
@@ -194,6 +159,47 @@ export class LakeTables {
     if (snapshot) table.snapshot = snapshot;
     return result;
   }
+}
+
+/** Creates or widens one table; what it cannot become is returned. */
+async function openOne(
+  name: string,
+  delta: DeltaTable,
+  columns: readonly Column[],
+  definition: Table | undefined,
+  retentionMs: number,
+): Promise<LakeTable | { differences: unknown }> {
+  const partitionColumns = Object.keys(definition?.partitionBy ?? {});
+  const configuration = {
+    "delta.deletedFileRetentionDuration": `interval ${retentionMs} milliseconds`,
+    ...(definition && { "millrace.definition": definitionHash(definition) }),
+  };
+  let snapshot = await delta.snapshot();
+  if (snapshot === undefined) {
+    await delta.commit({
+      operation: "CREATE",
+      readVersion: -1,
+      schema: { columns, partitionColumns },
+      configuration,
+    });
+    snapshot = await delta.snapshot();
+  } else {
+    const change = compareColumns(snapshot.columns, columns);
+    if (change.kind === "incompatible") return { differences: change.differences };
+    if (snapshot.partitionColumns.join("\0") !== partitionColumns.join("\0")) {
+      return { differences: [{ what: "partitionBy", stored: snapshot.partitionColumns, wanted: partitionColumns }] };
+    }
+    if (change.kind === "additive") {
+      await delta.commit({
+        operation: "ALTER",
+        readVersion: snapshot.version,
+        schema: { columns, partitionColumns },
+      });
+      snapshot = await delta.snapshot();
+    }
+  }
+  if (snapshot === undefined) throw new MillraceError("INTERNAL", { what: `creating table ${name}` });
+  return { name, delta, columns, partitionColumns, definition, snapshot };
 }
 
 /** Changes when what the table computes changes, so that a stored result of an older definition is recomputed. */
