@@ -624,6 +624,30 @@ export const ERRORS = {
     hint: "Free space on the disk or repair its permissions; nothing that was acknowledged is lost, and the work is tried again.",
   },
   // --- serve
+  SQL_FORBIDDEN: {
+    status: 403,
+    retryable: false,
+    message: "a query may not use {what}: {why}",
+    hint: "Queries compute from the platform's tables and the values they hold, and reach nothing else.",
+  },
+  QUERY_REQUEST_INVALID: {
+    status: 400,
+    retryable: false,
+    message: "the query request cannot be read: {reason}",
+    hint: 'Send {"sql": "select …", "params": […]} and, if wanted, maxRows and timeoutMs.',
+  },
+  QUERIES_BUSY: {
+    status: 503,
+    retryable: true,
+    message: "{running} queries are running and {waiting} are waiting; no more can wait",
+    hint: "Send the query again after the time in Retry-After.",
+  },
+  FORMAT_UNSUPPORTED: {
+    status: 406,
+    retryable: false,
+    message: "the answer cannot be given as {got}; it can be as {allowed}",
+    hint: "Set the Accept header to one of these, or leave it out for JSON.",
+  },
   // --- state
   STATE_UNAVAILABLE: {
     status: 503,

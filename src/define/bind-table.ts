@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.ts";
+import { appendColumns } from "./append-columns.ts";
 import { classify, type InputKind } from "./classify.ts";
 import { didYouMean } from "./nearest.ts";
 import { type Problem, problem, problemOf } from "./problem.ts";
@@ -96,15 +97,7 @@ class TableBinding {
     if (way.mode === "append") {
       const alias = way.driver.alias ?? way.driver.table;
       const lacking = ROW_COLUMNS.filter((name) => !given.some((c) => c.name === name));
-      if (lacking.length > 0) {
-        storedSql = await this.inspector.format(
-          appendToSelectList(
-            ast,
-            lacking.map((name) => [alias, name]),
-          ),
-        );
-        columns = (await this.describe(storedSql)) ?? [];
-      }
+      if (lacking.length > 0) ({ storedSql, columns } = await this.withRowColumns(given, alias, lacking));
     }
     await this.inspector.declare(draft.name, columns);
     const partitionBy = await this.bindPartitions(columns);
@@ -129,6 +122,39 @@ class TableBinding {
     if (way.mode === "refresh") return { ...base, mode: "refresh", by, byInputs };
     const { key, latest, tombstone } = draft;
     return { ...base, mode: "append", stream: way.stream, driver: driver!, storedSql, key, latest, tombstone };
+  }
+
+  /**
+   * The statement with the driver's row columns added. The text is preferred to the tree, whose way back to text changes what
+   * the user wrote here and there; either is taken only when it gives exactly the columns it should.
+   */
+  private async withRowColumns(
+    given: readonly Column[],
+    alias: string,
+    lacking: readonly string[],
+  ): Promise<{ storedSql: string; columns: Column[] }> {
+    const paths = lacking.map((name) => [alias, name]);
+    const wanted = [...given.map((c) => c.name), ...lacking].join("\0");
+    const ways = [
+      () => appendColumns(this.draft.sql, paths),
+      () => this.inspector.format(appendToSelectList(this.ast, paths)),
+    ];
+    let cause: unknown;
+    for (const way of ways) {
+      const storedSql = await way();
+      if (storedSql === undefined) continue;
+      try {
+        const columns = await this.inspector.describe(storedSql);
+        if (columns.map((c) => c.name).join("\0") === wanted) return { storedSql, columns };
+      } catch (error) {
+        cause = error;
+      }
+    }
+    throw new MillraceError(
+      "INTERNAL",
+      { what: `adding ${lacking.join(" and ")} to the SQL of ${this.subject}` },
+      { cause },
+    );
   }
 
   /** Every column has one name of its own, and only the platform's columns have names that begin with `_`. */
@@ -169,7 +195,7 @@ class TableBinding {
     const found: Record<string, { expression: string; type: ColumnType }> = {};
     const names = columns.map((c) => c.name);
     for (const [name, expression] of Object.entries(this.draft.partitionBy)) {
-      const option = `partitionBy of ${name}`;
+      const option = `partitionBy.${name}`;
       const existing = columns.find((c) => c.name.toLowerCase() === name.toLowerCase());
       let type = existing?.type;
       if (expression === name && existing === undefined) {
@@ -183,7 +209,9 @@ class TableBinding {
           continue;
         }
         if (name.startsWith("_")) {
-          this.report("COLUMN_RESERVED", { subject, column: name });
+          const got = "a name of the platform's own";
+          const allowed = "a name that does not begin with _";
+          this.report("COLUMN_UNFIT", { option: "partitionBy", subject, column: name, got, allowed });
           continue;
         }
         type = await this.bindExpression(expression, this.draft.name, option, "an expression for every row");

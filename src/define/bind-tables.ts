@@ -37,6 +37,9 @@ export async function bindTables(
   return binder.bind();
 }
 
+/** More names than this do not help a reader of a message. */
+const MOST_NAMES = 12;
+
 /** A statement that parses, and reads only what there is. */
 interface Parsed {
   readonly draft: TableDraft;
@@ -134,8 +137,9 @@ class Binder {
       (name) => name !== draft.name && name.split(".").at(-1) === reference.table.toLowerCase(),
     );
     const nearest = sibling === undefined ? didYouMean(input, names) : `; did you mean "${sibling}"?`;
-    const own = names.filter((name) => !name.startsWith("bronze."));
-    const allowed = own.length > 0 ? own.join(", ") : "no streams and no tables";
+    const own = names.filter((name) => !name.startsWith("bronze.") && name !== draft.name);
+    const some = own.length > MOST_NAMES ? [...own.slice(0, MOST_NAMES), "…"] : own;
+    const allowed = some.length > 0 ? some.join(", ") : "no other streams and tables";
     return problem("INPUT_UNKNOWN", { subject, input, nearest, place: placeOf(draft.sql, reference), allowed });
   }
 

@@ -29,7 +29,19 @@ import * as z from "zod";
 import { DECIMAL_KEYWORD } from "./decimal.ts";
 import { type Problem, problem } from "./problem.ts";
 import type { Column, ColumnType } from "./project.ts";
+import {
+  AS_JSON,
+  AS_JSON_OR_OBJECT,
+  NOT_JSON,
+  ONE_TYPE,
+  RECURSION,
+  type Refusal,
+  STRING_KEYS,
+  schemaRefusal,
+  stringRefusal,
+} from "./schema-refusals.ts";
 import { duckdbType } from "./types.ts";
+import { type AnyZod, annotationsOf, checksOf, type Def, definitionOf, isZod } from "./zod-definition.ts";
 
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
@@ -61,11 +73,7 @@ interface Value {
   readonly json: JsonSchema;
 }
 
-type AnyZod = z.core.$ZodType;
 type Path = readonly string[];
-
-/** The definition of a schema as Zod keeps it, read without its type parameters. */
-type Def = { readonly type: string } & Readonly<Record<string, unknown>>;
 
 class SchemaReader {
   readonly problems: Problem[] = [];
@@ -79,27 +87,24 @@ class SchemaReader {
 
   /** Undefined when the schema was refused; the reason is among the problems. */
   read(schema: AnyZod, path: Path): Value | undefined {
-    if (this.open.has(schema)) return this.refuse(path, "a schema within itself", RECURSION, AS_JSON);
+    if (this.open.has(schema))
+      return this.refuse(path, { feature: "a schema within itself", reason: RECURSION, instead: AS_JSON });
     this.open.add(schema);
     const value = this.readChecked(schema, path);
     this.open.delete(schema);
     if (value === undefined) return undefined;
-    const annotations = annotationsOf(schema);
+    const annotations = keptAnnotations(schema);
     return Object.keys(annotations).length === 0 ? value : { ...value, json: { ...annotations, ...value.json } };
   }
 
   private readChecked(schema: AnyZod, path: Path): Value | undefined {
-    const def = schema._zod.def as unknown as Def;
-    if (def.coerce === true) return this.refuse(path, `z.coerce.${def.type}`, CHANGES, CAST);
-    for (const check of checksOf(def)) {
-      const refused = refusedCheck(check);
-      if (refused) return this.refuse(path, refused.feature, refused.reason, refused.instead);
-    }
-    if (annotationsAll(schema)[DECIMAL_KEYWORD] !== undefined) return decimalValue(schema);
+    const def = definitionOf(schema);
+    const refusal = schemaRefusal(def);
+    if (refusal !== undefined) return this.refuse(path, refusal);
+    if (annotationsOf(schema)[DECIMAL_KEYWORD] !== undefined) return decimalValue(schema);
     const read = READERS[def.type];
     if (read !== undefined) return read.call(this, schema, def, path);
-    const feature = REFUSED[def.type] ?? { name: def.type, reason: NOT_JSON, instead: AS_JSON };
-    return this.refuse(path, feature.name, feature.reason, feature.instead);
+    return this.refuse(path, { feature: def.type, reason: NOT_JSON, instead: AS_JSON });
   }
 
   object(_schema: AnyZod, def: Def, path: Path): Value | undefined {
@@ -128,7 +133,11 @@ class SchemaReader {
     }
     const extra = this.additional(def.catchall as AnyZod | undefined, path);
     if (fields.length === 0 && whole) {
-      return this.refuse(path, "an object without fields", "there is no column to make of it", AS_JSON);
+      return this.refuse(path, {
+        feature: "an object without fields",
+        reason: "there is no column to make of it",
+        instead: AS_JSON,
+      });
     }
     if (!whole || extra === "refused") return undefined;
     return {
@@ -178,12 +187,11 @@ class SchemaReader {
     if (!all.every((value) => value !== undefined)) return undefined;
     const [first] = all;
     if (first === undefined || all.some((value) => !sameType(value.type, first.type))) {
-      return this.refuse(
-        path,
-        "a tuple of different types",
-        "a list column has elements of one type",
-        AS_JSON_OR_OBJECT,
-      );
+      return this.refuse(path, {
+        feature: "a tuple of different types",
+        reason: "a list column has elements of one type",
+        instead: AS_JSON_OR_OBJECT,
+      });
     }
     const required = items.filter((item) => item?.optional === false).length;
     return {
@@ -201,31 +209,32 @@ class SchemaReader {
 
   record(_schema: AnyZod, def: Def, path: Path): Value | undefined {
     if (def.mode === "loose") {
-      return this.refuse(path, "z.looseRecord", "keys that do not match would carry values of any type", AS_JSON);
+      return this.refuse(path, {
+        feature: "z.looseRecord",
+        reason: "keys that do not match would carry values of any type",
+        instead: AS_JSON,
+      });
     }
     const key = this.read(def.keyType as AnyZod, [...path, "{key}"]);
     const value = this.read(def.valueType as AnyZod, [...path, "{}"]);
     if (key === undefined || value === undefined) return undefined;
     if (key.type.kind !== "string" && key.type.kind !== "date" && key.type.kind !== "timestamp") {
-      return this.refuse(
-        path,
-        "a record whose keys are not strings",
-        "the keys of a JSON object are strings",
-        STRING_KEYS,
-      );
+      return this.refuse(path, {
+        feature: "a record whose keys are not strings",
+        reason: "the keys of a JSON object are strings",
+        instead: STRING_KEYS,
+      });
     }
-    const plainKey = Object.keys(key.json).length === 1 && key.json.type === "string";
+    const type: ColumnType = { kind: "map", value: value.type, valueNullable: holdsNull(value) };
     const listed = key.json.enum ?? (key.json.const === undefined ? undefined : [key.json.const]);
-    return {
-      ...PLAIN,
-      type: { kind: "map", value: value.type, valueNullable: holdsNull(value) },
-      json: {
-        type: "object",
-        ...(plainKey ? {} : { propertyNames: key.json }),
-        ...(Array.isArray(listed) && def.partial !== true ? { required: listed } : {}),
-        additionalProperties: value.json,
-      },
-    };
+    if (Array.isArray(listed)) {
+      const required = def.partial === true || value.optional ? {} : { required: listed };
+      const properties = Object.fromEntries(listed.map((name) => [name, value.json]));
+      return { ...PLAIN, type, json: { type: "object", properties, ...required, additionalProperties: false } };
+    }
+    const plainKey = Object.keys(key.json).length === 1;
+    const names = plainKey ? {} : { propertyNames: key.json };
+    return { ...PLAIN, type, json: { type: "object", ...names, additionalProperties: value.json } };
   }
 
   union(_schema: AnyZod, def: Def, path: Path): Value | undefined {
@@ -234,10 +243,15 @@ class SchemaReader {
     const values = options.map((option) => this.read(option, path));
     if (!values.every((value) => value !== undefined)) return undefined;
     const [first] = values;
-    if (first === undefined) return this.refuse(path, "a union without options", NOT_JSON, AS_JSON);
+    if (first === undefined)
+      return this.refuse(path, { feature: "a union without options", reason: NOT_JSON, instead: AS_JSON });
     if (values.some((value) => !sameType(value.type, first.type))) {
       const types = [...new Set(values.map((value) => value.type.kind))].join(", ");
-      return this.refuse(path, `a union of different column types (${types})`, ONE_TYPE, AS_JSON);
+      return this.refuse(path, {
+        feature: `a union of different column types (${types})`,
+        reason: ONE_TYPE,
+        instead: AS_JSON,
+      });
     }
     const json =
       values.length === 1 ? first.json : { [def.inclusive === false ? "oneOf" : "anyOf"]: values.map((v) => v.json) };
@@ -254,7 +268,7 @@ class SchemaReader {
     const all = def.values as readonly unknown[];
     const values = all.filter((value) => value !== null);
     if (values.some((value) => value === undefined || typeof value === "bigint")) {
-      return this.refuse(path, "a literal that is not JSON", NOT_JSON, AS_JSON);
+      return this.refuse(path, { feature: "a literal that is not JSON", reason: NOT_JSON, instead: AS_JSON });
     }
     return this.choices(values, all.length > values.length, path);
   }
@@ -273,7 +287,8 @@ class SchemaReader {
         : kinds.size === 1
           ? [...kinds][0]
           : undefined;
-    if (kind === undefined) return this.refuse(path, "literals of different types", ONE_TYPE, AS_JSON);
+    if (kind === undefined)
+      return this.refuse(path, { feature: "literals of different types", reason: ONE_TYPE, instead: AS_JSON });
     const type = kind === "string" ? "string" : kind === "boolean" ? "boolean" : kind === "long" ? "integer" : "number";
     const json = { type, ...(values.length === 1 ? { const: values[0] } : { enum: values }) };
     const value: Value = { ...PLAIN, type: { kind }, json };
@@ -281,16 +296,8 @@ class SchemaReader {
   }
 
   string(schema: AnyZod, def: Def, path: Path): Value | undefined {
-    for (const pattern of patternsOf(def)) {
-      const fault = patternFault(pattern);
-      if (fault)
-        return this.refuse(
-          path,
-          `the pattern ${pattern}`,
-          fault,
-          "write a pattern without flags that is valid with flag u",
-        );
-    }
+    const refusal = stringRefusal(def);
+    if (refusal !== undefined) return this.refuse(path, refusal);
     const json = this.leaf(schema);
     const format = stringFormat(def);
     const kind = format === "datetime" ? "timestamp" : format === "date" ? "date" : "string";
@@ -298,12 +305,15 @@ class SchemaReader {
     const known = typeof given === "string" && JSON_SCHEMA_FORMATS.has(given);
     if (given !== undefined && !known) {
       if (json.pattern === undefined && json.allOf === undefined) {
-        return this.refuse(path, `z.${String(given)}`, "JSON Schema has no such format", "use z.string().regex(…)");
+        return this.refuse(path, {
+          feature: `z.${String(given)}`,
+          reason: "JSON Schema has no such format",
+          instead: "use z.string().regex(…)",
+        });
       }
       const { format: _dropped, ...rest } = json;
       return { ...PLAIN, type: { kind }, json: rest };
     }
-    // A local time has no format of its own in JSON Schema; it is taken as UTC.
     return { ...PLAIN, type: { kind }, json };
   }
 
@@ -360,9 +370,10 @@ class SchemaReader {
     return withoutAnnotations(json, schema);
   }
 
-  private refuse(path: Path, feature: string, reason: string, instead: string): undefined {
+  private refuse(path: Path, { feature, reason, instead }: Refusal): undefined {
     const subject = this.subject;
-    this.problems.push(problem("SCHEMA_UNSUPPORTED", { path: show(path), subject, feature, reason, instead }));
+    const hint = instead.charAt(0).toUpperCase() + instead.slice(1);
+    this.problems.push(problem("SCHEMA_UNSUPPORTED", { path: show(path), subject, feature, reason, instead: hint }));
     return undefined;
   }
 }
@@ -393,47 +404,6 @@ const READERS: Readonly<
   readonly: SchemaReader.prototype.readonly,
 };
 
-const CHANGES = "it changes the value, and events are kept as they were sent";
-const NOT_JSON = "JSON has no such value";
-const NO_CHECK = "a function cannot be part of a contract that others check";
-const ONE_TYPE = "a column has one type";
-const RECURSION = "a column's type has an end";
-const AS_JSON = "take the value as free JSON with z.json(), or give it one type";
-const AS_JSON_OR_OBJECT = "use z.object({…}), or take the value as free JSON with z.json()";
-const STRING_KEYS = "use z.record(z.string(), …)";
-const CAST = "take the value as it is sent, and cast it in a table's SQL";
-const IN_SQL = "take the value as it is sent, and change it in a table's SQL";
-const AS_CHECK = "say it with `checks` of a table, or with what z offers (min, max, regex, enum…)";
-
-/** Zod's types with no place in a contract, by the type of their definition. */
-const REFUSED: Readonly<Record<string, { name: string; reason: string; instead: string } | undefined>> = {
-  bigint: { name: "z.bigint", reason: NOT_JSON, instead: "use z.int() up to 2^53, or decimal(38, 0)" },
-  date: { name: "z.date", reason: NOT_JSON, instead: "use z.iso.datetime() or z.iso.date()" },
-  map: { name: "z.map", reason: NOT_JSON, instead: STRING_KEYS },
-  set: { name: "z.set", reason: NOT_JSON, instead: "use z.array(…)" },
-  symbol: { name: "z.symbol", reason: NOT_JSON, instead: "use z.string()" },
-  function: { name: "z.function", reason: NOT_JSON, instead: AS_JSON },
-  promise: { name: "z.promise", reason: NOT_JSON, instead: "use the schema within the promise" },
-  file: { name: "z.file", reason: NOT_JSON, instead: "use z.base64()" },
-  nan: { name: "z.nan", reason: NOT_JSON, instead: "use z.number().nullable()" },
-  undefined: { name: "z.undefined", reason: NOT_JSON, instead: "use .optional()" },
-  void: { name: "z.void", reason: NOT_JSON, instead: "use .optional()" },
-  never: { name: "z.never", reason: "no value is valid", instead: "leave the field out; z.strictObject refuses it" },
-  null: { name: "z.null", reason: "a column that is always null has no type", instead: "use .nullable() on a type" },
-  custom: { name: "z.custom", reason: NO_CHECK, instead: AS_CHECK },
-  transform: { name: "transform", reason: CHANGES, instead: IN_SQL },
-  pipe: { name: "pipe (transform, preprocess, codec, stringbool)", reason: CHANGES, instead: IN_SQL },
-  default: { name: "default", reason: CHANGES, instead: "use .optional(), and coalesce(field, …) in a table's SQL" },
-  prefault: { name: "prefault", reason: CHANGES, instead: "use .optional(), and coalesce(field, …) in a table's SQL" },
-  catch: { name: "catch", reason: CHANGES, instead: "use z.json() and try_cast(…) in a table's SQL" },
-  success: { name: "z.success", reason: CHANGES, instead: IN_SQL },
-  intersection: {
-    name: "an intersection",
-    reason: "it has no fields of its own",
-    instead: "put all fields into one object, with .extend(…)",
-  },
-};
-
 /** Formats that JSON Schema, or its common validators, know by name. Zod's other formats are said by their patterns. */
 const JSON_SCHEMA_FORMATS = new Set([
   "date-time",
@@ -448,55 +418,13 @@ const JSON_SCHEMA_FORMATS = new Set([
   "uuid",
 ]);
 
-function checksOf(def: Def): readonly Def[] {
-  const checks = (def.checks ?? []) as readonly { _zod: { def: Def } }[];
-  return checks.map((check) => check._zod.def);
-}
-
-const CHECKS = new Set([
-  "less_than",
-  "greater_than",
-  "multiple_of",
-  "number_format",
-  "min_length",
-  "max_length",
-  "length_equals",
-  "string_format",
-]);
-
-function refusedCheck(check: Def): { feature: string; reason: string; instead: string } | undefined {
-  if (CHECKS.has(String(check.check))) return undefined;
-  if (check.check === "custom")
-    return { feature: "refine (or superRefine, check)", reason: NO_CHECK, instead: AS_CHECK };
-  if (check.check === "overwrite") {
-    return { feature: "overwrite (trim, toLowerCase, toUpperCase, normalize)", reason: CHANGES, instead: IN_SQL };
-  }
-  return { feature: `the check ${String(check.check)}`, reason: "JSON Schema cannot say it", instead: AS_CHECK };
-}
-
-function patternsOf(def: Def): RegExp[] {
-  return [def, ...checksOf(def)].map((d) => d.pattern).filter((pattern) => pattern instanceof RegExp);
-}
-
-/** JSON Schema knows patterns without flags, and validators read them with flag u. */
-function patternFault(pattern: RegExp): string | undefined {
-  const lost = [...pattern.flags].filter((flag) => flag !== "u" && flag !== "g").join("");
-  if (lost !== "") return `JSON Schema cannot say its flag ${lost}`;
-  try {
-    new RegExp(pattern.source, "u");
-    return undefined;
-  } catch (error) {
-    return `JSON Schema reads patterns with flag u, and ${(error as Error).message}`;
-  }
-}
-
 /** The format a string schema has by itself (`z.iso.date()`) or by a check (`z.string().date()`). */
 function stringFormat(def: Def): unknown {
   return [def, ...checksOf(def)].map((d) => d.format).find((format) => format === "datetime" || format === "date");
 }
 
 function decimalValue(schema: AnyZod): Value {
-  const [precision, scale] = annotationsAll(schema)[DECIMAL_KEYWORD] as [number, number];
+  const [precision, scale] = annotationsOf(schema)[DECIMAL_KEYWORD] as [number, number];
   const { $schema: _version, ...json } = z.toJSONSchema(schema, JSON_OPTIONS) as Record<string, unknown>;
   return {
     ...PLAIN,
@@ -525,7 +453,7 @@ function choiceKind(value: unknown): "string" | "boolean" | "long" | "double" {
 
 /** `z.json()`: a union of all that JSON has, whose lists and objects hold the same again. */
 function isFreeJson(schema: AnyZod): boolean {
-  const def = schema._zod.def as unknown as Def;
+  const def = definitionOf(schema);
   if (def.type !== "union") return false;
   const types = (def.options as readonly AnyZod[]).map((option) => option._zod.def.type);
   return types.join() === "string,number,boolean,null,array,record";
@@ -541,13 +469,9 @@ function lengthBounds(checks: readonly Def[]): JsonSchema {
   return bounds;
 }
 
-function annotationsAll(schema: AnyZod): Record<string, unknown> {
-  return (z.globalRegistry.get(schema) ?? {}) as Record<string, unknown>;
-}
-
 /** Title, description, examples and the like. An `id` would turn the schema into a reference and is left out. */
-function annotationsOf(schema: AnyZod): Record<string, unknown> {
-  const { id: _id, [DECIMAL_KEYWORD]: _decimal, ...rest } = annotationsAll(schema);
+function keptAnnotations(schema: AnyZod): Record<string, unknown> {
+  const { id: _id, [DECIMAL_KEYWORD]: _decimal, ...rest } = annotationsOf(schema);
   return rest;
 }
 
@@ -555,7 +479,7 @@ function withoutAnnotations(json: Record<string, unknown>, schema: AnyZod, keep:
   const { $ref, $defs, ...rest } = json;
   const target =
     typeof $ref === "string" ? ($defs as Record<string, Record<string, unknown>>)[$ref.slice("#/$defs/".length)] : rest;
-  const drop = new Set(Object.keys(annotationsAll(schema)).filter((name) => !keep.includes(name)));
+  const drop = new Set(Object.keys(annotationsOf(schema)).filter((name) => !keep.includes(name)));
   return Object.fromEntries(Object.entries(target ?? {}).filter(([name]) => !drop.has(name)));
 }
 
@@ -563,14 +487,11 @@ function sameType(a: ColumnType, b: ColumnType): boolean {
   return duckdbType(a) === duckdbType(b);
 }
 
-function isZod(value: unknown): value is AnyZod {
-  return typeof value === "object" && value !== null && "_zod" in value;
-}
-
 /** `address.lines[].city`; the event itself is `(event)`. */
 function show(path: Path): string {
-  return (
-    path.reduce((text, step) => (/^[[{]/.test(step) ? text + step : text === "" ? step : `${text}.${step}`), "") ||
-    "(event)"
-  );
+  if (path.length === 0) return "(event)";
+  return path.reduce((text, step, i) => {
+    const name = step === "" ? '""' : step;
+    return i === 0 || /^[[{]/.test(step) ? text + name : `${text}.${name}`;
+  }, "");
 }

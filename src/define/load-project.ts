@@ -106,7 +106,7 @@ class Loading {
       this.report(at, [problem("CONFIG_INVALID", { reason })]);
       return undefined;
     }
-    const { options } = exported as Definition;
+    const { options, place } = exported as Definition;
     if (!isRecord(options)) {
       this.report(at, [problem("CONFIG_INVALID", { reason: "gives defineConfig no options" })]);
       return undefined;
@@ -120,13 +120,14 @@ class Loading {
     if (!isNameList(modules) || modules.length === 0) {
       problems.push(invalidOption("millrace.config.ts", "modules", modules, 'a list of globs such as ["**/*.ts"]'));
     }
-    this.report(at, problems);
+    this.report({ ...at, line: place?.line }, problems);
     return problems.length > 0 ? undefined : { name: name as string, modules: modules as string[], settings };
   }
 
   private async definitions(patterns: readonly string[]): Promise<Found[]> {
     const found = new Map<Definition, Found>();
-    for (const file of findModules(this.dir, patterns)) {
+    const files = findModules(this.dir, patterns);
+    for (const file of files) {
       const loaded = await loadModule(this.dir, file);
       if ("problem" in loaded) {
         // A module that fails fails everyone who imports it; the failure is told once, where it is.
@@ -139,7 +140,11 @@ class Loading {
         if (definitionKind(one.definition) !== "config") found.set(one.definition, found.get(one.definition) ?? one);
       }
     }
-    return [...found.values()];
+    if (found.size === 0 && this.problems.length === 0) {
+      const looked = files.length === 0 ? "no file matches" : `looked in ${files.join(", ")}`;
+      this.report({ file: CONFIG_FILE }, [problem("PROJECT_EMPTY", { looked })]);
+    }
+    return [...found.values()].sort((a, b) => compare(a.file, b.file) || (a.line ?? 0) - (b.line ?? 0));
   }
 
   /** The first definition of each name; the others are reported. */

@@ -42,7 +42,8 @@ export async function loadModule(dir: string, file: string): Promise<Loaded> {
     return { exports };
   } catch (error) {
     const place = placeIn(dir, error);
-    const reason = error instanceof Error ? error.message : `it throws ${String(error)}`;
+    const message = error instanceof Error ? error.message : `it throws ${String(error)}`;
+    const reason = message.replaceAll(`${dir}${sep}`, "");
     const at =
       place === undefined ? "" : ` (line ${place.line}${place.column === undefined ? "" : `, column ${place.column}`})`;
     const found = problem("MODULE_FAILED", { reason, place: at });

@@ -27,7 +27,8 @@ export function readStream(
     const allowed = "a name is lower-case letters, digits and _, begins with a letter and has at most 100 characters";
     problems.push(problem("NAME_INVALID", { subject: "a stream", got: name, allowed }));
   }
-  if (!isRecord(options)) return [...problems, invalidOption(subject, "the second argument", options, "options")];
+  if (!isRecord(options))
+    return [...problems, invalidOption(subject, "the second argument", options, "an object of options")];
   problems.push(...unknownOptions(subject, options, OPTIONS));
 
   const { id = [], key, time, horizon, partitions } = options;

@@ -1,6 +1,7 @@
 import type { Definition } from "./definition.ts";
 import { invalidOption, isNameList, isRecord, isTextRecord, showValue, unknownOptions } from "./options.ts";
 import { type Problem, problem } from "./problem.ts";
+import { sqlTokens } from "./replace-tables.ts";
 
 /** A table definition whose options have the right shape; nothing is known yet about its SQL. */
 export interface TableDraft {
@@ -27,7 +28,8 @@ export function readTable(definition: Definition, file: string): TableDraft | re
   const { name, options } = definition;
   const subject = `table "${name}"`;
   const problems = nameProblems(name);
-  if (!isRecord(options)) return [...problems, invalidOption(subject, "the second argument", options, "options")];
+  if (!isRecord(options))
+    return [...problems, invalidOption(subject, "the second argument", options, "an object of options")];
   const { serve, ...known } = options;
   if (serve !== undefined) {
     const why = "tables are not published to PostgreSQL yet";
@@ -68,7 +70,7 @@ export function readTable(definition: Definition, file: string): TableDraft | re
   if (problems.length > 0) return problems;
   return {
     name,
-    sql: sql as string,
+    sql: withoutEnd(sql as string),
     checks: checks as Readonly<Record<string, string>>,
     partitionBy: partitions,
     refresh: refresh as TableDraft["refresh"],
@@ -77,6 +79,13 @@ export function readTable(definition: Definition, file: string): TableDraft | re
     tombstone: tombstone as string | undefined,
     file,
   };
+}
+
+/** The statement without closing semicolons and comments, so that it can stand in parentheses. */
+function withoutEnd(sql: string): string {
+  let end = 0;
+  for (const token of sqlTokens(sql)) if (sql[token.start] !== ";") end = token.end;
+  return sql.slice(0, end);
 }
 
 function nameProblems(name: unknown): Problem[] {

@@ -1,4 +1,12 @@
-import { type TableReference, tableReferences, visitNodes } from "./sql-ast.ts";
+import {
+  type AstNode,
+  fromItems,
+  referenceName,
+  selectNodes,
+  type TableReference,
+  tableReferences,
+  visitNodes,
+} from "./sql-ast.ts";
 import type { SqlAst } from "./sql-inspector.ts";
 import { quoteIdentifier } from "./sql-text.ts";
 
@@ -14,20 +22,24 @@ export function replaceTables(
   replacement: (reference: TableReference) => string | undefined,
 ): string {
   const edits: Edit[] = [];
-  const replaced = new Set<string>();
   const offsets = new CharacterOffsets(sql);
-  for (const reference of tableReferences(ast)) {
+  const references = new Map(tableReferences(ast).map((reference) => [reference.node, reference]));
+  const identifiers = new Map<AstNode, string>();
+  for (const [node, reference] of references) {
     const identifier = replacement(reference);
-    if (identifier === undefined) continue;
+    if (identifier !== undefined) identifiers.set(node, identifier);
+  }
+  const { aliases, columns } = namesInScope(ast, references, identifiers);
+  for (const [node, identifier] of identifiers) {
+    const reference = references.get(node)!;
     const start = offsets.of(reference.position);
     const end = endOfName(sql, start);
     const needsAlias = reference.alias === undefined && !isAlone(sql, start);
-    const alias = needsAlias ? ` AS ${quoteIdentifier(reference.table)}` : "";
+    const alias = needsAlias ? ` AS ${quoteIdentifier(aliases.get(node) ?? reference.table)}` : "";
     edits.push({ start, end, text: quoteIdentifier(identifier) + alias });
     if (reference.at !== undefined) edits.push({ ...atClause(sql, end), text: "" });
-    if (reference.alias === undefined) replaced.add(`${reference.schema}.${reference.table}`.toLowerCase());
   }
-  edits.push(...shortenedColumns(ast, replaced, sql, offsets), {
+  edits.push(...requalifiedColumns(columns, sql, offsets), {
     start: endOfStatement(sql),
     end: sql.length,
     text: "",
@@ -41,17 +53,47 @@ interface Edit {
   readonly text: string;
 }
 
-/** `silver.orders.amount` becomes `orders.amount`: what stands in a table's place has no schema. */
-function shortenedColumns(ast: SqlAst, replaced: ReadonlySet<string>, sql: string, offsets: CharacterOffsets): Edit[] {
-  const edits: Edit[] = [];
-  visitNodes(ast, (node) => {
-    const names = node.class === "COLUMN_REF" ? (node.column_names as string[]) : [];
-    if (names.length < 3 || !replaced.has(`${names[0]}.${names[1]}`.toLowerCase())) return;
+/**
+ * What replaced tables are called, and for every column qualified by schema and table the name that takes their place.
+ *
+ * `silver.orders join gold.orders`: without schemas both would answer to `orders`, so there each answers to schema and name
+ * together. Inner queries come first: what they qualify is a table of their own before it is one of the outer query.
+ */
+function namesInScope(
+  ast: SqlAst,
+  references: ReadonlyMap<AstNode, TableReference>,
+  identifiers: ReadonlyMap<AstNode, string>,
+): { aliases: Map<AstNode, string>; columns: Map<AstNode, string> } {
+  const aliases = new Map<AstNode, string>();
+  const columns = new Map<AstNode, string>();
+  for (const select of selectNodes(ast).reverse()) {
+    const own = fromItems(select.from_table).flatMap(({ node }) => references.get(node) ?? []);
+    const bare = own.filter(({ alias }) => alias === undefined);
+    const qualified = new Map<string, string>();
+    for (const reference of bare) {
+      if (!identifiers.has(reference.node)) continue;
+      const name = referenceName(reference);
+      const table = reference.table.toLowerCase();
+      const clashes = bare.some((other) => other.table.toLowerCase() === table && referenceName(other) !== name);
+      aliases.set(reference.node, clashes ? name : reference.table);
+      if (reference.schema !== "") qualified.set(name, aliases.get(reference.node)!);
+    }
+    visitNodes(select, (node) => {
+      const names = node.class === "COLUMN_REF" ? (node.column_names as string[]) : [];
+      const alias = names.length < 3 ? undefined : qualified.get(`${names[0]}.${names[1]}`.toLowerCase());
+      if (alias !== undefined && !columns.has(node)) columns.set(node, alias);
+    });
+  }
+  return { aliases, columns };
+}
+
+/** `silver.orders.amount` becomes `"orders".amount`: what stands in a table's place has no schema. */
+function requalifiedColumns(columns: ReadonlyMap<AstNode, string>, sql: string, offsets: CharacterOffsets): Edit[] {
+  return [...columns].map(([node, alias]) => {
     const start = offsets.of(node.query_location);
-    const dot = skipBlank(sql, endOfIdentifier(sql, start));
-    edits.push({ start, end: skipBlank(sql, dot + 1), text: "" });
+    const table = skipBlank(sql, skipBlank(sql, endOfIdentifier(sql, start)) + 1);
+    return { start, end: endOfIdentifier(sql, table), text: quoteIdentifier(alias) };
   });
-  return edits;
 }
 
 /** True where the grammar takes a bare name only: `table x`, `describe x`. */

@@ -204,60 +204,6 @@ const MODIFIERS: Readonly<Record<string, string>> = {
   LIMIT_PERCENT_MODIFIER: "limit",
 };
 
-/**
- * The tree with base tables read under other names (one identifier each, without schema). A renamed table keeps its alias, or gets its old
- * name as one, so that columns qualified by it still resolve; `schema.table.column` loses its schema.
- * @param rename gives the new name, or undefined to leave the table as it is.
- */
-export function renameTables(ast: SqlAst, rename: (reference: TableReference) => string | undefined): SqlAst {
-  const copy = structuredClone(ast);
-  const renamed: { node: Record<string, unknown>; reference: TableReference; name: string }[] = [];
-  visitTables(copy, NO_NAMES, (node) => {
-    const reference = readReference(node);
-    const name = rename(reference);
-    if (name !== undefined) renamed.push({ node: node as Record<string, unknown>, reference, name });
-  });
-  // `silver.orders join gold.orders`: both would answer to `orders`, so each answers to schema and name together.
-  const twice = new Set<string>();
-  const owners = new Map<string, string>();
-  for (const { reference } of renamed) {
-    if (reference.alias !== undefined) continue;
-    const table = reference.table.toLowerCase();
-    const full = referenceName(reference);
-    if (owners.has(table) && owners.get(table) !== full) twice.add(table);
-    owners.set(table, full);
-  }
-  const aliases = new Map<string, string>();
-  for (const { node, reference, name } of renamed) {
-    if (reference.alias === undefined) {
-      const clashes = twice.has(reference.table.toLowerCase()) && reference.schema !== "";
-      const alias = clashes ? `${reference.schema}.${reference.table}` : reference.table;
-      node.alias = alias;
-      if (reference.schema !== "") aliases.set(referenceName(reference), alias);
-    }
-    node.catalog_name = "";
-    node.schema_name = "";
-    node.table_name = name;
-  }
-  if (aliases.size > 0) requalify(copy, aliases);
-  return copy;
-}
-
-/** `schema.table.column…` -> `alias.column…`, unless something in the statement is called like the schema. */
-function requalify(ast: SqlAst, aliases: ReadonlyMap<string, string>): void {
-  const taken = new Set<string>();
-  visitNodes(ast, (node) => {
-    if (typeof node.alias === "string" && node.class === undefined) taken.add(node.alias.toLowerCase());
-  });
-  visitNodes(ast, (node) => {
-    if (node.class !== "COLUMN_REF" || !Array.isArray(node.column_names)) return;
-    const [schema, table, ...rest] = node.column_names as string[];
-    if (schema === undefined || table === undefined || rest.length === 0 || taken.has(schema.toLowerCase())) return;
-    const alias = aliases.get(`${schema}.${table}`.toLowerCase());
-    if (alias !== undefined) (node as Record<string, unknown>).column_names = [alias, ...rest];
-  });
-}
-
 /** The tree with columns added to the select list of its outermost query. Each is a path: `["o", "_offset"]`. */
 export function appendToSelectList(ast: SqlAst, columns: readonly (readonly string[])[]): SqlAst {
   const copy = structuredClone(ast);

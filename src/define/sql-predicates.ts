@@ -43,8 +43,7 @@ export function conjunctivePredicates(
     const sources = items.map(({ node, independent }) => {
       const reference = references.get(node);
       const sampled = isNode(node.sample) || isNode(select.sample);
-      const columns =
-        reference && node.column_name_alias === undefined ? columnsOf(referenceName(reference)) : undefined;
+      const columns = reference && !renamesColumns(node) ? columnsOf(referenceName(reference)) : undefined;
       return { node, reference, columns, usable: independent && !sampled && reference?.at === undefined };
     });
     for (const condition of conjuncts(select.where_clause)) {
@@ -75,6 +74,11 @@ export function predicatesByTable(mentions: readonly TablePredicates[]): Map<str
 
 function predicateKey(predicate: ColumnPredicate): string {
   return JSON.stringify(predicate, (_name, value) => (typeof value === "bigint" ? `${value}n` : value));
+}
+
+/** `orders as o(a, b)` gives the columns other names. */
+function renamesColumns(node: AstNode): boolean {
+  return Array.isArray(node.column_name_alias) && node.column_name_alias.length > 0;
 }
 
 interface Source {

@@ -1,0 +1,4 @@
+// @ts-nocheck
+import { stream } from "millrace";
+
+export const alsoReported = stream("also_reported", {});

@@ -1,0 +1,2 @@
+export { rates } from "./streams.ts";
+export * from "./tables/silver.ts";

@@ -1,0 +1,3 @@
+import { decimal } from "millrace";
+
+export const price = decimal(10, 20);

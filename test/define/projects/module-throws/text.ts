@@ -1,0 +1,1 @@
+throw "a text, not an error";
