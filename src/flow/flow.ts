@@ -41,6 +41,8 @@ const TICK_MS = 100;
 /** While somebody queries, staging keeps up by itself so that no query pays for the whole tail. */
 const EAGER_MS = 10_000;
 const VACUUM_EVERY_MS = 3_600_000;
+/** Flushes' worth of a stream's events that may be in memory when a query asks for all of them. */
+const MOST_STAGED = 3;
 
 export interface FlowOptions {
   readonly project: Project;
@@ -259,7 +261,10 @@ export class Flow {
         state.lastFlushMs = now;
         continue;
       }
-      const bytes = stagings.reduce((sum, staging) => sum + staging.unflushedBytes(), 0);
+      const bytes = stagings.reduce(
+        (sum, staging) => sum + staging.bytesBefore(this.#o.log.ends(stream.name, staging.partition).end),
+        0,
+      );
       const due = now - state.lastFlushMs >= this.#o.flushIntervalMs || bytes >= this.#o.flushBytes;
       if (due && !state.flushing) void this.#flush(state);
       else if (now - this.#lastQueryMs < EAGER_MS && !state.staging) {
@@ -276,12 +281,22 @@ export class Flow {
     }
   }
 
-  /** Stages what was acknowledged before the call. */
+  /**
+   * Stages what was acknowledged before the call. A long tail, as after a crash under load, is stored first, so that memory holds
+   * only its end.
+   */
   async #load(streams: ReadonlySet<string>): Promise<void> {
     await Promise.all(
-      [...streams].flatMap((name) =>
-        this.#state(name).stagings.map((staging) => staging.loadTo(this.#o.log.ends(name, staging.partition).end)),
-      ),
+      [...streams].flatMap((name) => {
+        const state = this.#state(name);
+        return state.stagings.map(async (staging) => {
+          const { end } = this.#o.log.ends(name, staging.partition);
+          while (staging.bytesBefore(end) > MOST_STAGED * this.#o.flushBytes && state.failure === undefined) {
+            await this.#flush(state);
+          }
+          await staging.loadTo(end);
+        });
+      }),
     );
   }
 

@@ -72,11 +72,10 @@ export class Staging {
     return this.#chunks;
   }
 
-  /** An estimate of what waits in the log and in memory for the next flush. */
-  unflushedBytes(): number {
+  /** An estimate of the bytes below `end` that wait for a flush, in the log and in memory. */
+  bytesBefore(end: number): number {
     const staged = this.#chunks.reduce((sum, chunk) => sum + chunk.payloadBytes, 0);
-    const behind = this.#o.log.ends(this.#o.stream.name, this.#o.partition).end - this.#end;
-    return staged + behind * this.#bytesPerEvent;
+    return staged + Math.max(0, end - this.#end) * this.#bytesPerEvent;
   }
 
   /** Resolves once every event below `end` is staged. */
