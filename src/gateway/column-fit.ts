@@ -1,6 +1,6 @@
 import type { Column, ColumnType } from "../define/project.ts";
 import { decimalFault } from "./decimal-text.ts";
-import { isDate, isMoment } from "./formats.ts";
+import { isDate, isDateTime } from "./formats.ts";
 
 /** What stands where in an event (a JSON pointer) and does not keep the contract. */
 export interface Violation {
@@ -15,8 +15,8 @@ const INTEGERS: Readonly<Record<string, readonly [number, number]>> = {
   byte: [-(2 ** 7), 2 ** 7 - 1],
   short: [-(2 ** 15), 2 ** 15 - 1],
   integer: [-(2 ** 31), 2 ** 31 - 1],
-  // The largest double below 2^63.
-  long: [-(2 ** 63), 2 ** 63 - 1024],
+  // Beyond it a parsed value no longer shows which integer was written.
+  long: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
 };
 
 /**
@@ -92,7 +92,7 @@ function scalarFault(type: ColumnType, value: unknown): string | undefined {
       return decimalFault(value, type.precision, type.scale);
     case "timestamp":
     case "timestamp_ntz":
-      if (typeof value === "string" && isMoment(value)) return undefined;
+      if (typeof value === "string" && isDateTime(value)) return undefined;
       return 'must be a moment in RFC 3339 with at most 6 decimals of a second, like "2025-06-30T12:00:00.5Z"';
     case "date":
       return typeof value === "string" && isDate(value) ? undefined : 'must be a day, like "2025-06-30"';

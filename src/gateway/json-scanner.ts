@@ -51,7 +51,7 @@ export class JsonScanner {
   keys = 0;
   /** True when the value is pure ASCII. */
   ascii = true;
-  /** True when a number has more digits than a double keeps for certain. */
+  /** True when a number has more digits than a double keeps for certain, or an exponent, which may be beyond it. */
   longNumbers = false;
   /** True when raw line breaks stand between the value's tokens. */
   lineBreaks = false;
@@ -223,7 +223,7 @@ export class JsonScanner {
       if (after === power) return this.#malformed(after, "a digit in the exponent");
       at = after;
     }
-    if (at - first > DIGITS_OF_EXACT_INTEGERS) this.longNumbers = true;
+    if (exponent || at - first > DIGITS_OF_EXACT_INTEGERS) this.longNumbers = true;
     if (integer ? integerDigits > DIGITS_OF_EXACT_INTEGERS : exponent || integerDigits > DIGITS_OF_FINITE_NUMBERS) {
       this.#judgeNumber(latin1(bytes, from, at), integer, from);
     }
@@ -234,7 +234,8 @@ export class JsonScanner {
     const value = Number(text);
     if (!Number.isFinite(value)) this.#found("number-not-finite", at);
     else if (integer && !Number.isSafeInteger(value) && BigInt(value) !== BigInt(text)) {
-      this.#found("integer-not-exact", at);
+      // The shortest text of a double is what senders write that have nothing but the double.
+      if (String(value) !== text) this.#found("integer-not-exact", at);
     }
   }
 
