@@ -2,19 +2,21 @@ import type { DuckDBPreparedStatement } from "@duckdb/node-api";
 import { MillraceError } from "../errors.ts";
 
 /**
- * Binds `?` / `$1` from the left, and named `$name` from a single object. Whole numbers are BIGINT, others DOUBLE; objects
- * and arrays go in as the text of their JSON.
- * @throws SQL_FAILED when their number is not the statement's.
+ * Binds `?` from the left, `$1` by its number. Whole numbers are BIGINT, others DOUBLE; objects and arrays go in as the text
+ * of their JSON.
+ * @throws SQL_FAILED when there are more or fewer than the statement uses.
  */
 export function bindParams(prepared: DuckDBPreparedStatement, params: readonly unknown[]): void {
-  const wanted = prepared.parameterCount;
+  const numbers = Array.from({ length: prepared.parameterCount }, (_, i) => Number(prepared.parameterName(i + 1)));
+  if (numbers.some(Number.isNaN)) {
+    throw new MillraceError("SQL_FAILED", { reason: "parameters are written ? or $1, $2…, without names", place: "" });
+  }
+  const wanted = Math.max(0, ...numbers);
   if (wanted !== params.length) {
     const reason = `it takes ${wanted} parameter${wanted === 1 ? "" : "s"}, got ${params.length}`;
     throw new MillraceError("SQL_FAILED", { reason, place: "" });
   }
-  params.forEach((value, index) => {
-    bind(prepared, index + 1, value);
-  });
+  for (const [index, number] of numbers.entries()) bind(prepared, index + 1, params[number - 1]);
 }
 
 function bind(prepared: DuckDBPreparedStatement, index: number, value: unknown): void {
