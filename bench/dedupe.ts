@@ -88,7 +88,12 @@ const show = (what: string, t: Timing) =>
 
 /** Waits until the merges that the last commits have caused are done. */
 async function settled(index: IdIndex): Promise<void> {
-  while ((await index.stats()).merging) await setTimeout(50);
+  for (;;) {
+    const { merging, mergeFault } = await index.stats();
+    if (mergeFault !== undefined) throw new Error(`merges fail: ${mergeFault}`);
+    if (!merging) return;
+    await setTimeout(50);
+  }
 }
 
 async function report(index: IdIndex, stored: number, commits: number[]): Promise<void> {

@@ -40,6 +40,8 @@ export interface IdIndexOptions {
    * answer while it covers less. Without it the caller compares `coveredTo` himself.
    */
   readonly storedTo?: number;
+  /** URL of a module whose export `indexFiles` is the index's disk (`IndexFiles`), loaded on the index's thread; else the real one. */
+  readonly filesModule?: string | undefined;
 }
 
 export interface IdIndex {

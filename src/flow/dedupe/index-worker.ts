@@ -5,6 +5,7 @@
 import { parentPort } from "node:worker_threads";
 import { MillraceError } from "../../errors.ts";
 import type { IdIndexOptions } from "./id-index.ts";
+import type { IndexFiles } from "./index-files.ts";
 import { LocalIndex } from "./local-index.ts";
 
 export type IndexRequest =
@@ -43,10 +44,8 @@ let lastHandle = 0;
 parentPort?.on("message", async ({ id, handle, request }: IndexMessage) => {
   try {
     const { value, transfer } = await answer(handle, request);
-    reply(
-      { id, coveredTo: indexes.get(request.op === "open" ? lastHandle : handle)?.coveredTo ?? -1, value },
-      transfer,
-    );
+    const of = request.op === "open" ? (value as number) : handle;
+    reply({ id, coveredTo: indexes.get(of)?.coveredTo ?? -1, value }, transfer);
   } catch (error) {
     reply({ id, coveredTo: indexes.get(handle)?.coveredTo ?? -1, error: carried(error) });
   }
@@ -58,8 +57,11 @@ function reply(message: IndexReply, transfer: ArrayBuffer[] = []): void {
 
 async function answer(handle: number, request: IndexRequest): Promise<{ value?: unknown; transfer?: ArrayBuffer[] }> {
   if (request.op === "open") {
-    indexes.set(++lastHandle, LocalIndex.open(request.dir, request.options));
-    return { value: lastHandle };
+    const { dir, options } = request;
+    const files = options.filesModule === undefined ? undefined : await filesOf(options.filesModule);
+    const opened = ++lastHandle;
+    indexes.set(opened, LocalIndex.open(dir, options, files));
+    return { value: opened };
   }
   const index = indexes.get(handle);
   if (!index) throw new Error("the duplicate index is closed");
@@ -81,6 +83,10 @@ async function answer(handle: number, request: IndexRequest): Promise<{ value?: 
       await index.close();
       return {};
   }
+}
+
+async function filesOf(module: string): Promise<IndexFiles> {
+  return ((await import(module)) as { readonly indexFiles: IndexFiles }).indexFiles;
 }
 
 function carried(error: unknown): CarriedError {

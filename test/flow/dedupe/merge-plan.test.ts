@@ -39,6 +39,18 @@ test("ids are rewritten few times and runs stay few, for equal flushes and for w
   assert.ok(odd.written < 6 && odd.most <= 30, `${odd.written} times, ${odd.most} runs`);
 });
 
+test("flushes that become a little smaller each time are merged all the same", () => {
+  const shrinking = Array.from({ length: 1500 }, (_, i) => ({ count: 200_000 - i * 100, lastArrivalMs: 100 }));
+  const { most } = grow([], shrinking);
+  assert.ok(most <= 30, `${most} runs`);
+});
+
+test("a small flush after many large ones does not keep the large ones apart", () => {
+  const backlog = Array.from({ length: 40 }, () => ({ count: 240_000, lastArrivalMs: 100 }));
+  const { runs } = grow(backlog, [{ count: 1000, lastArrivalMs: 100 }]);
+  assert.ok(runs.length < 8, `${runs.length} runs`);
+});
+
 test("no run grows beyond an eighth of all ids, once they are many", () => {
   const { runs } = grow(
     [],
