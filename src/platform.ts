@@ -13,9 +13,11 @@ import { openDuckdbInspector } from "./engine/duckdb-inspector.ts";
 import { Flow } from "./flow/flow.ts";
 import { scopeGuard } from "./gateway/auth.ts";
 import { createGateway } from "./gateway/gateway.ts";
+import { type FileSystem, nodeFileSystem } from "./lake/file-system.ts";
 import { openFsStore } from "./lake/fs-store.ts";
 import { openDataFolder } from "./log/data-folder.ts";
 import { openEmbeddedLog } from "./log/embedded-log.ts";
+import { type LogFs, nodeFs } from "./log/file-system.ts";
 import { partitionOf } from "./log/partitioner.ts";
 import { administration } from "./platform/administration.ts";
 import { FlowCatalogue } from "./platform/catalogue.ts";
@@ -41,7 +43,19 @@ export interface StartOptions {
   /** Settings by name, before the environment and the project's own. */
   readonly flags?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly ports?: Ports;
+}
+
+/** What the platform stands on. Each is the machine's own unless given. */
+export interface Ports {
+  /** Milliseconds since the epoch. */
   readonly clock?: () => number;
+  /** Disk of the event log. */
+  readonly logFs?: LogFs;
+  /** Disk of the lake. The SQL engine writes the data files themselves; their names, syncs and commits pass through here. */
+  readonly lakeFs?: FileSystem;
+  /** URL of a module whose export `indexFiles` is the disk of the duplicate indexes: a name, for they have a thread of their own. */
+  readonly indexFiles?: string;
 }
 
 /**
@@ -49,12 +63,7 @@ export interface StartOptions {
  * @throws PROJECT_NOT_FOUND, PROJECT_INVALID, SETTING_INVALID, DATA_FOLDER_IN_USE, SCHEMA_CHANGE_REFUSED, STATE_UNAVAILABLE,
  * PORT_IN_USE and others of the registry; whatever had been opened is closed again.
  */
-export async function startPlatform({
-  projectDir,
-  flags = {},
-  env = {},
-  clock = Date.now,
-}: StartOptions): Promise<Platform> {
+export async function startPlatform({ projectDir, flags = {}, env = {}, ports = {} }: StartOptions): Promise<Platform> {
   const closers: (() => Promise<void>)[] = [];
   const opened = <T>(part: T, close: (part: T) => Promise<void>): T => {
     closers.push(() => close(part));
@@ -66,7 +75,7 @@ export async function startPlatform({
     if (failures.length > 0) throw failures[0];
   };
   try {
-    return await open(projectDir, flags, env, clock, opened, closeAll);
+    return await open(projectDir, flags, env, ports, opened, closeAll);
   } catch (error) {
     await closeAll().catch(() => undefined); // the first failure is the one that says why
     throw error;
@@ -77,7 +86,7 @@ async function open(
   projectDir: string,
   flags: Readonly<Record<string, unknown>>,
   env: Readonly<Record<string, string | undefined>>,
-  clock: () => number,
+  { clock = Date.now, logFs = nodeFs, lakeFs = nodeFileSystem, indexFiles }: Ports,
   opened: <T>(part: T, close: (part: T) => Promise<void>) => T,
   closeAll: () => Promise<void>,
 ): Promise<Platform> {
@@ -102,6 +111,7 @@ async function open(
       segmentBytes: settings.segmentBytes,
       retentionMs: settings.retentionMs,
       clock,
+      fs: logFs,
       report: (finding) => logger.warn(finding, "log: recovery"),
     }),
     (part) => part.close(),
@@ -121,9 +131,10 @@ async function open(
       project,
       log,
       engine,
-      store: await openFsStore(join(dir, "lake")),
+      store: await openFsStore(join(dir, "lake"), { fs: lakeFs, clock }),
       lakeRoot: join(dir, "lake"),
       dataDir: dir,
+      indexFiles,
       logger,
       clock,
     }),

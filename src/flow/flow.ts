@@ -52,6 +52,8 @@ export interface FlowOptions {
   /** Local folder the store's keys are relative to. */
   readonly lakeRoot: string;
   readonly dataDir: string;
+  /** URL of the module that is the disk of the duplicate indexes; the real one unless given. */
+  readonly indexFiles?: string | undefined;
   readonly flushIntervalMs: number;
   readonly flushBytes: number;
   readonly maxEventBytes: number;
@@ -439,7 +441,7 @@ async function openIndexes(o: FlowOptions, project: Project, lake: LakeTables): 
     if (stream.id.length === 0) continue;
     for (let partition = 0; partition < o.log.partitions(stream.name); partition++) {
       const dir = join(o.dataDir, "dedupe", stream.name, String(partition));
-      const index = await openStreamIndex(dir, o.engine, lake, stream, partition, o.clock());
+      const index = await openStreamIndex(dir, o.engine, lake, stream, partition, o.clock(), o.indexFiles);
       indexes.set(`${stream.name}/${partition}`, index);
     }
   }

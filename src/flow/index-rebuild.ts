@@ -19,9 +19,10 @@ export async function openStreamIndex(
   stream: Stream,
   partition: number,
   nowMs: number,
+  filesModule?: string,
 ): Promise<IdIndex> {
   const storedTo = committedTo(lake.get(`bronze.${stream.name}`).snapshot, stream.name, partition);
-  const index = await openIdIndex(dir, { horizonMs: stream.horizonMs, storedTo });
+  const index = await openIdIndex(dir, { horizonMs: stream.horizonMs, storedTo, filesModule });
   if (index.coveredTo < storedTo) {
     const since = nowMs - stream.horizonMs;
     await index.rebuild(storedIds(engine, lake, stream, partition, index.coveredTo + 1, storedTo, since), storedTo);

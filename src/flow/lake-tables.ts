@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { compareColumns } from "../define/changes.ts";
 import type { Column, Project, Stream, Table } from "../define/project.ts";
-import { META_COLUMNS } from "../define/project.ts";
+import { BRONZE_COLUMNS } from "../define/project.ts";
 import type { Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import { cleanLog } from "../lake/clean-log.ts";
@@ -13,13 +13,6 @@ import type { CommitRequest, CommitResult, DataFile, DeltaTable, Snapshot } from
 import { dataFilePath } from "../lake/file-path.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import { openDeltaTable } from "../lake/open-delta-table.ts";
-
-/** What `bronze.<stream>` holds: the event as received, and whether it is a second arrival. */
-export const BRONZE_COLUMNS: readonly Column[] = [
-  { name: "payload", type: { kind: "string" }, nullable: false },
-  ...META_COLUMNS,
-  { name: "_duplicate_of", type: { kind: "long" }, nullable: true },
-];
 
 export interface LakeTable {
   readonly name: string;
@@ -193,13 +186,13 @@ async function openOne(
       await delta.commit({
         operation: "ALTER",
         readVersion: snapshot.version,
-        schema: { columns, partitionColumns },
+        schema: { columns: change.columns, partitionColumns },
       });
       snapshot = await delta.snapshot();
     }
   }
   if (snapshot === undefined) throw new MillraceError("INTERNAL", { what: `creating table ${name}` });
-  return { name, delta, columns, partitionColumns, definition, snapshot };
+  return { name, delta, columns: snapshot.columns, partitionColumns, definition, snapshot };
 }
 
 /** Changes when what the table computes changes, so that a stored result of an older definition is recomputed. */

@@ -6,15 +6,14 @@
  * full recompute; a table whose `by` turns out not to divide its rows is recomputed in full from then on.
  */
 import type { Logger } from "pino";
-import type { Column, Project, RefreshTable } from "../define/project.ts";
-import { quoteIdentifier } from "../define/sql-text.ts";
-import { duckdbType } from "../define/types.ts";
+import type { Project, RefreshTable } from "../define/project.ts";
 import type { Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { DataFile } from "../lake/delta-table.ts";
 import { definitionHash, type LakeTables } from "./lake-tables.ts";
 import { inputVersion, inputVersions } from "./progress.ts";
 import { Picture, parseBronze, type RelationsOptions, sourceTable } from "./relations.ts";
+import { shaped } from "./shaped.ts";
 import { inputPredicates, matchesInput, matchesOutput, type Touched, touchedFiles, touchedValues } from "./touched.ts";
 
 /** Raised inside a statement by a row that `by` does not account for. */
@@ -243,15 +242,3 @@ export class Refresher {
 }
 
 const NO_CHANGES = { added: [], removed: [] };
-
-/** A statement's rows in the types the table stores, with its generated partition columns. */
-export function shaped(
-  table: { readonly columns: readonly Column[]; readonly partitionBy: Readonly<Record<string, string>> },
-  sql: string,
-): string {
-  const list = table.columns
-    .filter((column) => !(column.name in table.partitionBy))
-    .map((column) => `${quoteIdentifier(column.name)}::${duckdbType(column.type)} as ${quoteIdentifier(column.name)}`);
-  const partitions = Object.entries(table.partitionBy).map(([name, expr]) => `${expr} as ${quoteIdentifier(name)}`);
-  return `select ${[...list, ...partitions].join(", ")} from (${sql})`;
-}

@@ -8,8 +8,8 @@ import { MillraceError } from "../errors.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
 import { committedTo } from "./progress.ts";
-import { shaped } from "./refresh.ts";
 import { isStreamItself, parseBronze, type Relations } from "./relations.ts";
+import { shaped } from "./shaped.ts";
 
 export interface ReplayOptions {
   readonly project: Project;

@@ -15,6 +15,7 @@ import { MillraceError } from "../errors.ts";
 import type { EventLog, Run, Span } from "../log/event-log.ts";
 import type { DeadLetter } from "./dead-letters.ts";
 import type { IdIndex } from "./dedupe/id-index.ts";
+import { shaped } from "./shaped.ts";
 import { Chunk } from "./staged-events.ts";
 
 /** Enough for the engine to work on all cores, small enough that one load never holds a query up for long. */
@@ -255,11 +256,7 @@ export class Staging {
       const { inputs, release } = await this.#o.lookups(table);
       try {
         inputs.set(table.driver, { kind: "native", sql: this.#driverSql(chunk, table, from, to) });
-        const partitions = Object.entries(table.partitionBy).map(
-          ([name, sql]) => `, ${sql} as ${quoteIdentifier(name)}`,
-        );
-        const generated = partitions.filter((_, i) => !hasColumn(table, Object.keys(table.partitionBy)[i] ?? ""));
-        const sql = `select *${generated.join("")} from (${table.storedSql})`;
+        const sql = shaped(table, table.storedSql);
         await local.run(`insert into ${target} by name ${await local.compile({ sql, inputs })}`);
       } finally {
         release();
@@ -359,10 +356,6 @@ function isAboutData(error: unknown): boolean {
 
 function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function hasColumn(table: AppendTable, name: string): boolean {
-  return table.columns.some((column) => column.name === name) && table.partitionBy[name] === name;
 }
 
 function columnList(columns: readonly Column[]): string[] {

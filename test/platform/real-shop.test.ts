@@ -23,7 +23,7 @@ else {
     assert.deepEqual(await facts(), expected);
     assert.deepEqual(
       await platform.sql("select sum(revenue), sum(orders) + sum(cancellations) from gold.sales_daily"),
-      [["9747747.934", "25900"]],
+      [["9747747.934", 25_900]],
     );
     const again = await platform.command("import", "order_lines", RETAIL, "--json");
     assert.equal(again.code, 0, again.stderr);

@@ -26,7 +26,7 @@ export class RunningPlatform {
 
   /** Resolves when the `ready` line is there. */
   static async start(project: string, dataDir: string, flags: readonly string[] = []): Promise<RunningPlatform> {
-    const args = [BIN, "start", join(ROOT, project), "--data-dir", dataDir, "--port", "0", ...flags];
+    const args = [BIN, "start", join(ROOT, project), "--data", dataDir, "--port", "0", ...flags];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     let text = "";
     let errors = "";

@@ -69,11 +69,11 @@ test("a second process is kept out of a data folder, and a port in use is named"
   await using dir = await temporaryFolder();
   await using other = await temporaryFolder();
   await using platform = await RunningPlatform.start("examples/securecart", dir.path);
-  const twice = await millrace(["start", "examples/securecart", "--data-dir", dir.path, "--port", "0"]);
+  const twice = await millrace(["start", "examples/securecart", "--data", dir.path, "--port", "0"]);
   assert.equal(twice.code, 1);
   assert.match(twice.stderr, /DATA_FOLDER_IN_USE/);
   const { port } = new URL(platform.url);
-  const taken = await millrace(["start", "examples/securecart", "--data-dir", other.path, "--port", port]);
+  const taken = await millrace(["start", "examples/securecart", "--data", other.path, "--port", port]);
   assert.equal(taken.code, 1);
   assert.match(taken.stderr, /PORT_IN_USE/);
   assert.ok(taken.stderr.includes(port));
