@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { LedgerAnswer } from "../../src/cli/ledger.ts";
 import { temporaryFolder } from "../flow/open-flow.ts";
 import { RunningPlatform } from "./running-platform.ts";
 
@@ -36,7 +37,7 @@ else {
       [[541_909, 5_268]],
     );
     assert.deepEqual(await platform.sql("select count(*) from silver.till_export"), [[536_641]]);
-    const { body: ledger } = await platform.get("/v1/ledger");
+    const { body: ledger } = await platform.get<LedgerAnswer>("/v1/ledger");
     assert.equal(ledger.balanced, true);
   });
 
@@ -62,7 +63,7 @@ else {
         (select count(*) from silver.coupon_redemptions)`),
       [[75_000, 92_331, 2_102]],
     );
-    const { body: ledger } = await platform.get("/v1/ledger");
+    const { body: ledger } = await platform.get<LedgerAnswer>("/v1/ledger");
     assert.equal(ledger.balanced, true);
   });
 }

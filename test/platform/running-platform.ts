@@ -7,6 +7,13 @@ import { join } from "node:path";
 const ROOT = join(import.meta.dirname, "../..");
 const BIN = join(ROOT, "bin/millrace.js");
 
+/** What the events door answers. */
+export interface EventsAnswer {
+  readonly accepted: number;
+  readonly rejected: readonly { readonly index: number; readonly code: string; readonly message: string }[];
+  readonly partitions: readonly { readonly partition: number; readonly from: number; readonly to: number }[];
+}
+
 export interface CommandResult {
   readonly code: number | null;
   readonly stdout: string;
@@ -47,19 +54,19 @@ export class RunningPlatform {
     return new RunningPlatform(child, url, (await readFile(join(dataDir, "admin.key"), "utf8")).trim());
   }
 
-  async post(stream: string, events: readonly unknown[]): Promise<{ status: number; body: any }> {
+  async post(stream: string, events: readonly unknown[]): Promise<{ status: number; body: EventsAnswer }> {
     const lines = events.map((event) => (typeof event === "string" ? event : JSON.stringify(event)));
     const response = await fetch(`${this.url}/v1/streams/${stream}/events`, {
       method: "POST",
       headers: { authorization: `Bearer ${this.key}`, "content-type": "application/x-ndjson" },
       body: `${lines.join("\n")}\n`,
     });
-    return { status: response.status, body: await response.json() };
+    return { status: response.status, body: (await response.json()) as EventsAnswer };
   }
 
-  async get(path: string): Promise<{ status: number; body: any }> {
+  async get<Body>(path: string): Promise<{ status: number; body: Body }> {
     const response = await fetch(`${this.url}${path}`, { headers: { authorization: `Bearer ${this.key}` } });
-    return { status: response.status, body: await response.json() };
+    return { status: response.status, body: (await response.json()) as Body };
   }
 
   async sql(sql: string): Promise<unknown[][]> {
@@ -68,9 +75,9 @@ export class RunningPlatform {
       headers: { authorization: `Bearer ${this.key}`, "content-type": "application/json" },
       body: JSON.stringify({ sql }),
     });
-    const body: any = await response.json();
+    const body = await response.json();
     if (!response.ok) throw new Error(JSON.stringify(body));
-    return body.rows;
+    return (body as { rows: unknown[][] }).rows;
   }
 
   command(...args: string[]): Promise<CommandResult> {

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { LedgerAnswer } from "../../src/cli/ledger.ts";
+import type { PlatformStatus } from "../../src/serve/admin-route.ts";
+import type { TableDetails } from "../../src/serve/catalogue.ts";
 import { temporaryFolder } from "../flow/open-flow.ts";
 import { millrace, RunningPlatform } from "./running-platform.ts";
 
@@ -29,7 +32,7 @@ test("an event posted is an event in silver and gold, at once, after a kill, and
     assert.equal(status, 202);
     assert.equal(body.accepted, 2);
     assert.deepEqual(
-      body.rejected.map((r: any) => [r.index, r.code]),
+      body.rejected.map((r) => [r.index, r.code]),
       [
         [2, "EVENT_MALFORMED_JSON"],
         [3, "EVENT_INVALID"],
@@ -55,14 +58,15 @@ test("an event posted is an event in silver and gold, at once, after a kill, and
     assert.equal(await platform.stop(), 0, "SIGTERM drains and ends with 0");
   }
   await using platform = await RunningPlatform.start("examples/securecart", dir.path);
-  const { body: ledger } = await platform.get("/v1/ledger");
+  const { body: ledger } = await platform.get<LedgerAnswer>("/v1/ledger");
   assert.equal(ledger.balanced, true);
-  const hop = ledger.hops.find((h: any) => h.hop === "silver.order_lines");
+  const hop = ledger.hops.find((h) => h.hop === "silver.order_lines");
+  assert.ok(hop);
   assert.deepEqual([hop.accepted, hop.stored, hop.duplicate, hop.pending], [4, 3, 1, 0]);
-  const { body: status } = await platform.get("/v1/status");
+  const { body: status } = await platform.get<PlatformStatus>("/v1/status");
   assert.equal(status.ready, true, JSON.stringify(status.problems));
-  const { body: table } = await platform.get("/v1/tables/gold.sales_daily");
-  assert.ok(JSON.stringify(table).includes("silver.order_lines"), "the lineage names the input");
+  const { body: table } = await platform.get<TableDetails>("/v1/tables/gold.sales_daily");
+  assert.deepEqual(table.lineage.inputs, ["silver.order_lines"]);
 });
 
 test("a second process is kept out of a data folder, and a port in use is named", async () => {
