@@ -4,19 +4,30 @@ import { MillraceError } from "../errors.ts";
 /**
  * Binds `?` from the left, `$1` by its number. Whole numbers are BIGINT, others DOUBLE; objects and arrays go in as the text
  * of their JSON.
- * @throws SQL_FAILED when there are more or fewer than the statement uses.
+ * @throws SQL_FAILED when there are more or fewer than the statement has, or it leaves a number out.
  */
 export function bindParams(prepared: DuckDBPreparedStatement, params: readonly unknown[]): void {
-  const numbers = Array.from({ length: prepared.parameterCount }, (_, i) => Number(prepared.parameterName(i + 1)));
-  if (numbers.some(Number.isNaN)) {
-    throw new MillraceError("SQL_FAILED", { reason: "parameters are written ? or $1, $2…, without names", place: "" });
+  const wanted = prepared.parameterCount;
+  if (!isNumberedThrough(prepared, wanted)) {
+    const reason = "its parameters must be ?, or $1, $2… with no number left out";
+    throw new MillraceError("SQL_FAILED", { reason, place: "" });
   }
-  const wanted = Math.max(0, ...numbers);
   if (wanted !== params.length) {
     const reason = `it takes ${wanted} parameter${wanted === 1 ? "" : "s"}, got ${params.length}`;
     throw new MillraceError("SQL_FAILED", { reason, place: "" });
   }
-  for (const [index, number] of numbers.entries()) bind(prepared, index + 1, params[number - 1]);
+  for (const [index, value] of params.entries()) bind(prepared, index + 1, value);
+}
+
+function isNumberedThrough(prepared: DuckDBPreparedStatement, count: number): boolean {
+  try {
+    return Array.from({ length: count }, (_, i) => prepared.parameterName(i + 1)).every(
+      (name, i) => name === `${i + 1}`,
+    );
+  } catch {
+    // The library's answer to a place without a parameter.
+    return false;
+  }
 }
 
 function bind(prepared: DuckDBPreparedStatement, index: number, value: unknown): void {

@@ -1,13 +1,6 @@
 import { nearestMatch } from "../define/nearest.ts";
 import { replaceTables, sqlTokens } from "../define/replace-tables.ts";
-import {
-  type AstNode,
-  isNode,
-  referenceName,
-  type TableReference,
-  tableReferences,
-  visitNodes,
-} from "../define/sql-ast.ts";
+import { type AstNode, referenceName, type TableReference, tableReferences, visitNodes } from "../define/sql-ast.ts";
 import type { SqlAst, SqlInspector } from "../define/sql-inspector.ts";
 import { type ColumnPredicate, conjunctivePredicates } from "../define/sql-predicates.ts";
 import type { SqlEngine, Statement } from "../engine/sql-engine.ts";
@@ -57,7 +50,7 @@ export async function bindQuery(
   const text = replaceTables(sql, ast, ({ node }) => inputName(keys.indexOf(names.get(node) ?? "")));
   const { relations, release } = await catalogue.resolve([...mentions.values()]);
   const inputs = new Map(relations.map((relation, index) => [inputName(index), relation]));
-  return { statement: { sql: text, inputs, params: remainingParams(sql, ast, params) }, release };
+  return { statement: { ...withoutAtParams(sql, text, ast, params), inputs }, release };
 }
 
 /** Inputs are numbered: one table can be there at several versions. */
@@ -114,11 +107,15 @@ async function evaluate(
   const tree = structuredClone(await inspector.parse("select 0"));
   const [statement] = tree.statements as { node: { select_list: unknown[] } }[];
   if (statement !== undefined) statement.node.select_list = [expression];
-  const text = await inspector.format(tree);
+  // Formatted, every parameter has its number; here they are counted anew.
+  const used = [...new Set(own)].sort((a, b) => a - b);
+  const text = renumbered(await inspector.format(tree), (number) => used.indexOf(number) + 1);
   const cast = unit === "VERSION" ? "SELECT try_cast(v AS BIGINT)" : "SELECT epoch_ms(try_cast(v AS TIMESTAMPTZ))";
   const sql = `${cast} FROM (${text}) AS t(v)`;
-  const used = own.length === 0 ? [] : params.slice(0, Math.max(...own));
-  const { batches } = await engine.query({ sql, inputs: new Map(), params: used }, { timeoutMs: AT_TIMEOUT_MS });
+  const { batches } = await engine.query(
+    { sql, inputs: new Map(), params: used.map((number) => params[number - 1]) },
+    { timeoutMs: AT_TIMEOUT_MS },
+  );
   for await (const [row] of batches) return row?.[0];
   return undefined;
 }
@@ -133,26 +130,38 @@ function parameterNumbers(node: unknown): number[] {
   return numbers;
 }
 
-/** The parameters without those that only AT used: they are gone from the text. A `?` counts its place, `$1` names it. */
-function remainingParams(sql: string, ast: SqlAst, params: readonly unknown[]): readonly unknown[] {
-  const inAt = new Set(tableReferences(ast).flatMap(({ at }) => parameterNumbers(at?.expression)));
-  if (inAt.size === 0) return params;
-  const positional = [...sqlTokens(sql)].some(({ start }) => sql[start] === "?");
-  if (positional) return params.filter((_, index) => !inAt.has(index + 1));
+/**
+ * The text without `at (…)`, and the parameters without those that only AT used. The engine wants them without gaps: a `?`
+ * counts its place by itself, `$2` is numbered anew.
+ */
+function withoutAtParams(
+  sql: string,
+  text: string,
+  ast: SqlAst,
+  params: readonly unknown[],
+): { sql: string; params: readonly unknown[] } {
+  const expressions = tableReferences(ast).flatMap(({ at }) => at?.expression ?? []);
+  const inAt = new Set(expressions.flatMap(parameterNumbers));
+  if (inAt.size === 0) return { sql: text, params };
+  if ([...sqlTokens(sql)].some(({ start }) => sql[start] === "?")) {
+    return { sql: text, params: params.filter((_, index) => !inAt.has(index + 1)) };
+  }
   const outside = new Set<number>();
-  const skip = new Set<unknown>(tableReferences(ast).map(({ at }) => at?.expression));
-  const visit = (value: unknown): void => {
-    if (skip.has(value)) return;
-    if (Array.isArray(value)) value.forEach(visit);
-    else if (isNode(value)) {
-      if (value.class === "PARAMETER") outside.add(Number(value.identifier));
-      Object.values(value).forEach(visit);
-    }
-  };
-  visit(ast);
-  // `$2` stays the second also where `$1` was AT's alone.
-  const last = Math.max(0, ...outside);
-  let count = params.length;
-  while (count > last && inAt.has(count)) count--;
-  return params.slice(0, count);
+  renumbered(text, (number) => outside.add(number) && number);
+  const kept = params.map((_, index) => index + 1).filter((number) => !inAt.has(number) || outside.has(number));
+  // One that was not given comes after those that were, for the engine to miss it.
+  const place = (number: number) => (kept.includes(number) ? kept.indexOf(number) : kept.length) + 1;
+  return { sql: renumbered(text, place), params: kept.map((number) => params[number - 1]) };
+}
+
+function renumbered(text: string, place: (number: number) => number): string {
+  let result = "";
+  let at = 0;
+  for (const { start, end } of sqlTokens(text)) {
+    const digits = text.slice(start, end);
+    if (text[start - 1] !== "$" || !/^\d+$/.test(digits)) continue;
+    result += text.slice(at, start) + place(Number(digits));
+    at = end;
+  }
+  return result + text.slice(at);
 }

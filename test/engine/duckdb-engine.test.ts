@@ -296,6 +296,19 @@ describe("a query", () => {
     assert.ok(!gone.message.includes(dir), gone.message);
   });
 
+  test("that fails behind its first rows fails, with its reason, and never ends as if it were whole", async () => {
+    const late = "select case when i = $1 then error('late ' || i) else i end from range(1000000) t(i)";
+    const result = await engine.query(statement(late, {}, [900_000]));
+    let count = 0;
+    const reading = (async () => {
+      for await (const batch of result.batches) count += batch.length;
+    })();
+    await fails(reading, "SQL_FAILED", /late 900000/);
+    assert.ok(count > 0 && count < 1_000_000);
+    const few = "select i from range(3000000) t(i) where case when i = 2900000 then error('late') else i end > 2800000";
+    await fails(rows(few), "SQL_FAILED", /late/);
+  });
+
   test("takes parameters of every JSON kind", async () => {
     assert.deepEqual(await rows("select ?, ?, ?, ?, ?, ?", {}, [1, "é", null, true, 1.5, { a: [1] }]), [
       [1, "é", null, true, 1.5, '{"a":[1]}'],
