@@ -57,8 +57,11 @@ export class BodyReader {
     clearInterval(this.#sweep);
   }
 
-  /** Calls back once, with the body or with what is wrong. The ticket holds room for the body until it is released. */
-  read(request: IncomingMessage, ticket: Ticket, done: Done): void {
+  /**
+   * Calls back once, with the body or with what is wrong. The ticket holds room for the body until it is released.
+   * `onRoom` is called before the body is read, when nothing yet speaks against it.
+   */
+  read(request: IncomingMessage, ticket: Ticket, onRoom: (() => void) | undefined, done: Done): void {
     const { maxBodyBytes } = this.#limits;
     const header = request.headers["content-length"];
     const announced = header === undefined ? 0 : Number(header);
@@ -70,6 +73,7 @@ export class BodyReader {
       done(this.#admission.refusal(), EMPTY);
       return;
     }
+    onRoom?.();
     const body = new PendingBody(request, announced, (error, bytes) => {
       this.#pending.delete(body);
       done(error, bytes);

@@ -56,13 +56,18 @@ export function answer(
     ...headers,
     "Content-Length": Buffer.byteLength(body),
   };
-  if (request.complete || isSmallRest(request)) {
+  if (request.complete || (status !== 408 && isSmallRest(request))) {
     response.writeHead(status, all);
     // A string goes out in one write with the headers; bytes would take a second one.
     response.end(body);
     return;
   }
   response.writeHead(status, { ...all, Connection: "close" });
+  // Whoever was too slow to send is not waited for.
+  if (status === 408) {
+    response.end(body);
+    return;
+  }
   response.write(body);
   const close = (): void => {
     clearTimeout(timer);

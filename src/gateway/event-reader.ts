@@ -123,6 +123,7 @@ export class EventReader {
     const { scanner } = this.#intake;
     if (!this.#inArray) {
       this.#at = scanner.skipSpace(body, this.#at, body.length);
+      if (this.#at === body.length) return true; // nothing but space
       if (this.#framing === "single" || body[this.#at] !== OPEN_ARRAY) return this.#readOne();
       this.#inArray = true;
       this.#at = scanner.skipSpace(body, this.#at + 1, body.length);

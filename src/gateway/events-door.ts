@@ -120,8 +120,8 @@ export class EventsDoor {
       fail(deps, request, response, ticket, startedMs, error);
       return;
     }
-    if (mustContinue) response.writeContinue();
-    this.#bodies.read(request, ticket, (error, body) => {
+    const onRoom = mustContinue ? () => response.writeContinue() : undefined;
+    this.#bodies.read(request, ticket, onRoom, (error, body) => {
       if (error !== undefined) return post.fail(error);
       if (encoding === undefined) return post.begin(body);
       unpack(encoding, body, deps.limits.maxBodyBytes, (problem, unpacked) => {

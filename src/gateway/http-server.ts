@@ -57,6 +57,7 @@ const MAX_CONNECTIONS = 10_000;
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   const { hotPath, report } = options;
   const closing = new AbortController();
+  const sockets = new Set<Socket>();
   const headersTimeout = Math.min(options.headersTimeoutMs ?? 10_000, options.requestTimeoutMs);
 
   const serverFactory = (handler: (request: IncomingMessage, response: ServerResponse) => void): Server => {
@@ -68,6 +69,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       connectionsCheckingInterval: Math.min(5_000, Math.max(50, headersTimeout / 4)),
     });
     server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
+    server.on("connection", (socket: Socket) => {
+      sockets.add(socket);
+      socket.once("close", () => sockets.delete(socket));
+    });
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
       if (!hotPath(request, response, false)) handler(request, response);
     });
@@ -150,8 +155,11 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     async close() {
       closing.abort();
       const timer = setTimeout(() => app.server.closeAllConnections(), options.closeTimeoutMs ?? 10_000);
-      // Connections that go idle while we wait: their keep-alive would hold the close up.
-      const sweep = setInterval(() => app.server.closeIdleConnections(), 50);
+      // Connections that go idle while we wait would hold the close up, and so would those that never said anything.
+      const sweep = setInterval(() => {
+        app.server.closeIdleConnections();
+        for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+      }, 50);
       try {
         await app.close();
       } finally {
