@@ -10,6 +10,7 @@ import { sql } from "./sql.ts";
 import { start } from "./start.ts";
 import { status } from "./status.ts";
 import { tables } from "./tables.ts";
+import { where } from "./where.ts";
 
 /** Every command, in the order in which a newcomer meets them. */
 export const COMMANDS: readonly Command[] = [
@@ -20,6 +21,7 @@ export const COMMANDS: readonly Command[] = [
   tables,
   status,
   ledger,
+  where,
   refresh,
   replay,
   keys,

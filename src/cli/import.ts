@@ -127,19 +127,27 @@ async function sendRows(
   stop: AbortSignal,
   progress: Progress,
 ): Promise<"done" | "stopped"> {
+  const reader = batches(source.rows(tally.read));
   try {
-    for await (const batch of batches(source.rows(tally.read))) {
+    if (tally.read === source.rowCount) return "done";
+    for (let next = reader.next(); ; ) {
+      const { value: batch, done } = await next;
+      if (done) return "done";
       if (stop.aborted) return "stopped";
-      tally.add(batch.length, await door.send(batch, tally.read + 1));
+      const sending = door.send(batch, tally.read + 1);
+      // The next rows are made ready while the platform stores these.
+      next = reader.next();
+      next.catch(() => undefined);
+      tally.add(batch.length, await sending);
       progress.update(tally.read, source.rowCount === undefined ? source.share() : tally.read / source.rowCount);
     }
-    return "done";
   } finally {
     progress.done();
+    await reader.return(undefined);
   }
 }
 
-async function* batches(chunks: AsyncIterable<string[]>): AsyncIterable<string[]> {
+async function* batches(chunks: AsyncIterable<string[]>): AsyncGenerator<string[], undefined> {
   let batch: string[] = [];
   let chars = 0;
   for await (const chunk of chunks) {

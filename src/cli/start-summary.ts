@@ -13,7 +13,7 @@ export class StartSummary {
   readonly everyMs: number;
   readonly #output: Output;
   readonly #block: LiveBlock | undefined;
-  #before: { atMs: number; accepted: number } | undefined;
+  #before = { atMs: Date.now(), accepted: 0 };
 
   constructor(output: Output) {
     this.#output = output;
@@ -52,7 +52,7 @@ export class StartSummary {
   #rate(accepted: number, nowMs: number): number {
     const before = this.#before;
     this.#before = { atMs: nowMs, accepted };
-    return before === undefined ? 0 : ((accepted - before.accepted) / (nowMs - before.atMs)) * 1_000;
+    return ((accepted - before.accepted) / Math.max(1, nowMs - before.atMs)) * 1_000;
   }
 }
 

@@ -4,6 +4,9 @@
  */
 const SAME_SIGNAL_MS = 500;
 
+/** npm runs us in a shell, and both die of a signal without passing it on: that our parent is another is all we see of it. */
+const PARENT_LOOK_MS = 250;
+
 export interface StopSignal extends Disposable {
   /** Aborted by the first SIGINT, SIGTERM or SIGHUP, or when the process that started us is gone. */
   readonly signal: AbortSignal;
@@ -24,9 +27,18 @@ export function listenForStop(force: () => void): StopSignal {
   // The channel to bin/millrace.js, when it handed over to this process.
   process.on("disconnect", heard);
   process.channel?.unref();
+  const parent = process.ppid;
+  const look = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(look);
+    heard();
+  }, PARENT_LOOK_MS).unref();
+  // Started any other way we may be meant to outlive who started us.
+  if (process.env.npm_command === undefined) clearInterval(look);
   return {
     signal: controller.signal,
     [Symbol.dispose]() {
+      clearInterval(look);
       for (const signal of signals) process.off(signal, heard);
       process.off("disconnect", heard);
     },

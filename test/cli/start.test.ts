@@ -153,6 +153,18 @@ describe("a platform started from the command line", { concurrency: false }, () 
     started = undefined;
   });
 
+  test("when npm's shell dies of a signal that it does not pass on, the platform stops as well", async () => {
+    const bin = fileURLToPath(new URL("../../bin/millrace.js", import.meta.url));
+    const line = `"${process.execPath}" "${bin}" start shop --port 0; true`;
+    const shell = spawn("sh", ["-c", line], { cwd: dir, env: { ...process.env, npm_command: "exec" } });
+    await once(shell.stdout, "data");
+    const server = Number(readFileSync(join(shop, ".millrace/postgres/cluster/postmaster.pid"), "utf8").split("\n")[0]);
+    shell.kill("SIGTERM");
+    // Its output ends when the last process that writes to it has ended.
+    await once(shell.stdout.resume(), "close");
+    assert.throws(() => process.kill(server, 0), { code: "ESRCH" });
+  });
+
   test("killed with -9 and started again, everything acknowledged is there", async () => {
     started = await startMillrace(dir, ["shop", "--port", "0", "--flush-interval", "1h"]);
     const key = readFileSync(join(shop, ".millrace/admin.key"), "utf8").trim();
