@@ -210,7 +210,7 @@ describe("following a stream", () => {
       settings: { maxBodyBytes: 32 * 1024 * 1024, maxEventBytes: 300_000 },
     });
     const long = `{"id":"a","n":1,"note":"${"x".repeat(250_000)}"}`;
-    for (let i = 0; i < 4; i++) await door.post("orders", Array.from({ length: 25 }, () => long).join("\n"), NDJSON);
+    for (let i = 0; i < 8; i++) await door.post("orders", Array.from({ length: 25 }, () => long).join("\n"), NDJSON);
     let reads = 0;
     const read = door.log.read.bind(door.log);
     door.log.read = (...parameters) => {
@@ -226,7 +226,7 @@ describe("following a stream", () => {
     let received = 0;
     for await (const chunk of client as AsyncIterable<Buffer>) {
       received += chunk.length;
-      if (received >= 100 * long.length) break;
+      if (received >= 200 * long.length) break;
     }
     assert.ok(reads >= 100);
   });
