@@ -541,7 +541,7 @@ export const ERRORS = {
   TABLE_UNKNOWN: {
     status: 404,
     retryable: false,
-    message: 'there is no table or stream "{name}"{nearest}',
+    message: 'there is no table or stream "{table}"{nearest}',
     hint: "`GET /v1/tables` lists what there is.",
   },
   ENGINE_IO: {
@@ -610,6 +610,12 @@ export const ERRORS = {
     retryable: false,
     message: '{table}: check "{check}" is not met: {condition}',
     hint: "Mend the data at its source or the check in the definition, then `millrace replay {table}`.",
+  },
+  EVENT_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: "the stream {stream} has no event {id}; searched were {searched}",
+    hint: "An event that was refused at the door was never accepted: `millrace dead-letters list --stage door` lists those.",
   },
   DEDUPE_INDEX_BEHIND: {
     status: 503,

@@ -63,7 +63,7 @@ export function unknownTable(name: string, known: Iterable<string>): MillraceErr
   const candidate = nearestMatch(name, [...known]);
   return new MillraceError(
     "TABLE_UNKNOWN",
-    { name, nearest: candidate === undefined ? "" : `; did you mean "${candidate}"?` },
+    { table: name, nearest: candidate === undefined ? "" : `; did you mean "${candidate}"?` },
     { details: { name, ...(candidate === undefined ? {} : { candidates: [candidate] }) } },
   );
 }

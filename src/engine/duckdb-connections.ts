@@ -2,6 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { quoteLiteral } from "../define/sql-text.ts";
+import { BOUNDED_FUNCTIONS } from "./bounded-functions.ts";
 
 export interface DuckdbOptions {
   /** What all statements together may hold in memory; beyond it they spill to `tempDir`. */
@@ -39,6 +40,7 @@ export class Connections {
     await mkdir(spillDir, { recursive: true });
     const instance = await DuckDBInstance.create(":memory:", { threads: String(options.threads) });
     const connection = await instance.connect();
+    for (const statement of BOUNDED_FUNCTIONS) await connection.run(statement);
     for (const setting of settings(options, spillDir)) await connection.run(`SET GLOBAL ${setting}`);
     connection.closeSync();
     return new Connections(instance, spillDir);

@@ -68,7 +68,7 @@ function unknownTable({ catalog, schema, table }: TableReference, known: Iterabl
   const nearest = nearestMatch(name, known);
   return new MillraceError(
     "TABLE_UNKNOWN",
-    { name, nearest: nearest === undefined ? "" : `; did you mean "${nearest}"?` },
+    { table: name, nearest: nearest === undefined ? "" : `; did you mean "${nearest}"?` },
     { details: { name, ...(nearest === undefined ? {} : { candidates: [nearest] }) } },
   );
 }

@@ -81,8 +81,17 @@ const PARTS = new Set([
 function checkFunction(node: AstNode): void {
   const name = String(node.function_name).toLowerCase();
   checkHome(node, name);
+  if (name === "format" || name === "printf") checkFormat(node, name);
   if (ALLOWED_FUNCTIONS.has(name) || ALLOWED_PREFIXES.some((prefix) => name.startsWith(prefix))) return;
   refuse(`the function ${name}`, REFUSALS[name] ?? UNLISTED);
+}
+
+/** A width makes a text of that length, whatever the engine's limits, so widths must be seen here and be small. */
+function checkFormat(node: AstNode, name: string): void {
+  const [format] = node.children as AstNode[];
+  const value = format?.class === "CONSTANT" && isNode(format.value) ? format.value.value : undefined;
+  if (typeof value === "string" && !/\d{4}|\*|\{[^}]*\{/.test(value)) return;
+  refuse(`${name} with this format`, "it must be a text in the query itself, with widths below 1000");
 }
 
 function checkTableFunction(node: unknown): void {

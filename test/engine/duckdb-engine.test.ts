@@ -296,6 +296,71 @@ describe("a query", () => {
     assert.ok(!gone.message.includes(dir), gone.message);
   });
 
+  test("makes no value larger than a real query needs: the engine's memory limit would not stop it", async () => {
+    const BOMBS = [
+      "repeat('x', 1000000000)",
+      "repeat(repeat('x', 1000), 1000)",
+      "lpad('x', 1000000000, 'y')",
+      "rpad('x', 1000000000, 'y')",
+      "replace(repeat('x', 100000), 'x', repeat('y', 100000))",
+      "regexp_replace(repeat('x', 100000), 'x', repeat('y', 100000), 'g')",
+      "range(1000000000)",
+      "generate_series(1000000000)",
+      "range(-1000000000, 5)",
+      "range(0, 1000000000, 2)",
+      "range(1000000000, 0, -2)",
+      "range(timestamp '2000-01-01', timestamp '2024-01-01', interval 1 second)",
+      "generate_series(date '2000-01-01', date '2024-01-01', interval 1 minute)",
+      "range(timestamptz '2000-01-01', timestamptz '2024-01-01', interval 1 microsecond)",
+      "list_resize([1], 1000000000)",
+      "array_resize([1], 1000000000, 0)",
+    ];
+    for (const bomb of BOMBS) {
+      await fails(rows(`select len(${bomb})`), "SQL_FAILED", /makes more than \d+ (bytes|items) in one value/);
+      const perRow = bomb.replaceAll("1000000000", "(1000000000 + i)::INTEGER");
+      await fails(rows(`select len(${perRow}) from range(3) t(i)`), "SQL_FAILED", /makes more than/);
+    }
+  });
+
+  test("uses the bounded functions as ever", async () => {
+    assert.deepEqual(
+      await rows(`select repeat('ab', 3), repeat([1], 2), lpad('7', 3, '0'), rpad('7', 3, '0'), replace('aXa', 'a', 'bb'),
+        regexp_replace('aaa', 'a', 'b'), regexp_replace('aaa', 'a', 'b', 'g'), range(3), range(2, 4), range(5, 0, -2),
+        generate_series(1, 3), len(range(date '2024-01-01', date '2024-03-01', interval 1 month)),
+        len(generate_series(timestamp '2024-01-01', timestamp '2024-01-02', interval 1 hour)),
+        len(range(timestamptz '2024-01-01', timestamptz '2024-02-01', interval 1 day)), list_resize([1], 2), list_resize([1], 3, 0),
+        repeat(null, 3), range(null), replace(null, 'a', 'b')`),
+      [
+        [
+          "ababab",
+          [1, 1],
+          "007",
+          "700",
+          "bbXbb",
+          "baa",
+          "bbb",
+          [0, 1, 2],
+          [2, 3],
+          [5, 3, 1],
+          [1, 2, 3],
+          2,
+          25,
+          31,
+          [1, null],
+          [1, 0, 0],
+          null,
+          null,
+          null,
+        ],
+      ],
+    );
+    assert.deepEqual(await rows("select count(*) from range(1000000)"), [[1_000_000]]);
+    assert.deepEqual(
+      await rows("select count(*) from generate_series(date '2000-01-01', date '2024-01-01', interval 1 hour)"),
+      [[210_385]],
+    );
+  });
+
   test("that fails behind its first rows fails, with its reason, and never ends as if it were whole", async () => {
     const late = "select case when i = $1 then error('late ' || i) else i end from range(1000000) t(i)";
     const result = await engine.query(statement(late, {}, [900_000]));
