@@ -24,6 +24,7 @@ import { FlowCatalogue } from "./platform/catalogue.ts";
 import { flowMetrics } from "./platform/metrics.ts";
 import { readiness } from "./platform/readiness.ts";
 import { adminRoute } from "./serve/admin-route.ts";
+import { receiptsRoute } from "./serve/receipts-route.ts";
 import { sqlRoute } from "./serve/sql-route.ts";
 import { tablesRoute } from "./serve/tables-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
@@ -160,6 +161,10 @@ async function open(
   const catalogue = new FlowCatalogue(flow);
   gateway.app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings });
   gateway.app.register(tablesRoute, { catalogue, requireScope });
+  gateway.app.register(receiptsRoute, {
+    receipt: (stream, id, options) => flow.receipt(stream, id, options),
+    requireScope,
+  });
   const version = createRequire(import.meta.url)("../package.json").version as string;
   gateway.app.register(adminRoute, {
     administration: administration({ flow, log, keys, resolved, registry, ready, version, startedAtMs }),

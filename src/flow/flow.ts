@@ -24,6 +24,7 @@ import { openStreamIndex } from "./index-rebuild.ts";
 import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable } from "./ledger.ts";
 import { committedTo } from "./progress.ts";
+import { type Receipt, receipt } from "./receipt.ts";
 import { Refresher, type RefreshOutcome } from "./refresh.ts";
 import {
   isStreamItself,
@@ -153,6 +154,14 @@ export class Flow {
   /** Makes dead letters durable; they are in `system.dead_letters` from then on. */
   deadLetters(letters: readonly DeadLetter[]): Promise<void> {
     return deadLetterSink(this.#o.log, this.#o.clock)(letters);
+  }
+
+  /** What became of an event, hop by hop. @throws STREAM_UNKNOWN, EVENT_UNKNOWN */
+  receipt(stream: string, id: string, options: { older?: boolean } = {}): Promise<Receipt> {
+    const { log, engine, clock } = this.#o;
+    const index = (partition: number) => this.#indexes.get(`${stream}/${partition}`);
+    const parts = { project: this.project, lake: this.lake, relations: this.relations, log, engine, index };
+    return receipt({ ...parts, nowMs: clock() }, stream, id, options);
   }
 
   ledger(): LedgerEntry[] {

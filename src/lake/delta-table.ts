@@ -32,6 +32,9 @@ export interface DeltaTable {
    */
   changes(after: number, to: number): Promise<{ added: DataFile[]; removed: DataFile[] } | undefined>;
 
+  /** The version whose commit added a file; undefined when the log no longer (or not readily) tells. */
+  addedIn(file: DataFile): Promise<number | undefined>;
+
   /**
    * Removes the data files that no version within `retentionMs` refers to, oldest first, and returns their paths. Files no
    * commit knows are left alone for an hour at least: they may be being written.

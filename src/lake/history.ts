@@ -62,3 +62,32 @@ export async function versionAt(store: ObjectStore, location: string, timestampM
   if (found !== undefined) return found;
   throw versionGone(location, new Date(timestampMs).toISOString(), listing);
 }
+
+/** Commits looked at behind the moment a file was finished: a table's commits follow its files within seconds. */
+const NEAR_COMMITS = 200;
+
+/** The version whose commit added a file, where the log still has that commit near the time the file was written. */
+export async function versionThatAdded(
+  store: ObjectStore,
+  location: string,
+  file: DataFile,
+): Promise<number | undefined> {
+  const listing = await listLog(store, location, false);
+  const versions = [...listing.commits.keys()].sort((a, b) => a - b);
+  let low = 0;
+  let high = versions.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const commit = await readCommit(store, location, versions[middle]!);
+    if (commit && commit.timestampMs < file.modifiedAtMs - CLOCK_GRAIN_MS) low = middle + 1;
+    else high = middle;
+  }
+  for (const version of versions.slice(low, low + NEAR_COMMITS)) {
+    const commit = await readCommit(store, location, version);
+    if (commit?.actions.adds.some((added) => added.path === file.path)) return version;
+  }
+  return undefined;
+}
+
+/** File systems round the times of files, some to whole seconds. */
+const CLOCK_GRAIN_MS = 2000;

@@ -5,7 +5,7 @@ import { Checkpointer } from "./checkpointer.ts";
 import { conflictWith, planCommit } from "./commit-plan.ts";
 import type { CommitInfo, CommitRequest, CommitResult, DataFile, DeltaTable, Snapshot } from "./delta-table.ts";
 import { checkWritable } from "./features.ts";
-import { commitInfoOf, dataChanges, versionAt } from "./history.ts";
+import { commitInfoOf, dataChanges, versionAt, versionThatAdded } from "./history.ts";
 import { commitKey } from "./log-names.ts";
 import { LogTail } from "./log-tail.ts";
 import type { ObjectStore } from "./object-store.ts";
@@ -91,6 +91,10 @@ class StoredDeltaTable implements DeltaTable {
     if (!state) return [];
     checkWritable(this.location, state.facts);
     return vacuum(this.#store, this.location, state, { ...options, nowMs: this.#clock() });
+  }
+
+  addedIn(file: DataFile): Promise<number | undefined> {
+    return versionThatAdded(this.#store, this.location, file);
   }
 
   async close(): Promise<void> {
