@@ -95,13 +95,13 @@ async function importFile(
 ): Promise<FileResult> {
   const startedMs = performance.now();
   const source = await openRows(file, reading, fields, stream);
+  const stop = listenForStop(() => process.exit(1));
   try {
     if (source.unused.length > 0) {
       terminal.stderr.write(`${file.shown}: no field takes the column ${source.unused.join(", ")}\n`);
     }
     const door = new ImportDoor(client, stream, await digest(file, reading));
     const tally = new Tally();
-    using stop = listenForStop(() => process.exit(1));
     let before: number | undefined;
     const state = await patiently(
       async () => {
@@ -116,6 +116,7 @@ async function importFile(
     const elapsedMs = performance.now() - startedMs;
     return { file: file.shown, before: before!, already, stopped: state === "stopped", elapsedMs, ...tally.result() };
   } finally {
+    stop.end();
     await source.close();
   }
 }

@@ -49,21 +49,29 @@ at once, and nothing acknowledged is lost then either. docs/settings.md says mor
     const { operands, flags, terminal } = call;
     const projectDir = resolve(terminal.cwd, operands[0] ?? ".");
     const runForMs = runTime(call);
-    using stop = listenForStop(() => process.exit(1));
-    const { startPlatform } = await import("../platform.ts");
-    const platform: RunningPlatform = await startPlatform({ projectDir, flags: settingFlags(call), env: terminal.env });
-    const run = new Run(call, platform);
+    const stop = listenForStop(() => process.exit(1));
     try {
-      run.announce();
-      if (flags.has("simulate")) run.simulate(projectDir);
-      await run.watch(stop.signal, runForMs);
-      await run.stopSimulator();
-      if (runForMs !== undefined && !stop.signal.aborted) await run.showResults();
+      const { startPlatform } = await import("../platform.ts");
+      const platform: RunningPlatform = await startPlatform({
+        projectDir,
+        flags: settingFlags(call),
+        env: terminal.env,
+      });
+      const run = new Run(call, platform);
+      try {
+        run.announce();
+        if (flags.has("simulate")) run.simulate(projectDir);
+        await run.watch(stop.signal, runForMs);
+        await run.stopSimulator();
+        if (runForMs !== undefined && !stop.signal.aborted) await run.showResults();
+      } finally {
+        await run.close();
+        await platform.close();
+      }
+      return run.failed ? 1 : 0;
     } finally {
-      await run.close();
-      await platform.close();
+      stop.end();
     }
-    return run.failed ? 1 : 0;
   },
 };
 

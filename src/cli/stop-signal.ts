@@ -7,9 +7,11 @@ const SAME_SIGNAL_MS = 500;
 /** npm runs us in a shell, and both die of a signal without passing it on: that our parent is another is all we see of it. */
 const PARENT_LOOK_MS = 250;
 
-export interface StopSignal extends Disposable {
+export interface StopSignal {
   /** Aborted by the first SIGINT, SIGTERM or SIGHUP, or when the process that started us is gone. */
   readonly signal: AbortSignal;
+  /** Listens no more. */
+  end(): void;
 }
 
 /** Listens for the wish to stop. The first asks; a second one, after half a second or more, forces: `force` is called. */
@@ -37,7 +39,7 @@ export function listenForStop(force: () => void): StopSignal {
   if (process.env.npm_command === undefined) clearInterval(look);
   return {
     signal: controller.signal,
-    [Symbol.dispose]() {
+    end() {
       clearInterval(look);
       for (const signal of signals) process.off(signal, heard);
       process.off("disconnect", heard);
