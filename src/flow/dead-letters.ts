@@ -29,7 +29,8 @@ export interface DeadLetter {
 }
 
 const string = { kind: "string" } as const;
-const columns: readonly Column[] = [
+/** What is recorded when a letter is written; its state now comes from what was done about it. */
+export const DEAD_LETTER_COLUMNS: readonly Column[] = [
   { name: "dead_letter_id", type: string, nullable: false },
   { name: "stream", type: string, nullable: false },
   { name: "stage", type: string, nullable: false },
@@ -48,7 +49,7 @@ const columns: readonly Column[] = [
 export function deadLetterStream(horizonMs: number): Stream {
   return {
     name: DEAD_LETTER_STREAM,
-    columns,
+    columns: DEAD_LETTER_COLUMNS,
     jsonSchema: {},
     id: ["dead_letter_id"],
     key: undefined,
@@ -58,7 +59,7 @@ export function deadLetterStream(horizonMs: number): Stream {
   };
 }
 
-/** The table they are read from. */
+/** The table that stores them; what queries see under its name says their state as well. */
 export function deadLetterTable(): AppendTable {
   const sql = `select * from ${DEAD_LETTER_STREAM}`;
   return {
@@ -69,7 +70,7 @@ export function deadLetterTable(): AppendTable {
     inputs: [DEAD_LETTER_STREAM],
     stream: DEAD_LETTER_STREAM,
     driver: DEAD_LETTER_STREAM,
-    columns: [...columns, ...META_COLUMNS],
+    columns: [...DEAD_LETTER_COLUMNS, ...META_COLUMNS],
     checks: {},
     partitionBy: {},
     key: [],
@@ -118,9 +119,20 @@ function storableText(payload: Uint8Array | string): string | undefined {
 
 /** Events in the log have one dead letter per table, whatever happens; at the door every refusal is an event of its own. */
 function deadLetterId(letter: DeadLetter, firstSeen: string, index: number): string {
-  if (letter.offset !== undefined) return `${letter.stream}/${letter.partition}/${letter.offset}/${letter.table ?? ""}`;
+  const { stream, partition, offset, table } = letter;
+  if (partition !== undefined && offset !== undefined) return eventLetterId(stream, partition, offset, table);
   const hash = createHash("sha256").update(letter.payload).digest("hex").slice(0, 16);
   return `${letter.stream}/door/${firstSeen}/${hash}/${index}/${(doorSequence++).toString(36)}`;
+}
+
+/** The id of the letter that an event has on the way to a table; without one: on the way out of bronze. */
+export function eventLetterId(stream: string, partition: number, offset: number, table = ""): string {
+  return `${stream}/${partition}/${offset}/${table}`;
+}
+
+/** True for streams of the platform's own records, which have no place in the ledger of the user's. */
+export function isInternal(stream: string): boolean {
+  return stream.startsWith("_");
 }
 
 /** Tells apart equal refusals of one millisecond. */

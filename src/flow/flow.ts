@@ -5,22 +5,22 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import type { AppendTable, Project, Stream } from "../define/project.ts";
+import type { AppendTable, Project, Stream, Table } from "../define/project.ts";
 import type { LocalSql, Relation, RunOptions, SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { compactTable } from "./compact.ts";
+import { actionStream, actionTable, deadLetterView } from "./dead-letter-actions.ts";
 import {
-  DEAD_LETTER_STREAM,
+  DEAD_LETTER_TABLE,
   type DeadLetter,
   deadLetterSink,
   deadLetterStream,
   deadLetterTable,
+  isInternal,
 } from "./dead-letters.ts";
-import type { IdIndex } from "./dedupe/id-index.ts";
 import { flushChunk } from "./flush.ts";
-import { openStreamIndex } from "./index-rebuild.ts";
 import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable } from "./ledger.ts";
 import { committedTo } from "./progress.ts";
@@ -36,6 +36,7 @@ import {
 } from "./relations.ts";
 import { replayTable } from "./replay.ts";
 import { Staging } from "./staging.ts";
+import { StreamIndex } from "./stream-index.ts";
 
 /** How often the flow looks at what there is to do. */
 const TICK_MS = 100;
@@ -84,7 +85,7 @@ export class Flow {
   readonly refresher: Refresher;
   readonly #o: FlowOptions;
   /** By `stream/partition`; streams without an id have none. */
-  readonly #indexes: ReadonlyMap<string, IdIndex>;
+  readonly #indexes: ReadonlyMap<string, StreamIndex>;
   readonly #streams = new Map<string, StreamState>();
   readonly #compacting = new Set<string>();
   readonly #background = new Set<Promise<void>>();
@@ -92,7 +93,7 @@ export class Flow {
   #lastQueryMs = 0;
   #lastVacuumMs: number;
 
-  private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, IdIndex>) {
+  private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, StreamIndex>) {
     this.#o = o;
     this.#indexes = indexes;
     this.project = project;
@@ -109,7 +110,10 @@ export class Flow {
       project,
       lake,
       stagings,
-      virtual: new Map([["system.ledger", ledgerTable(project, lake, o.log)]]),
+      virtual: new Map([
+        ["system.ledger", ledgerTable(project, lake, o.log)],
+        [DEAD_LETTER_TABLE, deadLetterView()],
+      ]),
       load: (streams) => this.#load(streams),
     };
     this.relations = new Relations(relations);
@@ -129,7 +133,7 @@ export class Flow {
     const project = withPlatformTables(o.project, o.horizonMs);
     await Promise.all(
       [...project.streams.keys()].map((stream) =>
-        o.log.open(stream, { partitions: stream === DEAD_LETTER_STREAM ? 1 : o.partitions }),
+        o.log.open(stream, { partitions: isInternal(stream) ? 1 : o.partitions }),
       ),
     );
     const tempDir = join(o.dataDir, "tmp", "stage");
@@ -421,12 +425,13 @@ function appendTables(project: Project, stream: string): AppendTable[] {
 }
 
 function withPlatformTables(project: Project, horizonMs: number): Project {
-  const stream = deadLetterStream(horizonMs);
-  const table = deadLetterTable();
+  const streams = [deadLetterStream(horizonMs), actionStream(horizonMs)];
+  const tables = [deadLetterTable(), actionTable()];
+  const named = <T extends { name: string }>(parts: readonly T[]) => parts.map((part) => [part.name, part] as const);
   return {
     ...project,
-    streams: new Map([...project.streams, [stream.name, stream]]),
-    tables: new Map([[table.name, table], ...project.tables]),
+    streams: new Map([...project.streams, ...named(streams)]),
+    tables: new Map<string, Table>([...named(tables), ...project.tables]),
   };
 }
 
@@ -444,13 +449,13 @@ function checkLogReachesLake(log: EventLog, lake: LakeTables, project: Project, 
   }
 }
 
-async function openIndexes(o: FlowOptions, project: Project, lake: LakeTables): Promise<Map<string, IdIndex>> {
-  const indexes = new Map<string, IdIndex>();
+async function openIndexes(o: FlowOptions, project: Project, lake: LakeTables): Promise<Map<string, StreamIndex>> {
+  const indexes = new Map<string, StreamIndex>();
   for (const stream of project.streams.values()) {
     if (stream.id.length === 0) continue;
     for (let partition = 0; partition < o.log.partitions(stream.name); partition++) {
       const dir = join(o.dataDir, "dedupe", stream.name, String(partition));
-      const index = await openStreamIndex(dir, o.engine, lake, stream, partition, o.clock(), o.indexFiles);
+      const index = await StreamIndex.open({ dir, engine: o.engine, lake, stream, partition });
       indexes.set(`${stream.name}/${partition}`, index);
     }
   }

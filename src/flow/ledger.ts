@@ -8,7 +8,7 @@
 import type { AppendTable, Column, Project } from "../define/project.ts";
 import { quoteLiteral } from "../define/sql-text.ts";
 import type { EventLog } from "../log/event-log.ts";
-import { DEAD_LETTER_STREAM, DEAD_LETTER_TABLE } from "./dead-letters.ts";
+import { DEAD_LETTER_STREAM, DEAD_LETTER_TABLE, isInternal } from "./dead-letters.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { committedTo, counts } from "./progress.ts";
 import type { VirtualTable } from "./relations.ts";
@@ -30,7 +30,7 @@ export interface LedgerEntry {
 export function hops(project: Project, lake: LakeTables, log: EventLog): LedgerEntry[] {
   const entries: LedgerEntry[] = [];
   for (const stream of project.streams.keys()) {
-    if (stream === DEAD_LETTER_STREAM) continue;
+    if (isInternal(stream)) continue;
     const tables = [...project.tables.values()].filter(
       (t): t is AppendTable => t.mode === "append" && t.stream === stream,
     );
@@ -74,9 +74,9 @@ const COLUMNS: readonly Column[] = [
 export function ledgerTable(project: Project, lake: LakeTables, log: EventLog): VirtualTable {
   return {
     columns: COLUMNS,
-    inputs: [DEAD_LETTER_TABLE],
+    inputs: [DEAD_LETTER_STREAM],
     async relation(picture) {
-      const streams = [...project.streams.keys()].filter((name) => name !== DEAD_LETTER_STREAM);
+      const streams = [...project.streams.keys()].filter((name) => !isInternal(name));
       const doors = streams.map((stream) => {
         let accepted = 0;
         for (let p = 0; p < log.partitions(stream); p++) accepted += log.ends(stream, p).end;
@@ -95,7 +95,7 @@ export function ledgerTable(project: Project, lake: LakeTables, log: EventLog): 
         from (values ${doors.join(", ") || "('', 0::bigint)"}) d(stream, accepted)
         left join (select stream, count(*) as rejected from dead where stage = 'door' group by stream) r on r.stream = d.stream
         ${rows.length > 0 ? `union all by name select * from (values ${rows.join(", ")}) h(${names})` : ""}`;
-      const dead = await picture.relation({ name: DEAD_LETTER_TABLE });
+      const dead = picture.stored(DEAD_LETTER_TABLE);
       return { kind: "view", statement: { sql, inputs: new Map([["dead", dead]]) } };
     },
   };

@@ -8,7 +8,7 @@ import type { Relation } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { DataFile, Snapshot } from "../lake/delta-table.ts";
 import { pruneFiles } from "../lake/prune.ts";
-import { DEAD_LETTER_TABLE } from "./dead-letters.ts";
+import { DEAD_LETTER_TABLE, isInternal } from "./dead-letters.ts";
 import { type Arrival, type FindOptions, findArrivals } from "./find-arrivals.ts";
 import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { committedTo } from "./progress.ts";
@@ -63,8 +63,8 @@ export async function receipt(
   options: { older?: boolean } = {},
 ): Promise<Receipt> {
   const stream = o.project.streams.get(name);
-  if (!stream) {
-    const streams = [...o.project.streams.keys()].filter((other) => !other.startsWith("_"));
+  if (!stream || isInternal(name)) {
+    const streams = [...o.project.streams.keys()].filter((other) => !isInternal(other));
     throw new MillraceError("STREAM_UNKNOWN", { stream: name, suggestion: `The streams are ${streams.join(", ")}.` });
   }
   const { arrivals, older } = await findArrivals(o, stream, id, options);

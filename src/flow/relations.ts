@@ -75,7 +75,7 @@ export class Relations {
 
   /** Every name a statement may use. */
   names(): string[] {
-    return [...this.#o.project.streams.keys(), ...this.#o.lake.names(), ...this.#o.virtual.keys()];
+    return [...new Set([...this.#o.project.streams.keys(), ...this.#o.lake.names(), ...this.#o.virtual.keys()])];
   }
 
   /** Columns as queries see them; undefined for a name that is not there. */
@@ -108,7 +108,7 @@ export class Relations {
       const bronze = /^bronze\.(.+)$/.exec(name);
       const stream = bronze?.[1] ?? name;
       if (this.#o.project.streams.has(stream)) found.add(stream);
-      else (this.#o.project.tables.get(name) ?? this.#o.virtual.get(name))?.inputs.forEach(visit);
+      else (this.#o.virtual.get(name) ?? this.#o.project.tables.get(name))?.inputs.forEach(visit);
     };
     for (const name of names) visit(name);
     return found;
@@ -159,6 +159,13 @@ export class Picture {
     return known;
   }
 
+  /** An append table's own rows, also where a computed relation stands under its name. */
+  stored(name: string): Relation {
+    const table = this.#o.project.tables.get(name);
+    if (table?.mode !== "append") throw this.#unknown(name);
+    return this.#appendRelation(table, []);
+  }
+
   async #past(name: string, at: NonNullable<Reference["at"]>): Promise<Relation> {
     if (!this.#o.lake.has(name)) throw this.#unknown(name);
     const table = this.#o.lake.get(name);
@@ -207,15 +214,15 @@ export class Picture {
 
   /** The stream by its own name: its plain silver table where it has one, else bronze parsed anew. */
   async #streamRelation(stream: Stream, predicates: readonly Predicate[]): Promise<Relation> {
-    const source = sourceTable(this.#o.project, stream.name);
-    if (this.#o.project.tables.has(source)) return this.relation({ name: source, predicates });
+    const source = this.#o.project.tables.get(sourceTable(this.#o.project, stream.name));
+    if (source?.mode === "append") return this.#appendRelation(source, predicates);
     const bronze = `bronze.${stream.name}`;
     const files = this.#files(this.#o.lake.get(bronze), []);
     const staged = this.stagedSql(bronze, stream.name, (chunk, from, to) => chunk.eventsSql(from, to));
     return union({ kind: "view", statement: parseBronze(stream, files) }, staged);
   }
 
-  async #appendRelation(table: AppendTable, predicates: readonly Predicate[]): Promise<Relation> {
+  #appendRelation(table: AppendTable, predicates: readonly Predicate[]): Relation {
     const lakeTable = this.#o.lake.get(table.name);
     const staged = this.stagedSql(table.name, table.stream, (chunk, from, to) =>
       isStreamItself(table)

@@ -1,7 +1,7 @@
 import type { Registry } from "prom-client";
 import { type ResolvedSettings, showSettings } from "../config/settings.ts";
 import type { Project } from "../define/project.ts";
-import { DEAD_LETTER_STREAM } from "../flow/dead-letters.ts";
+import { isInternal } from "../flow/dead-letters.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { LedgerEntry } from "../flow/ledger.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
@@ -64,7 +64,7 @@ async function status(parts: AdministrationParts, perSecond: (accepted: number) 
 function streams(flow: Flow, rejected: ReadonlyMap<string, number>): StreamStatus[] {
   const ledger = mergePartitions(flow.ledger());
   return [...flow.project.streams.keys()]
-    .filter((name) => name !== DEAD_LETTER_STREAM)
+    .filter((name) => !isInternal(name))
     .map((name) => {
       const bronze = ledger.find((hop) => hop.hop === `bronze.${name}`);
       const silver = ledger.find((hop) => hop.stream === name && hop.hop !== `bronze.${name}`);

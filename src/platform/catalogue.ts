@@ -1,6 +1,6 @@
 import type { Project } from "../define/project.ts";
 import { MillraceError } from "../errors.ts";
-import { DEAD_LETTER_STREAM } from "../flow/dead-letters.ts";
+import { isInternal } from "../flow/dead-letters.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { LakeTable } from "../flow/lake-tables.ts";
 import type { Catalogue, Resolved, TableDetails, TableMention, TableSummary } from "../serve/catalogue.ts";
@@ -15,7 +15,7 @@ export class FlowCatalogue implements Catalogue {
 
   constructor(flow: Flow) {
     this.#flow = flow;
-    const names = flow.relations.names().filter((name) => !name.includes(DEAD_LETTER_STREAM));
+    const names = flow.relations.names().filter((name) => !isInternal(name.replace(/^bronze\./, "")));
     this.#names = new Map(names.map((name) => [name.toLowerCase(), name]));
   }
 
