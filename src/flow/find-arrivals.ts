@@ -12,9 +12,10 @@ import type { Stream } from "../define/project.ts";
 import { quoteLiteral } from "../define/sql-text.ts";
 import type { LocalSql, Relation, SqlEngine } from "../engine/sql-engine.ts";
 import type { EventLog } from "../log/event-log.ts";
-import type { IdIndex } from "./dedupe/id-index.ts";
+import { hashColumns } from "./dedupe/id-hash.ts";
 import type { Reference, Relations } from "./relations.ts";
 import { selectRows } from "./select-rows.ts";
+import type { StreamIndex } from "./stream-index.ts";
 
 export interface Arrival {
   readonly partition: number;
@@ -31,7 +32,7 @@ export interface FindOptions {
   readonly engine: SqlEngine & { readonly local: LocalSql };
   readonly relations: Relations;
   /** By partition; undefined when the stream has no id. */
-  readonly index: (partition: number) => IdIndex | undefined;
+  readonly index: (partition: number) => StreamIndex | undefined;
   readonly nowMs: number;
 }
 
@@ -84,8 +85,7 @@ async function lastStored(o: FindOptions, partition: number, id: string): Promis
   const index = o.index(partition);
   if (!index) return undefined;
   // The engine hashes, as it does for what is staged: the two must not differ in which half they call the lower one.
-  const text = quoteLiteral(id);
-  const [low, high] = await o.engine.local.columns(`select md5_number_lower(${text}), md5_number_upper(${text})`);
+  const [low, high] = await o.engine.local.columns(`select ${hashColumns(quoteLiteral(id))}`);
   const [offset = -1] = await index.lookup({
     hashLow: low as BigUint64Array,
     hashHigh: high as BigUint64Array,

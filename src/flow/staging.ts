@@ -14,9 +14,10 @@ import type { LocalSql, Relation } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { EventLog, Run, Span } from "../log/event-log.ts";
 import type { DeadLetter } from "./dead-letters.ts";
-import type { IdIndex } from "./dedupe/id-index.ts";
+import { hashColumns } from "./dedupe/id-hash.ts";
 import { shaped } from "./shaped.ts";
 import { Chunk } from "./staged-events.ts";
+import type { StreamIndex } from "./stream-index.ts";
 
 /** Enough for the engine to work on all cores, small enough that one load never holds a query up for long. */
 const LOAD_BYTES = 16 * 1024 * 1024;
@@ -31,7 +32,7 @@ export interface StagingOptions {
   readonly log: EventLog;
   readonly local: LocalSql;
   /** Finds duplicates; undefined when the stream has no id. */
-  readonly index: IdIndex | undefined;
+  readonly index: StreamIndex | undefined;
   readonly tempDir: string;
   readonly maxEventBytes: number;
   /** A chunk is sealed when its events are this many bytes. */
@@ -214,8 +215,7 @@ export class Staging {
     const { index, local } = this.#o;
     if (!index) return;
     const [low, high] = await local.columns(
-      `select md5_number_lower(id), md5_number_upper(id)
-       from (select ${chunk.idSql} as id from ${chunk.table()} c where ${chunk.rows(run.from, run.to)})`,
+      `select ${hashColumns("id")} from (select ${chunk.idSql} as id from ${chunk.table()} c where ${chunk.rows(run.from, run.to)})`,
     );
     const count = run.to - run.from + 1;
     const offset = Float64Array.from({ length: count }, (_, row) => run.from + row);

@@ -187,7 +187,11 @@ async function simulate(url: string, args: string[], options: { key?: string; st
     env: { ...process.env, MILLRACE_URL: url, MILLRACE_KEY: key },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const timer = stopWhen && setInterval(() => stopWhen() && child.kill("SIGTERM"), 50);
+  const timer = setInterval(() => {
+    if (!stopWhen?.()) return;
+    clearInterval(timer); // a second signal would end it at once
+    child.kill("SIGTERM");
+  }, 50);
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
   clearInterval(timer);
   return { code: code as number | null, stdout, stderr };

@@ -93,7 +93,8 @@ export class RunningPlatform {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop("SIGKILL");
+    // A kill would leave the database server running until the next start in the folder.
+    await this.stop();
   }
 }
 
