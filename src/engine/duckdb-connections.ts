@@ -2,6 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { quoteLiteral } from "../define/sql-text.ts";
+import { MillraceError } from "../errors.ts";
 import { BOUNDED_FUNCTIONS } from "./bounded-functions.ts";
 
 export interface DuckdbOptions {
@@ -23,6 +24,8 @@ export interface DuckdbOptions {
 export class Connections {
   /** A folder that statements may write to as well. */
   readonly tempDir: string;
+  /** Statements under way, to be told when the engine closes. */
+  readonly running = new Set<{ abandon(): void }>();
   readonly #instance: DuckDBInstance;
   readonly #idle: DuckDBConnection[] = [];
   readonly #taken = new Set<DuckDBConnection>();
@@ -46,10 +49,20 @@ export class Connections {
     return new Connections(instance, spillDir);
   }
 
+  /** @throws SHUTTING_DOWN */
+  assertOpen(): void {
+    if (this.#closed) throw new MillraceError("SHUTTING_DOWN");
+  }
+
+  /** @throws SHUTTING_DOWN */
   async take(): Promise<DuckDBConnection> {
-    if (this.#closed) throw new Error("the engine is closed");
+    this.assertOpen();
     const idle = this.#idle.pop();
     const connection = idle ?? (await this.#instance.connect());
+    if (this.#closed) {
+      connection.closeSync();
+      throw new MillraceError("SHUTTING_DOWN");
+    }
     this.#taken.add(connection);
     if (idle === undefined) for (const setting of OF_A_CONNECTION) await connection.run(`SET ${setting}`);
     return connection;
@@ -80,6 +93,7 @@ export class Connections {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    for (const statement of this.running) statement.abandon();
     while (this.#taken.size > 0) {
       for (const connection of this.#taken) connection.interrupt();
       // An interrupt that comes before a statement has begun is lost, so it is repeated.

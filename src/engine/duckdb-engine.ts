@@ -6,7 +6,7 @@ import { localSql } from "./duckdb-local.ts";
 import { queryRows } from "./duckdb-query.ts";
 import { writeFiles } from "./duckdb-write.ts";
 import { ParseCache } from "./parse-cache.ts";
-import type { LocalSql, SqlEngine } from "./sql-engine.ts";
+import type { LocalSql, SqlEngine, Statement } from "./sql-engine.ts";
 
 export type DuckdbEngine = SqlEngine & {
   readonly local: LocalSql;
@@ -22,7 +22,10 @@ export async function openDuckdbEngine(options: DuckdbOptions): Promise<DuckdbEn
   const connections = await Connections.open(options);
   const inspector = await openDuckdbInspector();
   const parsed = new ParseCache((sql) => inspector.parse(sql));
-  const text = (statement: Parameters<LocalSql["compile"]>[0]) => compile(statement, (sql) => parsed.get(sql));
+  const text = async (statement: Statement) => {
+    connections.assertOpen();
+    return await compile(statement, (sql) => parsed.get(sql));
+  };
   return {
     name: "duckdb",
     inspector,

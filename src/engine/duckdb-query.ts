@@ -28,10 +28,10 @@ export async function queryRows(
 }
 
 async function stream(run: Run, sql: string, params: readonly unknown[] | undefined): Promise<DuckDBResult> {
-  const prepared = await run.step(run.connection.prepare(sql));
+  const prepared = await run.step(() => run.connection.prepare(sql));
   try {
     bindParams(prepared, params ?? []);
-    return await run.step(prepared.stream());
+    return await run.step(() => prepared.stream());
   } finally {
     prepared.destroySync();
   }
@@ -43,7 +43,7 @@ async function stream(run: Run, sql: string, params: readonly unknown[] | undefi
  */
 async function failure(run: Run, sql: string, params: readonly unknown[] | undefined): Promise<never> {
   const again = await stream(run, `SELECT count(hash(r)) FROM (${sql}\n) AS r`, params);
-  await run.step(again.fetchChunk());
+  await run.step(() => again.fetchChunk());
   const reason = "it failed while its rows were read, and did not fail when it was tried again";
   throw new MillraceError("SQL_FAILED", { reason, place: "" });
 }
@@ -66,7 +66,7 @@ class Batches implements AsyncIterable<unknown[][]> {
     let clean = false;
     try {
       for (;;) {
-        const chunk = await this.#run.step(this.#result.fetchChunk());
+        const chunk = await this.#run.step(() => this.#result.fetchChunk());
         if (chunk === null || chunk.rowCount === 0) {
           if (this.#result.returnType === ResultReturnType.INVALID) await this.#failure();
           break;

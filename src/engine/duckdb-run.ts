@@ -16,6 +16,7 @@ export class Run {
   readonly #onAbort = () => this.stop("cancelled");
   #stopped: "timeout" | "cancelled" | undefined;
   #ended = false;
+  #steps = 0;
 
   private constructor(connections: Connections, connection: DuckDBConnection, options: RunOptions) {
     this.#connections = connections;
@@ -30,7 +31,9 @@ export class Run {
   /** @throws QUERY_CANCELLED when the signal has come already. */
   static async begin(connections: Connections, options: RunOptions): Promise<Run> {
     if (options.signal?.aborted) throw new MillraceError("QUERY_CANCELLED");
-    return new Run(connections, await connections.take(), options);
+    const run = new Run(connections, await connections.take(), options);
+    connections.running.add(run);
+    return run;
   }
 
   stop(reason: "timeout" | "cancelled"): void {
@@ -41,13 +44,23 @@ export class Run {
     this.#timers.push(setInterval(() => this.connection.interrupt(), INTERRUPT_EVERY_MS));
   }
 
-  /** Awaits a step of the statement. Its errors are those of the port. */
-  async step<T>(work: Promise<T>): Promise<T> {
+  /** Stops a statement whose rows may never be asked for again. */
+  abandon(): void {
+    this.stop("cancelled");
+    if (this.#steps === 0) this.end(false);
+  }
+
+  /** Does a step of the statement. Its errors are those of the port. */
+  async step<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#ended) throw this.#reason() ?? new MillraceError("QUERY_CANCELLED");
     let result: T;
+    this.#steps++;
     try {
-      result = await work;
+      result = await work();
     } catch (error) {
       throw this.#reason() ?? userError(error);
+    } finally {
+      this.#steps--;
     }
     const reason = this.#reason();
     if (reason !== undefined) throw reason;
@@ -58,6 +71,7 @@ export class Run {
   end(clean: boolean): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#connections.running.delete(this);
     for (const timer of this.#timers) clearInterval(timer);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     this.#connections.give(this.connection, !clean);

@@ -55,7 +55,7 @@ export async function writeFiles(
 
 /** The statement with each column cast to the type that is stored, where it is not of that type already. */
 async function storedSelect(run: Run, sql: string): Promise<{ select: string; columns: Column[] }> {
-  const prepared = await run.step(run.connection.prepare(sql));
+  const prepared = await run.step(() => run.connection.prepare(sql));
   let same = true;
   const columns: Column[] = [];
   const list: string[] = [];
@@ -105,7 +105,7 @@ async function copy(
       : [`PARTITION_BY (${partitionColumns.map(quoteIdentifier).join(", ")})`, "WRITE_PARTITION_COLUMNS false"]),
   ];
   const text = `COPY (${select}\n) TO ${quoteLiteral(place)} (${settings.join(", ")})`;
-  const result = await run.step(run.connection.run(text));
+  const result = await run.step(() => run.connection.run(text));
   const names = result.columnNames();
   const types = result.columnTypes();
   const files: CopiedFile[] = [];

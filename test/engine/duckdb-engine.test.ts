@@ -403,6 +403,54 @@ describe("a query", () => {
   });
 });
 
+describe("the engine", () => {
+  const open = (memoryBytes: number) =>
+    openDuckdbEngine({ memoryBytes, threads: 2, tempDir: join(dir, "other"), allowedDirs: [] });
+
+  test("closes with statements under way, read or not, and takes nothing new", async () => {
+    const other = await open(128 * 2 ** 20);
+    const endless = statement("select count(*) from range(100000000000) t(i) where i % 7 = 3");
+    const counting = other.query(endless);
+    const unread = await other.query(statement("select i from range(100000000000) t(i)"));
+    const local = other.local.run("CREATE TABLE x AS SELECT count(*) FROM range(100000000000) t(i) WHERE i % 7 = 3");
+    const ends = [fails(counting, "QUERY_CANCELLED"), assert.rejects(local)];
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const started = performance.now();
+    await other.close();
+    assert.ok(performance.now() - started < 2000);
+    await Promise.all(ends);
+    await fails(
+      (async () => {
+        for await (const _ of unread.batches);
+      })(),
+      "QUERY_CANCELLED",
+    );
+    await fails(other.query(statement("select 1")), "SHUTTING_DOWN");
+    await fails(other.local.run("SELECT 1"), "SHUTTING_DOWN");
+    await other.close();
+  });
+
+  test("goes on with the disk where memory ends, and leaves nothing there", async () => {
+    const other = await open(64 * 2 ** 20);
+    const result = await other.query(statement("select i, md5(i::varchar) as h from range(1200000) t(i) order by h"));
+    let count = 0;
+    for await (const batch of result.batches) count += batch.length;
+    assert.equal(count, 1_200_000);
+    await other.close();
+    assert.deepEqual(await readdir(join(dir, "other", "duckdb")), []);
+  });
+
+  test("runs statements side by side", async () => {
+    const sums = await Promise.all(
+      Array.from({ length: 20 }, (_, n) => rows(`select sum(i) + ${n} from range(100000) t(i)`)),
+    );
+    assert.deepEqual(
+      sums.map(([row]) => row?.[0]),
+      Array.from({ length: 20 }, (_, n) => 4999950000 + n),
+    );
+  });
+});
+
 describe("the local session", () => {
   test("gives plain values and typed columns", async () => {
     await engine.local.run(
