@@ -1,0 +1,81 @@
+/** Damage between two lives that a platform must mend by itself, with nothing acknowledged lost. */
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import type { Random } from "./random.ts";
+
+export type Damage = (dataDir: string, random: Random) => string | undefined;
+
+/** Each damages one file and returns its path below the data folder; undefined when there is nothing to damage yet. */
+export const DAMAGES: Readonly<Record<string, Damage>> = {
+  /** A write that never ended: half a line, or zeros where blocks were allocated and not written. */
+  "torn tail of the log"(dataDir, random) {
+    const file = random.pick(segments(dataDir, "last"));
+    if (file === undefined) return undefined;
+    const tail = random.chance(0.5) ? '{"order_id":"never acknowledged","la' : "\0".repeat(random.int(1, 5000));
+    appendFileSync(join(dataDir, file), tail);
+    if (random.chance(0.5)) appendFileSync(join(dataDir, indexOf(file)), '{"from":99');
+    return file;
+  },
+  "flipped bit in the log's index"(dataDir, random) {
+    const files = segments(dataDir, "all").map(indexOf);
+    return flip(dataDir, random.pick(files), random);
+  },
+  "lost index of the log"(dataDir, random) {
+    const file = random.pick(segments(dataDir, "all").map(indexOf));
+    if (file === undefined) return undefined;
+    rmSync(join(dataDir, file), { force: true });
+    return file;
+  },
+  "flipped bit in the duplicate index"(dataDir, random) {
+    return flip(dataDir, random.pick(filesBelow(dataDir, "dedupe")), random);
+  },
+  "lost duplicate index"(dataDir, random) {
+    const file = random.pick(filesBelow(dataDir, "dedupe"));
+    if (file === undefined) return undefined;
+    rmSync(join(dataDir, file));
+    return file;
+  },
+  "garbled checkpoint hint"(dataDir, random) {
+    const file = random.pick(filesBelow(dataDir, "lake").filter((path) => path.endsWith("_last_checkpoint")));
+    if (file === undefined) return undefined;
+    writeFileSync(join(dataDir, file), random.pick(["", "{", '{"version":99999999}', '{"version":"x"}']));
+    return file;
+  },
+};
+
+/** Flips one bit of a file. */
+export function flip(dataDir: string, file: string | undefined, random: Random): string | undefined {
+  if (file === undefined) return undefined;
+  const path = join(dataDir, file);
+  const bytes = existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
+  if (bytes.length === 0) return undefined;
+  const at = random.int(0, bytes.length - 1);
+  bytes[at] = (bytes[at] as number) ^ (1 << random.int(0, 7));
+  writeFileSync(path, bytes);
+  return `${file} (byte ${at})`;
+}
+
+/** Data files of the log's segments, below the data folder: all, or the last one of each partition. */
+export function segments(dataDir: string, which: "all" | "last"): string[] {
+  const byFolder = new Map<string, string[]>();
+  for (const path of filesBelow(dataDir, "log")) {
+    if (!/\/\d{20}\.ndjson$/.test(path)) continue;
+    const folder = path.slice(0, path.lastIndexOf("/"));
+    byFolder.set(folder, [...(byFolder.get(folder) ?? []), path].sort());
+  }
+  return [...byFolder.values()].flatMap((paths) => (which === "all" ? paths : paths.slice(-1)));
+}
+
+/** Files of a folder of the data folder, with its subfolders, in the order of their names. */
+export function filesBelow(dataDir: string, folder: string): string[] {
+  if (!existsSync(join(dataDir, folder))) return [];
+  const entries = readdirSync(join(dataDir, folder), { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(dataDir, join(entry.parentPath, entry.name)))
+    .sort();
+}
+
+function indexOf(segment: string): string {
+  return segment.replace(/\.ndjson$/, ".index.ndjson");
+}

@@ -1,0 +1,48 @@
+/** Reads tables from the files on the disk, with no platform running. */
+import { join } from "node:path";
+import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import { openFsStore } from "../src/lake/fs-store.ts";
+import { openDeltaTable } from "../src/lake/open-delta-table.ts";
+
+export class LakeReader {
+  readonly #dataDir: string;
+  readonly #connection: DuckDBConnection;
+
+  private constructor(dataDir: string, connection: DuckDBConnection) {
+    this.#dataDir = dataDir;
+    this.#connection = connection;
+  }
+
+  static async open(dataDir: string): Promise<LakeReader> {
+    const instance = await DuckDBInstance.create(":memory:");
+    const connection = await instance.connect();
+    await connection.run("set TimeZone = 'UTC'; set memory_limit = '1GB'; set threads = 2");
+    return new LakeReader(dataDir, connection);
+  }
+
+  /** Paths of the files of the newest version, below the data folder. */
+  async files(table: string): Promise<string[]> {
+    const location = table.replace(".", "/");
+    const store = await openFsStore(join(this.#dataDir, "lake"));
+    const snapshot = await openDeltaTable(store, location).snapshot();
+    return (snapshot?.files ?? []).map((file) => `lake/${location}/${file.path}`);
+  }
+
+  /** Makes the newest version readable under a name. */
+  async view(name: string, table: string, emptyColumns: string): Promise<void> {
+    const files = (await this.files(table)).map((path) => `'${join(this.#dataDir, path).replaceAll("'", "''")}'`);
+    const source =
+      files.length === 0
+        ? `(select ${emptyColumns} where false)`
+        : `read_parquet([${files.join(", ")}], union_by_name = true)`;
+    await this.#connection.run(`create or replace view ${name} as select * from ${source}`);
+  }
+
+  async rows(sql: string): Promise<unknown[][]> {
+    return (await this.#connection.runAndReadAll(sql)).getRowsJS() as unknown[][];
+  }
+
+  close(): void {
+    this.#connection.closeSync();
+  }
+}

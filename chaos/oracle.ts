@@ -1,0 +1,336 @@
+/**
+ * The oracle: producers and queriers work against a platform that is hit by faults, life after life; then the faults heal, and
+ * the judge looks whether everything that was acknowledged is there, once, and right.
+ */
+import { execFileSync } from "node:child_process";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { endPostgres, freePort, Life } from "./child.ts";
+import { Client } from "./client.ts";
+import { Crowd } from "./crowd.ts";
+import { DAMAGES, filesBelow } from "./damage.ts";
+import { judge, type LedgerHop } from "./judge.ts";
+import { LakeReader } from "./lake-reader.ts";
+import { type Fault, type LifePlan, LifePlanner } from "./life-plan.ts";
+import { Random } from "./random.ts";
+import { RATES } from "./traffic.ts";
+
+export interface OracleOptions {
+  readonly seed: number;
+  readonly seconds: number;
+  readonly faults: readonly Fault[];
+  /** Told what happens, a line at a time. */
+  readonly say: (line: string) => void;
+  /** Keeps the folder whatever the outcome. Otherwise only that of a failed run stays. */
+  readonly keep?: boolean;
+}
+
+export interface Outcome {
+  readonly cycles: number;
+  readonly acknowledged: number;
+  readonly lost: number;
+  readonly duplicated: number;
+  readonly violations: readonly string[];
+  /** Kills by named point; `a random moment` and `a state write` are there as well. */
+  readonly kills: ReadonlyMap<string, number>;
+  /** Other faults, by name. */
+  readonly faults: ReadonlyMap<string, number>;
+  /** From the start of a process that follows a crash to its first answer. */
+  readonly recoveriesMs: readonly number[];
+  readonly queries: {
+    readonly answered: number;
+    readonly failed: number;
+    readonly refusals: ReadonlyMap<string, number>;
+  };
+  readonly dir: string;
+}
+
+const RANDOM_MOMENT = "a random moment";
+const STATE_WRITE = "a state write";
+const HOUR_MS = 3_600_000;
+const SMALL_DISK_BYTES = 1 << 30;
+
+export async function runOracle(options: OracleOptions): Promise<Outcome> {
+  const run = new Run(options);
+  try {
+    return await run.run();
+  } finally {
+    await run.end();
+  }
+}
+
+class Run {
+  readonly #o: OracleOptions;
+  readonly #random: Random;
+  readonly #planner: LifePlanner;
+  readonly #dir: string;
+  readonly #dataDir: string;
+  readonly #obligationsDir: string;
+  readonly #violations: string[] = [];
+  readonly #kills = new Map<string, number>();
+  readonly #faults = new Map<string, number>();
+  readonly #recoveriesMs: number[] = [];
+  readonly #keys: string[] = [];
+  #port = 0;
+  #client: Client | undefined;
+  #crowd: Crowd | undefined;
+  #life: Life | undefined;
+  #cycles = 0;
+  #failed = true;
+
+  constructor(options: OracleOptions) {
+    this.#o = options;
+    this.#random = new Random(options.seed);
+    this.#planner = new LifePlanner(this.#random, options.faults);
+    this.#dir = mkdtempSync(join(tmpdir(), "millrace-chaos-"));
+    this.#dataDir = join(this.#dir, "data");
+    this.#obligationsDir = join(this.#dir, "obligations");
+    mkdirSync(this.#dataDir);
+    mkdirSync(this.#obligationsDir);
+    if (this.#mounts) execFileSync("mount", ["-t", "tmpfs", "-o", `size=${SMALL_DISK_BYTES}`, "tmpfs", this.#dataDir]);
+  }
+
+  async run(): Promise<Outcome> {
+    this.#port = await freePort();
+    await this.#begin();
+    const deadline = performance.now() + this.#o.seconds * 1000;
+    while (performance.now() < deadline && this.#violations.length === 0 && this.#crowd?.violations.length === 0) {
+      await this.#live(this.#planner.next());
+    }
+    const ledger = await this.#heal();
+    const verdict = await judge(this.#dataDir, this.#obligationsDir, ledger);
+    const crowd = this.#crowd as Crowd;
+    const violations = [...this.#violations, ...crowd.violations, ...verdict.violations];
+    this.#failed = violations.length > 0;
+    const { answered, failed, refusals } = crowd;
+    return {
+      cycles: this.#cycles,
+      acknowledged: verdict.acknowledged,
+      lost: verdict.lost,
+      duplicated: verdict.duplicated,
+      violations,
+      kills: this.#kills,
+      faults: this.#faults,
+      recoveriesMs: this.#recoveriesMs,
+      queries: { answered, failed, refusals },
+      dir: this.#dir,
+    };
+  }
+
+  /** Ends every process, and removes the folder unless somebody will want to look at it. */
+  async end(): Promise<void> {
+    this.#crowd?.kill();
+    if (this.#life && !this.#life.over) await this.#life.kill();
+    endPostgres(this.#dataDir);
+    if (this.#failed || this.#o.keep) return;
+    if (this.#mounts) {
+      await sleep(500); // the server has let go of its files by then
+      execFileSync("umount", ["-l", this.#dataDir]);
+    }
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  get #mounts(): boolean {
+    return this.#o.faults.includes("small-disk");
+  }
+
+  #start(plan: LifePlan["plan"]): Life {
+    const logFile = join(this.#dir, "platform.log");
+    this.#life = new Life({ dataDir: this.#dataDir, port: this.#port, logFile }, plan);
+    return this.#life;
+  }
+
+  /** The first lives: tables are made, rates are set, producers and queriers begin. */
+  async #begin(): Promise<void> {
+    await this.#live(this.#planner.first());
+    const life = this.#start({});
+    if (!(await life.untilReady())) throw new Error(`the platform does not start; see ${this.#dir}/platform.log`);
+    const key = readFileSync(join(this.#dataDir, "admin.key"), "utf8").trim();
+    this.#client = new Client(this.#port, key);
+    const rates = Object.entries(RATES).map(([country, rate]) => JSON.stringify({ rate_id: country, country, rate }));
+    const answer = await this.#client.send(
+      "POST",
+      "/v1/streams/rates/events",
+      `${rates.join("\n")}\n`,
+      "application/x-ndjson",
+    );
+    if (answer?.status !== 202) throw new Error(`the rates were not taken: ${JSON.stringify(answer)}`);
+    await life.kill();
+    const { seed } = this.#o;
+    this.#crowd = new Crowd({ seed, port: this.#port, key, dir: this.#obligationsDir, producers: 2 });
+  }
+
+  /** One life: from its start to its death. */
+  async #live(planned: LifePlan): Promise<void> {
+    const { plan } = planned;
+    this.#cycles++;
+    for (const { code } of plan.failing ?? []) this.#count(this.#faults, code === "EIO" ? "EIO" : "ENOSPC, injected");
+    if (plan.losesUnsynced) this.#count(this.#faults, "unsynced bytes lost");
+    const startedAt = performance.now();
+    const life = this.#start(plan);
+    const events = this.#during(life, planned);
+    if (planned.measuredFromReady) {
+      if (await life.untilReady()) this.#recoveriesMs.push(performance.now() - startedAt);
+      else if (!life.over) this.#violations.push("a platform did not get ready within 30 s");
+    }
+    await life.untilOver(planned.lastsMs);
+    const byItself = life.over;
+    if (!byItself) {
+      if (planned.writesState) await this.#killWritingState(life);
+      else await life.kill();
+    }
+    await events;
+    if (byItself && life.killedAt === undefined && (plan.failing ?? []).length === 0 && planned.fillMs === undefined) {
+      this.#violations.push(`a platform ended by itself with ${life.exitCode}; see ${this.#dir}/platform.log`);
+    }
+    const at = life.killedAt ?? (byItself ? undefined : planned.writesState ? STATE_WRITE : RANDOM_MOMENT);
+    if (at !== undefined) this.#count(this.#kills, at);
+    else this.#count(this.#faults, "start refused by a failing disk");
+    if (plan.kill && life.killedAt === undefined) this.#planner.missed(plan.kill.point);
+    if (planned.damages) this.#damage();
+  }
+
+  /** What happens to a life while it lasts. */
+  async #during(life: Life, { pauseMs, fillMs, jumpsMs }: LifePlan): Promise<void> {
+    for (const byMs of jumpsMs) {
+      await sleep(this.#random.int(800, 1300));
+      if (life.over) return;
+      this.#count(this.#faults, byMs > 0 ? "clock ahead" : "clock back");
+      life.jumpClock(byMs);
+    }
+    if (fillMs !== undefined) {
+      await sleep(this.#random.int(0, 1000));
+      this.#count(this.#faults, "small file system full");
+      await this.#fillDisk(fillMs);
+    }
+    if (pauseMs !== undefined) {
+      await sleep(this.#random.int(0, 1500));
+      if (life.over) return;
+      this.#count(this.#faults, "SIGSTOP");
+      life.signal("SIGSTOP");
+      await sleep(pauseMs);
+      life.signal("SIGCONT");
+    }
+  }
+
+  async #fillDisk(forMs: number): Promise<void> {
+    const filler = join(this.#dataDir, "filler");
+    const fd = openSync(filler, "w");
+    try {
+      for (let piece = Buffer.alloc(1 << 20); piece.length >= 512; ) {
+        try {
+          writeSync(fd, piece);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+          piece = piece.subarray(piece.length >> 1);
+        }
+      }
+      await sleep(forMs);
+    } finally {
+      closeSync(fd);
+      rmSync(filler);
+    }
+  }
+
+  /** Keys are state: one whose making was answered is there after the crash. */
+  async #killWritingState(life: Life): Promise<void> {
+    const name = `key-${this.#cycles}`;
+    const body = JSON.stringify({ name, scopes: ["query"] });
+    const answered = this.#client?.send("POST", "/v1/keys", body).then((answer) => {
+      if (answer?.status === 201) this.#keys.push(name);
+    });
+    await sleep(this.#random.int(0, 15));
+    await life.kill();
+    await answered;
+  }
+
+  #damage(): void {
+    const kind = this.#random.pick(Object.keys(DAMAGES));
+    const file = DAMAGES[kind]?.(this.#dataDir, this.#random);
+    if (file === undefined) return;
+    this.#count(this.#faults, kind);
+    this.#o.say(`cycle ${this.#cycles}: ${kind}, ${file}`);
+  }
+
+  /** No more faults: what was sent is acknowledged, what was acknowledged is stored, and what nobody needs is removed. */
+  async #heal(): Promise<LedgerHop[]> {
+    const startedAt = performance.now();
+    const life = this.#start({});
+    if (!(await life.untilReady())) {
+      this.#violations.push(`the platform does not start any more; see ${this.#dir}/platform.log`);
+      this.#crowd?.kill();
+      return [];
+    }
+    this.#recoveriesMs.push(performance.now() - startedAt);
+    await this.#crowd?.stop(60_000);
+    const ledger = await this.#drained();
+    await this.#ready();
+    await this.#vacuumed(life);
+    const listed = JSON.parse((await this.#client?.send("GET", "/v1/keys"))?.body ?? "{}").keys as { name: string }[];
+    for (const name of this.#keys) {
+      if (!listed.some((key) => key.name === name)) this.#violations.push(`the key ${name} was answered and is gone`);
+    }
+    const code = await life.stop();
+    if (code !== 0) this.#violations.push(`the healed platform ended with ${code}; see ${this.#dir}/platform.log`);
+    return ledger;
+  }
+
+  /** Waits until nothing is pending, without asking for it; the ledger then. */
+  async #drained(): Promise<LedgerHop[]> {
+    let ledger: { balanced: boolean; hops: (LedgerHop & { pending: number })[] } | undefined;
+    for (const deadline = performance.now() + 30_000; performance.now() < deadline; await sleep(100)) {
+      const answer = await this.#client?.send("GET", "/v1/ledger");
+      ledger = answer?.status === 200 ? JSON.parse(answer.body) : ledger;
+      if (ledger?.hops.every((hop) => hop.pending === 0)) break;
+    }
+    if (!ledger?.balanced) this.#violations.push(`the ledger is not balanced: ${JSON.stringify(ledger)}`);
+    const pending = ledger?.hops.filter((hop) => hop.pending > 0) ?? [];
+    if (pending.length > 0)
+      this.#violations.push(`30 s after the last event there are pending ones: ${JSON.stringify(pending)}`);
+    return ledger?.hops ?? [];
+  }
+
+  async #ready(): Promise<void> {
+    let body = "";
+    for (const deadline = performance.now() + 10_000; performance.now() < deadline; await sleep(100)) {
+      const answer = await this.#client?.send("GET", "/readyz");
+      if (answer?.status === 200) return;
+      body = answer?.body ?? "no answer";
+    }
+    this.#violations.push(`the healed platform is not ready: ${body}`);
+  }
+
+  /** Two hours on, no file may be there that no table needs. */
+  async #vacuumed(life: Life): Promise<void> {
+    let orphans: string[] = [];
+    for (let hours = 0; hours < 3; hours++) {
+      await sleep(1000);
+      life.jumpClock(2 * HOUR_MS);
+      for (const deadline = performance.now() + 10_000; performance.now() < deadline; await sleep(200)) {
+        orphans = await this.#orphans();
+        if (orphans.length === 0) return;
+      }
+    }
+    this.#violations.push(
+      `vacuum left ${orphans.length} files that no table needs, for example ${orphans.slice(0, 3).join(", ")}`,
+    );
+  }
+
+  async #orphans(): Promise<string[]> {
+    const reader = await LakeReader.open(this.#dataDir);
+    const files = filesBelow(this.#dataDir, "lake").filter(
+      (path) => path.endsWith(".parquet") && !path.includes("/_delta_log/"),
+    );
+    const tables = new Set(files.map((path) => path.split("/").slice(1, 3).join(".")));
+    const needed = new Set<string>();
+    for (const table of tables) for (const file of await reader.files(table)) needed.add(file);
+    reader.close();
+    return files.filter((path) => !needed.has(path));
+  }
+
+  #count(counts: Map<string, number>, what: string): void {
+    counts.set(what, (counts.get(what) ?? 0) + 1);
+  }
+}

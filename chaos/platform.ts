@@ -1,0 +1,51 @@
+/**
+ * The platform as it is started by `millrace start`, on disks and a clock that do what a plan says. The oracle gives the plan in
+ * CHAOS_PLAN, the data folder and the port as arguments, and moves the clock by messages `{"clockJumpMs": N}`.
+ */
+import { flushCompileCache } from "node:module";
+import { join } from "node:path";
+import { startPlatform } from "../src/platform.ts";
+import { jump, now } from "./clock.ts";
+import { lakeDisk } from "./lake-disk.ts";
+import { logDisk } from "./log-disk.ts";
+
+const [, , dataDir, port] = process.argv;
+process.on("message", ({ clockJumpMs }: { clockJumpMs: number }) => jump(clockJumpMs));
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL")); // never outlives the oracle
+process.on("SIGINT", () => undefined); // Ctrl-C reaches the whole group; the oracle says when
+
+const platform = await startPlatform({
+  projectDir: join(import.meta.dirname, "project"),
+  flags: {
+    dataDir,
+    port: Number(port),
+    logLevel: "info",
+    // Small and often, so that a short life comes by every kind of step many times.
+    flushIntervalMs: 150,
+    refreshDebounceMs: 100,
+    segmentBytes: 256 * 1024,
+    retentionMs: 3_600_000,
+    partitions: 2,
+    engineMemoryBytes: 256 * 1024 * 1024,
+  },
+  ports: {
+    clock: now,
+    logFs: logDisk,
+    lakeFs: lakeDisk,
+    indexFiles: new URL("./index-disk.ts", import.meta.url).href,
+  },
+});
+let closing = false;
+process.on("SIGTERM", () => {
+  if (closing) return;
+  closing = true;
+  platform.close().then(
+    () => process.exit(0),
+    (error: unknown) => {
+      console.error(error);
+      process.exit(1);
+    },
+  );
+});
+flushCompileCache(); // most lives end too suddenly to do it at their end
+process.stdout.write(`ready ${platform.url}\n`);

@@ -1,0 +1,50 @@
+/** The named points at which a platform can be killed, each before or after one step that a crash must be able to divide. */
+
+const around = (...steps: string[]): string[] => steps.flatMap((step) => [`${step}: before`, `${step}: after`]);
+
+const LOG = [
+  ...["data", "index"].flatMap((file) => [
+    ...around(
+      `log write ${file}`,
+      `log fsync ${file}`,
+      `log truncate ${file}`,
+      `log create ${file}`,
+      `log remove ${file}`,
+    ),
+    `log write ${file}: middle`,
+  ]),
+  ...around("log fsync folder", "log rename"),
+];
+
+const COMMITS = ["CREATE", "FLUSH", "MERGE", "REFRESH", "COMPACT"];
+
+const LAKE = [
+  "lake data file: named",
+  ...around("lake data file fsync"),
+  ...COMMITS.flatMap((operation) => [
+    ...around(`lake commit ${operation} write`, `lake commit ${operation} link`),
+    `lake commit ${operation} write: middle`,
+    `lake commit ${operation} fsync folder: after`,
+  ]),
+  ...around("lake checkpoint write", "lake checkpoint rename", "lake checkpoint hint rename"),
+  "lake checkpoint write: middle",
+  ...around("lake vacuum remove", "lake log clean remove"),
+];
+
+const INDEX = [
+  ...around("index run write", "index run fsync", "index manifest replace", "index remove"),
+  "index run write: middle",
+  "index manifest replace: middle",
+];
+
+export const POINTS: readonly string[] = [...LOG, ...LAKE, ...INDEX];
+
+/** Points that a run comes by only when the clock jumps ahead (retention is an hour). */
+export function needsOldFiles(point: string): boolean {
+  return /vacuum|log clean|log remove/.test(point);
+}
+
+/** Points that only the first start of a data folder, or a failing disk, comes by. */
+export function isRare(point: string): boolean {
+  return /CREATE|truncate|log rename/.test(point);
+}

@@ -1,0 +1,75 @@
+/** A small shop in which an event can meet every fate there is: stored, repeated, filtered, failing a check or a cast, upserted. */
+import { decimal, stream, table, z } from "millrace";
+
+/** `n` counts each lane's orders from 0 without a gap: whoever sees some of a lane knows what it should see. */
+export const orders = stream("orders", {
+  schema: z.object({
+    order_id: z.string().min(1),
+    lane: z.string(),
+    n: z.int(),
+    customer: z.string(),
+    country: z.string().length(2),
+    amount: decimal(12, 2),
+    note: z.string().optional(),
+    placed_at: z.iso.datetime(),
+  }),
+  id: ["order_id"],
+  key: "lane",
+  time: "placed_at",
+});
+
+/** Has no table of its own. */
+export const payments = stream("payments", {
+  schema: z.object({
+    payment_id: z.string().min(1),
+    lane: z.string(),
+    n: z.int(),
+    amount: decimal(12, 2),
+    details: z.record(z.string(), z.string()).optional(),
+    paid_at: z.iso.datetime(),
+  }),
+  id: ["payment_id"],
+  key: "lane",
+  time: "paid_at",
+});
+
+export const stock_levels = stream("stock_levels", {
+  schema: z.object({ change_id: z.string().min(1), lane: z.string(), n: z.int(), sku: z.string(), level: z.int() }),
+  id: ["change_id"],
+  key: "sku",
+});
+
+export const rates = stream("rates", {
+  schema: z.object({ rate_id: z.string(), country: z.string().length(2), rate: decimal(6, 3) }),
+  id: ["rate_id"],
+});
+
+export const fx = table("silver.fx", {
+  sql: "select country, rate from rates",
+  key: ["country"],
+  latest: "_offset",
+});
+
+export const stock = table("silver.stock", {
+  sql: "select sku, n, level from stock_levels",
+  key: ["sku"],
+  latest: "_offset",
+});
+
+export const enriched = table("silver.enriched", {
+  sql: `select order_id, lane, n, country, amount, amount * rate as amount_eur, placed_at,
+          case when note like 'n=%' then cast(substr(note, 3) as integer) end as number
+        from orders left join silver.fx using (country)
+        where customer <> 'test'`,
+  checks: { positive: "amount > 0", known_country: "amount_eur is not null" },
+});
+
+export const daily = table("gold.daily", {
+  sql: `select date(placed_at) as day, country, count(*) as orders, sum(amount) as revenue
+        from silver.enriched group by all`,
+  refresh: { by: { day: "date(placed_at)" } },
+});
+
+export const totals = table("gold.totals", {
+  sql: "select count(*) as orders, sum(amount) as revenue, max(n) as newest from silver.enriched",
+});
