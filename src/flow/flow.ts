@@ -33,6 +33,7 @@ import {
   Relations,
   type RelationsOptions,
   type Resolved,
+  unknownTable,
 } from "./relations.ts";
 import { replayTable } from "./replay.ts";
 import { Staging } from "./staging.ts";
@@ -193,6 +194,7 @@ export class Flow {
 
   /** Recomputes a refreshed table now. @throws REFRESH_NOT_POSSIBLE, and what the engine throws. */
   async refresh(table: string, options: RunOptions & { full?: boolean } = {}): Promise<RefreshOutcome> {
+    if (!this.project.tables.has(table)) throw unknownTable(table, this.project.tables.keys());
     const outcome = await this.refresher.refresh(table, options);
     if (outcome.kind !== "none") this.refresher.changed([table]);
     return outcome;
@@ -201,7 +203,7 @@ export class Flow {
   /** Rebuilds a table: append tables from bronze, refreshed ones from their inputs. Resolves to the new version. */
   async replay(name: string, options: RunOptions = {}): Promise<number> {
     const table = this.project.tables.get(name);
-    if (!table) throw new MillraceError("TABLE_UNKNOWN", { table: name, nearest: "" });
+    if (!table) throw unknownTable(name, this.project.tables.keys());
     if (table.mode === "refresh") return (await this.refresh(name, { ...options, full: true })).version;
     const state = this.#state(table.stream);
     await this.flush([table.stream]);

@@ -116,7 +116,7 @@ async function countFates(
 }
 
 /** Files whose statistics leave room for a key among the changes. */
-async function filesWithKeys(
+export async function filesWithKeys(
   local: LocalSql,
   table: AppendTable,
   changes: string,

@@ -8,6 +8,8 @@
  *     millrace:orders:0:filtered     …for which the SQL gave no row
  *     millrace:orders:0:dead         …dead-lettered on the way to it
  *
+ *     millrace:orders:0:retried      the newest batch of retried dead letters it took (dead-letter-actions.ts)
+ *
  * The four counts add up to the last offset plus one. A refreshed table names its inputs instead:
  *
  *     millrace:input:silver.orders   version of the input it was computed from
@@ -46,6 +48,11 @@ export function advance(
   const txn = new Map([[name, to]]);
   for (const counter of COUNTERS) txn.set(`${name}:${counter}`, before[counter] + added[counter]);
   return txn;
+}
+
+/** Names the `txn` entry that says which batch of retried dead letters a table took last. */
+export function retriedMark(stream: string, partition: number): string {
+  return `millrace:${stream}:${partition}:retried`;
 }
 
 /** Version of an input that a refreshed table reflects; -1 when never. */

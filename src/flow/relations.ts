@@ -3,6 +3,8 @@
  * acknowledged since, in one consistent picture. This is what makes a query see all that was acknowledged before it began
  * while flushes stay large and rare.
  */
+
+import { didYouMean } from "../define/nearest.ts";
 import type { AppendTable, Column, Project, RefreshTable, Stream, Table } from "../define/project.ts";
 import { META_COLUMNS } from "../define/project.ts";
 import { quoteLiteral } from "../define/sql-text.ts";
@@ -187,7 +189,8 @@ export class Picture {
   }
 
   #unknown(name: string): MillraceError {
-    return new MillraceError("TABLE_UNKNOWN", { table: name, nearest: "" });
+    const { project, lake, virtual } = this.#o;
+    return unknownTable(name, [...project.streams.keys(), ...lake.names(), ...virtual.keys()]);
   }
 
   #files(table: LakeTable, predicates: readonly Predicate[]): Relation {
@@ -258,6 +261,11 @@ export class Picture {
         : `select * from ${chunk.table(table.name)} where _offset between ${from} and ${to}`,
     );
   }
+}
+
+/** Names the nearest of what there is. */
+export function unknownTable(name: string, known: Iterable<string>): MillraceError {
+  return new MillraceError("TABLE_UNKNOWN", { table: name, nearest: didYouMean(name, known) });
 }
 
 /** The stored table behind a name that SQL may use: a stream's own rows are in a table that is the stream itself, or in bronze. */

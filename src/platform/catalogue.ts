@@ -1,8 +1,8 @@
 import type { Project } from "../define/project.ts";
-import { MillraceError } from "../errors.ts";
 import { isInternal } from "../flow/dead-letters.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { LakeTable } from "../flow/lake-tables.ts";
+import { unknownTable } from "../flow/relations.ts";
 import type { Catalogue, Resolved, TableDetails, TableMention, TableSummary } from "../serve/catalogue.ts";
 
 const HISTORY = 50;
@@ -63,7 +63,7 @@ export class FlowCatalogue implements Catalogue {
 
   #known(name: string): string {
     const known = this.#names.get(name.toLowerCase());
-    if (known === undefined) throw new MillraceError("TABLE_UNKNOWN", { table: name, nearest: "" });
+    if (known === undefined) throw unknownTable(name, this.names());
     return known;
   }
 

@@ -1,0 +1,449 @@
+/**
+ * Takes events that were dead-lettered on the way to tables through the tables' definitions as they are now, exactly once.
+ *
+ * An event that a table takes at last also goes on to the tables over that table, as it would have done the first time. These are
+ * committed before the table itself: a crash in between leaves the letter open, and its next retry finds the rows further on
+ * in place and adds none twice. In each table the rows, the counters of the ledger and the mark of the batch are one commit.
+ */
+import type { AppendTable, Project, Stream } from "../define/project.ts";
+import { META_COLUMNS } from "../define/project.ts";
+import { quoteIdentifier, quoteLiteral } from "../define/sql-text.ts";
+import { duckdbType } from "../define/types.ts";
+import type { LocalSql, Relation, SqlEngine, Statement } from "../engine/sql-engine.ts";
+import { MillraceError } from "../errors.ts";
+import { pruneFiles } from "../lake/prune.ts";
+import { ACTION_TABLE, type ActionLog, newestOutcomes, type Outcome } from "./dead-letter-actions.ts";
+import { DEAD_LETTER_TABLE, type DeadLetter, eventLetterId } from "./dead-letters.ts";
+import { filesWithKeys } from "./flush.ts";
+import type { LakeTables } from "./lake-tables.ts";
+import { latestPerKey } from "./merge.ts";
+import { advance, committedTo, counts, retriedMark } from "./progress.ts";
+import { isStreamItself, parseBronze, type Relations } from "./relations.ts";
+import { selectRows } from "./select-rows.ts";
+import { shaped } from "./shaped.ts";
+
+export interface RetryParts {
+  readonly project: Project;
+  readonly lake: LakeTables;
+  readonly relations: Relations;
+  readonly engine: SqlEngine & { readonly local: LocalSql };
+  readonly actions: ActionLog;
+  readonly deadLetters: (letters: readonly DeadLetter[]) => Promise<void>;
+}
+
+/** A dead letter of an event in the log. */
+export interface EventLetter {
+  readonly id: string;
+  /** Undefined when the event could not be parsed, which concerns every table. */
+  readonly table: string | undefined;
+  readonly offset: number;
+}
+
+export type RetryOutcome =
+  | { readonly outcome: "stored" | "filtered" }
+  | {
+      readonly outcome: "failed";
+      readonly stage: DeadLetter["stage"];
+      readonly code: string;
+      readonly message: string;
+    };
+
+/** The look-up inputs of every table of the stream, by table. */
+export type Lookups = ReadonlyMap<string, ReadonlyMap<string, Relation>>;
+
+export interface Retried {
+  /** By id of the letter. */
+  readonly outcomes: ReadonlyMap<string, RetryOutcome>;
+  readonly changed: readonly string[];
+}
+
+/** The caller has flushed the stream and keeps further flushes of it away, and every earlier batch is settled. */
+export async function retryEvents(
+  o: RetryParts,
+  stream: Stream,
+  partition: number,
+  letters: readonly EventLetter[],
+  lookups: Lookups,
+  actor: string,
+): Promise<Retried> {
+  const retry = new EventRetry(o, stream, partition, lookups);
+  try {
+    return await retry.run(letters, actor);
+  } finally {
+    await retry.drop();
+  }
+}
+
+/** What a table makes of its events. */
+interface TableWork {
+  readonly table: AppendTable;
+  readonly outcomes: Map<number, RetryOutcome>;
+  /** SQL of the rows it gives. */
+  readonly rows: string;
+}
+
+class EventRetry {
+  readonly #o: RetryParts;
+  readonly #stream: Stream;
+  readonly #partition: number;
+  readonly #lookups: Lookups;
+  readonly #tables: readonly AppendTable[];
+  readonly #temporary: string[] = [];
+  readonly #events: string;
+
+  constructor(o: RetryParts, stream: Stream, partition: number, lookups: Lookups) {
+    this.#o = o;
+    this.#stream = stream;
+    this.#partition = partition;
+    this.#lookups = lookups;
+    this.#tables = appendTables(o.project, stream.name);
+    this.#events = this.#temporaryTable("events");
+  }
+
+  async run(letters: readonly EventLetter[], actor: string): Promise<Retried> {
+    const offsets = [...new Set(letters.map((letter) => letter.offset))].sort((a, b) => a - b);
+    const unread = await this.#readEvents(offsets);
+    const work: TableWork[] = [];
+    for (const table of this.#tables) {
+      const wanted = new Set<number>();
+      for (const letter of letters) {
+        if ((letter.table ?? table.name) === table.name && !unread.has(letter.offset)) wanted.add(letter.offset);
+      }
+      const driver = work.find((done) => done.table.name === table.driver);
+      for (const [offset, { outcome }] of driver?.outcomes ?? []) if (outcome === "stored") wanted.add(offset);
+      if (wanted.size > 0) work.push(await this.#compute(table, [...wanted], driver));
+    }
+    const changed: string[] = [];
+    for (const done of [...work].reverse()) {
+      if (await this.#store(done, letters, unread, actor)) changed.push(done.table.name);
+    }
+    const outcomes = new Map<string, RetryOutcome>();
+    for (const { id, table, offset } of letters) {
+      const own = work.find((done) => done.table.name === table)?.outcomes.get(offset);
+      outcomes.set(id, unread.get(offset) ?? own ?? { outcome: "stored" });
+    }
+    await this.#recordUnread(letters, unread, actor);
+    return { outcomes, changed };
+  }
+
+  async drop(): Promise<void> {
+    for (const name of this.#temporary) await this.#o.engine.local.run(`drop table if exists ${name}`);
+  }
+
+  #temporaryTable(what: string): string {
+    const name = `stage.${quoteIdentifier(`retry ${this.#stream.name} ${this.#partition} ${what}`)}`;
+    this.#temporary.push(name);
+    return name;
+  }
+
+  /** Parses the events from bronze; resolves to those that still cannot be read. */
+  async #readEvents(offsets: readonly number[]): Promise<Map<number, RetryOutcome>> {
+    const { local } = this.#o.engine;
+    const columns = [...this.#stream.columns, ...META_COLUMNS].map(
+      ({ name, type }) => `${quoteIdentifier(name)} ${duckdbType(type)}`,
+    );
+    await local.run(`create or replace table ${this.#events} (${columns.join(", ")})`);
+    const failed = new Map<number, RetryOutcome>();
+    const read = async (part: readonly number[]): Promise<void> => {
+      await this.#inHalves(
+        part,
+        read,
+        async () => {
+          const statement = parseBronze(this.#stream, this.#bronze(part));
+          await local.run(`insert into ${this.#events} by name ${await local.compile(statement)}`);
+        },
+        (offset, reason) => failed.set(offset, notStorable(reason)),
+      );
+    };
+    await read(offsets);
+    const present = new Set(
+      (await local.rows(`select distinct _offset::double as o from ${this.#events}`)).map((row) => Number(row["o"])),
+    );
+    for (const offset of offsets) {
+      if (!present.has(offset) && !failed.has(offset))
+        failed.set(offset, notStorable("a required field could not be read as its type"));
+    }
+    return failed;
+  }
+
+  #bronze(offsets: readonly number[]): Relation {
+    const { lake } = this.#o;
+    const table = lake.get(`bronze.${this.#stream.name}`);
+    const files = pruneFiles(table.snapshot.files, [{ column: "_offset", op: "in", values: offsets }]);
+    const statement = {
+      sql: `select * from bronze where ${this.#among(offsets)}`,
+      inputs: new Map([["bronze", lake.relation(table, table.snapshot, files)]]),
+    };
+    return { kind: "view", statement };
+  }
+
+  #among(offsets: Iterable<number>): string {
+    const list = [...offsets];
+    return list.length === 0 ? "false" : `_partition = ${this.#partition} and _offset in (${list.join(", ")})`;
+  }
+
+  /** Does the work for all events, or for halves of them until the ones at fault are alone. */
+  async #inHalves(
+    offsets: readonly number[],
+    again: (half: readonly number[]) => Promise<void>,
+    work: () => Promise<void>,
+    fail: (offset: number, reason: string) => void,
+  ): Promise<void> {
+    const [first] = offsets;
+    if (first === undefined) return;
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof MillraceError) || error.code !== "SQL_FAILED") throw error;
+      if (offsets.length === 1) return fail(first, error.message);
+      const middle = offsets.length >> 1;
+      await again(offsets.slice(0, middle));
+      await again(offsets.slice(middle));
+    }
+  }
+
+  async #compute(table: AppendTable, offsets: readonly number[], driver: TableWork | undefined): Promise<TableWork> {
+    const { local } = this.#o.engine;
+    const outcomes = new Map<number, RetryOutcome>();
+    if (isStreamItself(table)) {
+      for (const offset of offsets) outcomes.set(offset, { outcome: "stored" });
+      return { table, outcomes, rows: `select * from ${this.#events} where ${this.#among(offsets)}` };
+    }
+    const target = this.#temporaryTable(table.name);
+    const columns = this.#o.lake
+      .get(table.name)
+      .columns.map(({ name, type }) => `${quoteIdentifier(name)} ${duckdbType(type)}`);
+    await local.run(`create or replace table ${target} (${columns.join(", ")})`);
+    const transform = async (part: readonly number[]): Promise<void> => {
+      await this.#inHalves(
+        part,
+        transform,
+        async () => {
+          const inputs = new Map(this.#lookups.get(table.name));
+          inputs.set(table.driver, this.#driverRows(table, part, driver));
+          const sql = await local.compile({ sql: shaped(table, table.storedSql), inputs });
+          await local.run(`insert into ${target} by name ${sql}`);
+        },
+        (offset, reason) => {
+          const { message } = new MillraceError("TRANSFORM_FAILED", { table: table.name, reason });
+          outcomes.set(offset, { outcome: "failed", stage: "transform", code: "TRANSFORM_FAILED", message });
+        },
+      );
+    };
+    await transform(offsets);
+    for (const [offset, check] of await this.#failedChecks(table, target)) {
+      const { message } = new MillraceError("CHECK_FAILED", {
+        table: table.name,
+        check,
+        condition: table.checks[check],
+      });
+      outcomes.set(offset, { outcome: "failed", stage: "check", code: "CHECK_FAILED", message });
+    }
+    const failed = [...outcomes.keys()];
+    if (failed.length > 0) await local.run(`delete from ${target} where ${this.#among(failed)}`);
+    const stored = await local.rows(`select distinct _offset::double as o from ${target}`);
+    for (const row of stored) outcomes.set(Number(row["o"]), { outcome: "stored" });
+    for (const offset of offsets) if (!outcomes.has(offset)) outcomes.set(offset, { outcome: "filtered" });
+    return { table, outcomes, rows: `select * from ${target}` };
+  }
+
+  /** The rows that drive a table: of the events themselves, or of the table below, as retried just now or as stored. */
+  #driverRows(table: AppendTable, offsets: readonly number[], driver: TableWork | undefined): Relation {
+    const { project, lake } = this.#o;
+    const below = project.tables.get(table.driver);
+    if (below?.mode !== "append" || isStreamItself(below))
+      return { kind: "native", sql: `select * from ${this.#events} where ${this.#among(offsets)}` };
+    const fresh = offsets.filter((offset) => driver?.outcomes.has(offset));
+    const others = offsets.filter((offset) => !driver?.outcomes.has(offset));
+    const lakeTable = lake.get(below.name);
+    const files = pruneFiles(lakeTable.snapshot.files, [{ column: "_offset", op: "in", values: others }]);
+    const inputs = new Map<string, Relation>([["stored", lake.relation(lakeTable, lakeTable.snapshot, files)]]);
+    let sql = `select * from stored where ${this.#among(others)}`;
+    if (driver && fresh.length > 0) {
+      inputs.set("fresh", { kind: "native", sql: `${driver.rows}` });
+      sql = `${sql} union all by name select * from fresh where ${this.#among(fresh)}`;
+    }
+    return { kind: "view", statement: { sql, inputs } };
+  }
+
+  async #failedChecks(table: AppendTable, target: string): Promise<Map<number, string>> {
+    const checks = Object.entries(table.checks);
+    if (checks.length === 0) return new Map();
+    const names = checks.map(([name, sql]) => `when not (${sql}) then ${quoteLiteral(name)}`).join(" ");
+    const rows = await this.#o.engine.local.rows(
+      `select offset_ as o, min(name) as name from (select _offset::double as offset_, case ${names} end as name
+       from ${target}) where name is not null group by all`,
+    );
+    return new Map(rows.map((row) => [Number(row["o"]), String(row["name"])]));
+  }
+
+  /** Commits a table's rows, counters and outcomes. Resolves to whether there was anything to commit. */
+  async #store(
+    { table, outcomes, rows }: TableWork,
+    letters: readonly EventLetter[],
+    unread: ReadonlyMap<number, RetryOutcome>,
+    actor: string,
+  ): Promise<boolean> {
+    const { actions } = this.#o;
+    const dead = await this.#deadNow(table);
+    const known = new Set(letters.filter((letter) => letter.table === table.name).map((letter) => letter.offset));
+    const fresh = [...outcomes].filter(([offset, { outcome }]) => outcome === "failed" && !known.has(offset));
+    await this.#writeLetters(table, fresh);
+    const present = await this.#present(table, dead, outcomes.keys());
+    const before = dead.size - [...dead].filter((offset) => present.has(offset)).length;
+    const after = new Set([...dead].filter((offset) => !present.has(offset)));
+    const added: number[] = [];
+    for (const [offset, { outcome }] of outcomes) {
+      if (outcome === "failed") after.add(offset);
+      else after.delete(offset);
+      if (outcome === "stored" && !present.has(offset)) added.push(offset);
+    }
+    const recorded = [...outcomes].map(
+      ([offset, result]): Outcome => ({
+        deadLetterId: eventLetterId(this.#stream.name, this.#partition, offset, table.name),
+        ...result,
+      }),
+    );
+    const lakeTable = this.#o.lake.get(table.name);
+    const stored = counts(lakeTable.snapshot, this.#stream.name, this.#partition);
+    if (added.length === 0 && after.size === stored.dead && before === stored.dead) {
+      await actions.record(recorded, actor);
+      return false;
+    }
+    const target = { stream: this.#stream.name, partition: this.#partition, table: table.name };
+    const { batch, mark } = await actions.begin(recorded, target, actor);
+    const changes = `select * from (${rows}) where ${this.#among(added)}`;
+    await this.#commit(table, changes, added.length, after.size, mark, unread.size);
+    await actions.finish(batch);
+    return true;
+  }
+
+  async #commit(
+    definition: AppendTable,
+    changes: string,
+    added: number,
+    dead: number,
+    mark: number,
+    unread: number,
+  ): Promise<void> {
+    const { lake, engine } = this.#o;
+    const table = lake.get(definition.name);
+    for (let attempt = 0; attempt < 5; attempt++) {
+      const { snapshot } = table;
+      const before = counts(snapshot, this.#stream.name, this.#partition);
+      const to = committedTo(snapshot, this.#stream.name, this.#partition);
+      const deadDelta = dead - before.dead;
+      const txn = advance(snapshot, this.#stream.name, this.#partition, to, {
+        stored: added,
+        duplicate: 0,
+        dead: deadDelta,
+        filtered: -added - deadDelta,
+      });
+      txn.set(retriedMark(this.#stream.name, this.#partition), mark);
+      const rows: Relation = { kind: "native", sql: changes };
+      const touched =
+        definition.key.length === 0 || added === 0
+          ? []
+          : await filesWithKeys(engine.local, definition, changes, snapshot.files);
+      const statement: Statement =
+        definition.key.length === 0
+          ? { sql: "select * from changes", inputs: new Map([["changes", rows]]) }
+          : latestPerKey(definition, lake.relation(table, snapshot, touched), rows);
+      const result = await lake.commit(table, {
+        operation: "RETRY",
+        readVersion: snapshot.version,
+        add: added === 0 ? [] : await lake.write(table, statement),
+        remove: touched.map((file) => file.path),
+        txn,
+        info: { millrace: { stream: this.#stream.name, partition: this.#partition, stored: added, dead, unread } },
+      });
+      if (result.kind === "committed") return;
+    }
+    throw new MillraceError("COMMIT_CONFLICT", { table: definition.name });
+  }
+
+  /** Offsets of the events that have dead letters on the way to the table and no outcome since that settled them. */
+  async #deadNow(table: AppendTable): Promise<Set<number>> {
+    const names = [{ name: DEAD_LETTER_TABLE }, { name: ACTION_TABLE }];
+    const { inputs, release } = await this.#o.relations.resolve(names, "acknowledged");
+    try {
+      const newest = newestOutcomes(inputs.get(ACTION_TABLE) as Relation);
+      const rows = await selectRows(this.#o.engine, {
+        sql: `select distinct event_offset from ${DEAD_LETTER_TABLE} where stream = ${quoteLiteral(this.#stream.name)}
+          and event_partition = ${this.#partition} and (table_name is null or table_name = ${quoteLiteral(table.name)})
+          and stream || '/' || event_partition || '/' || event_offset || '/' || ${quoteLiteral(table.name)} not in
+            (select dead_letter_id from newest where outcome in ('stored', 'filtered'))`,
+        inputs: new Map<string, Relation>([...inputs, ["newest", { kind: "view", statement: newest }]]),
+      });
+      return new Set(rows.map((row) => Number(row["event_offset"])));
+    } finally {
+      release();
+    }
+  }
+
+  /** Which of the events the table has rows of. A keyed table does not tell: its rows give way to newer ones. */
+  async #present(table: AppendTable, ...among: Iterable<number>[]): Promise<Set<number>> {
+    if (table.key.length > 0) return new Set();
+    const { lake, engine } = this.#o;
+    const lakeTable = lake.get(table.name);
+    const wanted = [...new Set(among.flatMap((offsets) => [...offsets]))].sort((a, b) => a - b);
+    if (wanted.length === 0) return new Set();
+    const files = pruneFiles(lakeTable.snapshot.files, [
+      { column: "_offset", op: ">=", value: wanted[0] },
+      { column: "_offset", op: "<=", value: wanted.at(-1) },
+    ]);
+    const rows = await selectRows(engine, {
+      sql: `select distinct _offset from stored where _partition = ${this.#partition} and _offset in (select o from wanted)`,
+      inputs: new Map<string, Relation>([
+        ["stored", lake.relation(lakeTable, lakeTable.snapshot, files)],
+        ["wanted", { kind: "native", sql: `select unnest([${wanted.join(", ")}]::bigint[]) as o` }],
+      ]),
+    });
+    return new Set(rows.map((row) => Number(row["_offset"])));
+  }
+
+  /** Letters of events that fail at a table they had not reached before; one that is there already is not repeated. */
+  async #writeLetters(table: AppendTable, failed: readonly [number, RetryOutcome][]): Promise<void> {
+    if (failed.length === 0) return;
+    const offsets = failed.map(([offset]) => offset);
+    const rows = await selectRows(this.#o.engine, {
+      sql: "select _offset, payload, _source from bronze",
+      inputs: new Map([["bronze", this.#bronze(offsets)]]),
+    });
+    const events = new Map(rows.map((row) => [Number(row["_offset"]), row]));
+    await this.#o.deadLetters(
+      failed.flatMap(([offset, result]) => {
+        const event = events.get(offset);
+        if (result.outcome !== "failed" || !event) return [];
+        const { stage, code, message } = result;
+        return {
+          ...{ stream: this.#stream.name, stage, code, message, table: table.name },
+          ...{ payload: String(event["payload"]), source: String(event["_source"]) },
+          ...{ partition: this.#partition, offset },
+        };
+      }),
+    );
+  }
+
+  /** Outcomes of the letters that concern no one table, and of events that no table gets to see. */
+  async #recordUnread(
+    letters: readonly EventLetter[],
+    unread: ReadonlyMap<number, RetryOutcome>,
+    actor: string,
+  ): Promise<void> {
+    const recorded = letters.flatMap(({ id, table, offset }): Outcome[] => {
+      const result = unread.get(offset);
+      if (result) return [{ deadLetterId: id, ...result }];
+      return table === undefined ? [{ deadLetterId: id, outcome: "stored" }] : [];
+    });
+    await this.#o.actions.record(recorded, actor);
+  }
+}
+
+export function appendTables(project: Project, stream: string): AppendTable[] {
+  return [...project.tables.values()].filter((t): t is AppendTable => t.mode === "append" && t.stream === stream);
+}
+
+function notStorable(reason: string): RetryOutcome {
+  return { outcome: "failed", stage: "parse", code: "EVENT_NOT_STORABLE", message: reason };
+}
