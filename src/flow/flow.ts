@@ -457,7 +457,14 @@ async function openIndexes(o: FlowOptions, project: Project, lake: LakeTables): 
     if (stream.id.length === 0) continue;
     for (let partition = 0; partition < o.log.partitions(stream.name); partition++) {
       const dir = join(o.dataDir, "dedupe", stream.name, String(partition));
-      const index = await StreamIndex.open({ dir, engine: o.engine, lake, stream, partition });
+      const index = await StreamIndex.open({
+        dir,
+        engine: o.engine,
+        lake,
+        stream,
+        partition,
+        filesModule: o.indexFiles,
+      });
       indexes.set(`${stream.name}/${partition}`, index);
     }
   }

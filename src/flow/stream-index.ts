@@ -15,6 +15,8 @@ export interface StreamIndexOptions {
   readonly lake: LakeTables;
   readonly stream: Stream;
   readonly partition: number;
+  /** As in `IdIndexOptions`. */
+  readonly filesModule?: string | undefined;
 }
 
 /**
@@ -32,8 +34,8 @@ export class StreamIndex {
   }
 
   static async open(options: StreamIndexOptions): Promise<StreamIndex> {
-    const { dir, stream } = options;
-    const index = await openIdIndex(dir, { horizonMs: stream.horizonMs, storedTo: storedTo(options) });
+    const { dir, stream, filesModule } = options;
+    const index = await openIdIndex(dir, { horizonMs: stream.horizonMs, storedTo: storedTo(options), filesModule });
     const opened = new StreamIndex(options, index);
     await opened.#catchUp();
     return opened;
