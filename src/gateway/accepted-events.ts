@@ -38,9 +38,9 @@ export class AcceptedEvents {
     return this.#body;
   }
 
-  /** A whole line of the body, its line feed included, of a stream with one partition. */
-  addLine(start: number, end: number): void {
-    const ranges = this.#of(0);
+  /** A whole line of the body, its line feed included. */
+  addLine(partition: number, start: number, end: number): void {
+    const ranges = this.#of(partition);
     ranges.count++;
     if (ranges.lastKind === LINE && ranges.lastEnd === start) {
       ranges.lastEnd = end;

@@ -94,8 +94,8 @@ export class CloudIntake implements Intake {
     this.scanner = judge.scanner;
   }
 
-  takeQuick(): void {
-    throw new Error("envelopes have no quick way");
+  takeQuick(): boolean {
+    return false; // envelopes have no quick way
   }
 
   take(start: number, end: number, scanned: boolean): Refusal | undefined {
@@ -164,7 +164,7 @@ export class CloudIntake implements Intake {
   #keep(bytes: Buffer, start: number, end: number, scanned: boolean, source: string): Refusal | undefined {
     const refusal = this.#judge.judge(bytes, start, end, scanned);
     if (refusal !== undefined) return refusal;
-    const partition = this.#router === undefined ? 0 : this.#router(this.#judge.value);
+    const partition = this.#router === undefined ? 0 : this.#router.ofValue(this.#judge.value);
     let accepted = this.#accepted.at(-1);
     if (accepted === undefined || accepted.body !== bytes || accepted.source !== source) {
       accepted = new AcceptedEvents(bytes, source);

@@ -27,8 +27,8 @@ export interface Intake {
   /** What the quick scanner may follow; undefined when each event must be judged the exact way. */
   readonly plan: ValuePlan | undefined;
   readonly scanner: JsonScanner;
-  /** An event that the quick scanner let through; in `line` its line feed is included. */
-  takeQuick(start: number, end: number, line: boolean): void;
+  /** Takes an event that the quick scanner let through; in a `line` its line feed is included. False: ask the exact way. */
+  takeQuick(start: number, end: number, line: boolean): boolean;
   /** Judges an event and takes it, or says why not. `scanned`: the scanner's last scan was of this event. */
   take(start: number, end: number, scanned: boolean): Refusal | undefined;
 }
@@ -92,9 +92,8 @@ export class EventReader {
     let at = this.#at;
     while (at < stop) {
       const after = this.#quickEnd(at);
-      if (after > 0 && body[after] === LINE_FEED) {
+      if (after > 0 && body[after] === LINE_FEED && this.#intake.takeQuick(at, after + 1, true)) {
         this.count++;
-        this.#intake.takeQuick(at, after + 1, true);
         at = after + 1;
         continue;
       }
@@ -145,9 +144,8 @@ export class EventReader {
     const { scanner } = this.#intake;
     const start = this.#at;
     let after = this.#quickEnd(start);
-    if (after >= 0) {
+    if (after >= 0 && this.#intake.takeQuick(start, after, false)) {
       this.count++;
-      this.#intake.takeQuick(start, after, false);
     } else {
       after = scanner.scan(body, start, body.length);
       if (after < 0) throw malformedBody(body, scanner.at, scanner.expected);
@@ -166,9 +164,10 @@ export class EventReader {
     const start = this.#at;
     const quick = this.#quickEnd(start);
     if (quick >= 0 && scanner.skipSpace(body, quick, body.length) === body.length) {
-      this.count++;
-      this.#intake.takeQuick(start, quick, false);
-      return this.#finish(quick);
+      if (this.#intake.takeQuick(start, quick, false)) {
+        this.count++;
+        return this.#finish(quick);
+      }
     }
     const after = scanner.scan(body, start, body.length);
     if (after < 0) throw malformedBody(body, scanner.at, scanner.expected);

@@ -10,22 +10,25 @@ export type FormatTest = (text: string) => boolean;
 
 const DATE = /^(\d{4})-(\d{2})-(\d{2})$/;
 const DATE_TIME =
-  /^(\d{4}-\d{2}-\d{2})T((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.\d{1,6}0*)?(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
+  /^(\d{4})-(\d{2})-(\d{2})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6}0*)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
 
 export function isDate(text: string): boolean {
   const match = DATE.exec(text);
-  if (match === null) return false;
-  const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])];
-  return year >= 1 && month >= 1 && month <= 12 && day >= 1 && day <= daysOfMonth(year, month);
+  return match !== null && isDay(match);
 }
 
 export function isDateTime(text: string): boolean {
   const match = DATE_TIME.exec(text);
-  if (match === null || !isDate(match[1] as string)) return false;
-  if (match[3] === "Z") return true;
+  if (match === null || !isDay(match)) return false;
+  if (text.endsWith("Z")) return true;
   // An offset can carry a moment out of the years that all engines share.
-  const year = new Date(`${match[1]}T${match[2]}${match[3]}`).getUTCFullYear();
+  const year = new Date(`${text.slice(0, 19)}${text.slice(-6)}`).getUTCFullYear();
   return year >= 1 && year <= 9999;
+}
+
+function isDay(match: RegExpExecArray): boolean {
+  const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])];
+  return year >= 1 && month >= 1 && month <= 12 && day >= 1 && day <= daysOfMonth(year, month);
 }
 
 export function daysOfMonth(year: number, month: number): number {

@@ -1,7 +1,15 @@
 import type { Stream } from "../define/project.ts";
+import type { KeyPlan, ObjectPlan } from "./quick-plan.ts";
+import { NUMBER } from "./quick-plan.ts";
+import { seenInLastScan } from "./quick-scanner.ts";
 
-/** Chooses the partition of an event from its value. */
-export type Router = (event: unknown) => number;
+/** Chooses the partition of an event. */
+export interface Router {
+  /** From the event's value. */
+  ofValue(event: unknown): number;
+  /** From the bytes of the event that the quick scanner saw last, by its plan; -1 when the value is needed. */
+  ofQuick(plan: ObjectPlan, body: Buffer): number;
+}
 
 /** The partition of a key: the same for the same key, for ever. */
 export type PartitionOf = (key: string, partitions: number) => number;
@@ -12,12 +20,23 @@ export type PartitionOf = (key: string, partitions: number) => number;
  */
 export function partitionRouter(stream: Stream, partitions: number, partitionOf: PartitionOf): Router | undefined {
   if (partitions === 1) return undefined;
-  let turn = 0;
-  return (event) => {
-    const key = keyOf(stream, event as Record<string, unknown>);
-    if (key !== undefined) return partitionOf(key, partitions);
-    turn = (turn + 1) % partitions;
-    return turn;
+  let last = 0;
+  const takeTurns = (): number => {
+    last = (last + 1) % partitions;
+    return last;
+  };
+  const decisive = stream.key ?? (stream.id.length === 1 ? stream.id[0] : undefined);
+  return {
+    ofValue(event) {
+      const key = keyOf(stream, event as Record<string, unknown>);
+      return key === undefined ? takeTurns() : partitionOf(key, partitions);
+    },
+    ofQuick({ keys }, body) {
+      if (decisive === undefined) return stream.id.length === 0 ? takeTurns() : -1;
+      const key = keys.find(({ name }) => name === decisive);
+      const written = key !== undefined && seenInLastScan(key) ? writtenKey(key, body) : undefined;
+      return written === undefined ? -1 : partitionOf(written, partitions);
+    },
   };
 }
 
@@ -34,3 +53,13 @@ function keyOf({ key, id }: Stream, event: Record<string, unknown>): string | un
 function text(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
+
+/** A key's value as `text` would have it, where that can be read off its bytes: strings have no escapes here. */
+function writtenKey({ value, valueStart, valueEnd }: KeyPlan, body: Buffer): string | undefined {
+  if (body[valueStart] === QUOTE) return body.toString("utf8", valueStart + 1, valueEnd - 1);
+  if (value.kind !== NUMBER || !value.integer) return undefined;
+  const written = body.toString("latin1", valueStart, valueEnd);
+  return written === "null" || written === "-0" ? undefined : written;
+}
+
+const QUOTE = 0x22;

@@ -45,24 +45,37 @@ export interface ValuePlan {
 }
 
 export interface ObjectPlan {
-  readonly names: readonly string[];
-  /** Each key as it is usually written: `"name":`. */
-  readonly keys: readonly Uint8Array[];
-  /** The keys again as little-endian words, one key after the other; the last word of a key ends with it and may overlap. */
-  readonly words: Int32Array;
-  /** How many words come before each key; one more entry for the end. */
-  readonly wordsBefore: Int32Array;
-  readonly values: readonly ValuePlan[];
-  /** Bit per key. */
-  readonly required: number;
+  readonly keys: readonly KeyPlan[];
+  readonly requiredCount: number;
   /** What keys hold that the contract does not name; undefined when there may be none. */
   readonly others: ValuePlan | undefined;
-  /** Which key came after each key (the last entry: which came first) the last time. Learned. */
-  readonly follower: Int32Array;
+  /** Stands before the first key. */
+  readonly start: KeyPlan;
 }
 
-/** Keys are remembered in the bits of one integer. */
-const MAX_KEYS = 30;
+/** A key the contract names, and what the scanner learns of it. */
+export interface KeyPlan {
+  readonly name: string;
+  /** As it is usually written: `"name":`. */
+  readonly bytes: Uint8Array;
+  /** The first three words of these bytes, little-endian, and the word that ends with them. */
+  readonly word0: number;
+  readonly word1: number;
+  readonly word2: number;
+  readonly lastWord: number;
+  readonly value: ValuePlan;
+  readonly required: boolean;
+  /** Which key came after this one the last time. */
+  follower: KeyPlan;
+  /** The last object in which the key was seen. */
+  seenIn: number;
+  /** Where its value stood there. */
+  valueStart: number;
+  valueEnd: number;
+}
+
+/** Keys out of their usual order are looked for one by one. */
+const MAX_KEYS = 200;
 
 const PLAIN: ValuePlan = {
   kind: 0,
@@ -96,8 +109,8 @@ export function quickPlan(stream: Pick<Stream, "jsonSchema" | "columns">, maxNes
 /** True when everything the plan lets through converts to the stream's columns without loss. */
 function fitsColumns(plan: ObjectPlan, columns: readonly Column[]): boolean {
   return columns.every((column) => {
-    const index = plan.names.indexOf(column.name);
-    return index >= 0 && fitsType(plan.values[index] as ValuePlan, column.type);
+    const key = plan.keys.find(({ name }) => name === column.name);
+    return key !== undefined && fitsType(key.value, column.type);
   });
 }
 
@@ -261,36 +274,32 @@ function objectPlan(schema: Schema, nesting: number): ObjectPlan | undefined {
     if (value === undefined) return undefined;
     values.push(value);
   }
-  let required = 0;
-  for (const name of (schema.required as string[] | undefined) ?? []) {
-    const index = names.indexOf(name);
-    if (index < 0) return undefined;
-    required |= 1 << index;
-  }
-  const follower = Int32Array.from(
-    { length: names.length + 1 },
-    (_, index) => ((index + 1) % (names.length + 1)) % names.length,
-  );
-  follower[names.length] = 0;
-  if (names.includes("")) return undefined;
-  const keys = names.map((name) => Buffer.from(`${JSON.stringify(name)}:`, "utf8"));
-  const words: number[] = [];
-  const wordsBefore = [0];
-  for (const key of keys) {
-    for (let at = 0; at + 4 < key.length; at += 4) words.push(key.readInt32LE(at));
-    words.push(key.readInt32LE(key.length - 4));
-    wordsBefore.push(words.length);
-  }
-  return {
-    names,
-    others: othersPlan(schema, nesting - 1),
-    keys,
-    words: Int32Array.from(words),
-    wordsBefore: Int32Array.from(wordsBefore),
-    values,
+  const required = new Set((schema.required as string[] | undefined) ?? []);
+  if (names.includes("") || ![...required].every((name) => names.includes(name))) return undefined;
+  const keys = names.map((name, index) => keyPlan(name, values[index] as ValuePlan, required.has(name)));
+  const start = keyPlan("", PLAIN, false);
+  for (const [index, key] of [start, ...keys].entries()) key.follower = keys[index] ?? (keys[0] as KeyPlan);
+  return { keys, start, requiredCount: required.size, others: othersPlan(schema, nesting - 1) };
+}
+
+function keyPlan(name: string, value: ValuePlan, required: boolean): KeyPlan {
+  const bytes = Buffer.from(`${JSON.stringify(name)}:`, "utf8");
+  const word = (at: number) => (at >= 0 && at + 4 <= bytes.length ? bytes.readInt32LE(at) : 0);
+  const plan = {
+    name,
+    bytes,
+    word0: word(0),
+    word1: word(4),
+    word2: word(8),
+    lastWord: word(bytes.length - 4),
+    value,
     required,
-    follower,
+    seenIn: 0,
+    valueStart: 0,
+    valueEnd: 0,
   };
+  const key: KeyPlan = Object.assign(plan, { follower: undefined as unknown as KeyPlan });
+  return key;
 }
 
 /** Takes null out of the types a schema allows. */

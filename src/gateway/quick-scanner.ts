@@ -8,7 +8,7 @@
  * digits without an exponent; booleans, nulls, arrays. The bytes must be valid UTF-8. The order in which the keys of an
  * object follow each other is learned, so that the usual order costs one comparison of words.
  */
-import type { ObjectPlan, ValuePlan } from "./quick-plan.ts";
+import type { KeyPlan, ObjectPlan, ValuePlan } from "./quick-plan.ts";
 import {
   ANY,
   ANY_NUMBER,
@@ -52,7 +52,16 @@ export interface QuickBody {
 /** Scans the event at `at`. Returns the position after it, or -1 for "ask the exact way". */
 export function quickScan(plan: ValuePlan, body: QuickBody, at: number): number {
   otherCount = 0;
+  // The event itself is the first object scanned.
+  lastEvent = (scans + 1) | 0;
   return scanValue(plan, body, at);
+}
+
+let lastEvent = 0;
+
+/** True when a key of the event itself, not of an object within it, was seen in the last scan. */
+export function seenInLastScan(key: KeyPlan): boolean {
+  return key.seenIn === lastEvent;
 }
 
 function scanValue(plan: ValuePlan, body: QuickBody, at: number): number {
@@ -84,75 +93,79 @@ function scanValue(plan: ValuePlan, body: QuickBody, at: number): number {
 }
 
 function scanObject(plan: ObjectPlan, body: QuickBody, from: number): number {
-  const { bytes, view } = body;
-  const { keys, values, follower, words, wordsBefore } = plan;
-  const limit = bytes.length;
+  const { bytes } = body;
   const firstOther = otherCount;
+  scans = (scans + 1) | 0;
+  const scan = scans;
   let at = from + 1;
-  let seen = 0;
-  let previous = keys.length;
+  let missing = plan.requiredCount;
+  let previous = plan.start;
   while (bytes[at] === 0x20) at++;
-  if (bytes[at] === CLOSE_OBJECT) return plan.required === 0 ? at + 1 : -1;
+  if (bytes[at] === CLOSE_OBJECT) return missing === 0 ? at + 1 : -1;
   for (;;) {
-    let index = follower[previous] as number;
-    const first = wordsBefore[index] as number;
-    const last = (wordsBefore[index + 1] as number) - 1;
-    const length = (keys[index] as Uint8Array).length;
-    let word = first;
-    if (at + length <= limit) {
-      while (word < last && view.getInt32(at + (word - first) * 4, true) === words[word]) word++;
-      if (word === last && view.getInt32(at + length - 4, true) === words[word]) word++;
-    }
-    let value: ValuePlan;
-    if (word > last) {
-      at += length;
-      value = values[index] as ValuePlan;
+    let key: KeyPlan | undefined = previous.follower;
+    if (startsWith(key, body, at)) {
+      at += key.bytes.length;
     } else {
       const end = plainStringEnd(bytes, at);
       if (end < 0) return -1;
-      index = findKey(keys, bytes, at, end);
-      if (index >= 0) {
-        follower[previous] = index;
-        value = values[index] as ValuePlan;
-      } else {
-        if (plan.others === undefined || !noteOther(bytes, at, end, firstOther)) return -1;
-        value = plan.others;
-      }
+      key = findKey(plan.keys, bytes, at, end);
+      if (key !== undefined) previous.follower = key;
+      else if (plan.others === undefined || !noteOther(bytes, at, end, firstOther)) return -1;
       at = end;
       while (bytes[at] === 0x20) at++;
       if (bytes[at] !== COLON) return -1;
       at++;
     }
-    if (index >= 0) {
-      const bit = 1 << index;
-      if ((seen & bit) !== 0) return -1;
-      seen |= bit;
-      previous = index;
-    }
     while (bytes[at] === 0x20) at++;
-    at = scanValue(value, body, at);
+    if (key === undefined) {
+      at = scanValue(plan.others as ValuePlan, body, at);
+    } else {
+      if (key.seenIn === scan) return -1;
+      key.seenIn = scan;
+      if (key.required) missing--;
+      key.valueStart = at;
+      at = scanValue(key.value, body, at);
+      key.valueEnd = at;
+      previous = key;
+    }
     if (at < 0) return -1;
     while (bytes[at] === 0x20) at++;
     const next = bytes[at++];
     if (next === CLOSE_OBJECT) {
       otherCount = firstOther;
-      return (seen & plan.required) === plan.required ? at : -1;
+      return missing === 0 ? at : -1;
     }
     if (next !== COMMA) return -1;
     while (bytes[at] === 0x20) at++;
   }
 }
 
-/** The key that stands, with its quotes, from `start` to `end`; -1 when the contract does not name it. */
-function findKey(keys: readonly Uint8Array[], bytes: Uint8Array, start: number, end: number): number {
-  for (let index = 0; index < keys.length; index++) {
-    const key = keys[index] as Uint8Array;
-    if (key.length - 1 !== end - start) continue;
+/** Numbers the objects scanned: a key that bears the current number was seen in this one. It may wrap: a chance match only means "ask". */
+let scans = 0;
+
+/** True when the key and its colon stand at `at` as they are usually written. */
+function startsWith(key: KeyPlan, { bytes, view }: QuickBody, at: number): boolean {
+  const { length } = key.bytes;
+  // Compared word by word; the last word ends with the key and may overlap the one before.
+  if (at + length > bytes.length || view.getInt32(at + length - 4, true) !== key.lastWord) return false;
+  if (length > 4 && view.getInt32(at, true) !== key.word0) return false;
+  if (length > 8 && view.getInt32(at + 4, true) !== key.word1) return false;
+  if (length > 12 && view.getInt32(at + 8, true) !== key.word2) return false;
+  for (let i = 12; i < length - 4; i++) if (bytes[at + i] !== key.bytes[i]) return false;
+  return true;
+}
+
+/** The key that stands, with its quotes, from `start` to `end`; undefined when the contract does not name it. */
+function findKey(keys: readonly KeyPlan[], bytes: Uint8Array, start: number, end: number): KeyPlan | undefined {
+  for (const key of keys) {
+    const length = key.bytes.length - 1;
+    if (length !== end - start) continue;
     let i = 0;
-    while (i < key.length - 1 && bytes[start + i] === key[i]) i++;
-    if (i === key.length - 1) return index;
+    while (i < length && bytes[start + i] === key.bytes[i]) i++;
+    if (i === length) return key;
   }
-  return -1;
+  return undefined;
 }
 
 function scanMap(value: ValuePlan, body: QuickBody, from: number): number {

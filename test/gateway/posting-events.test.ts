@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { MillraceError } from "../../src/errors.ts";
-import { openDoor } from "./open-door.ts";
+import { partitionOf } from "../../src/log/partitioner.ts";
+import { openDoor, streamOf } from "./open-door.ts";
 import { NDJSON, orders } from "./orders.ts";
 
 describe("posting events", () => {
@@ -335,6 +336,48 @@ describe("events of a stream with several partitions", () => {
       "a key that is absent leaves it to the id",
     );
     assert.deepEqual(await places({ ...orders, id: [] }, same), [2, 2, 2]);
+  });
+
+  it("go by what a key means, however it is written, also when its event is read in a hurry", async () => {
+    const text = { ...orders, key: "id" };
+    const whole = streamOf(
+      "whole",
+      {
+        type: "object",
+        properties: {
+          k: { type: ["integer", "null"], minimum: -1000, maximum: 1000 },
+          o: { type: "object", properties: { k: { type: "string" } } },
+        },
+      },
+      [{ name: "k", type: { kind: "long" }, nullable: true }],
+      { key: "k" },
+    );
+    await using door = await openDoor({ streams: [text, whole], partitions: 7 });
+    const place = async (stream: string, event: string): Promise<string[]> => {
+      const bodies = [
+        [event, "application/json"],
+        [`[${event}]`, "application/json"],
+        [`${event}\n`, NDJSON],
+        [event, NDJSON],
+      ] as const;
+      return Promise.all(
+        bodies.map(async ([body, type]) => String((await door.post(stream, body, type)).json.partitions[0].partition)),
+      );
+    };
+    for (const key of ["a", "b", "é", "0", ""]) {
+      const ways = [`"${key}x"`, `"${key}\\u0078"`];
+      const places = await Promise.all(ways.map((way) => place("orders", `{"id":${way},"n":1}`)));
+      assert.deepEqual([...new Set(places.flat())], [String(partitionOf(`${key}x`, 7))], key);
+    }
+    const ways = ["5", "5.0", "0.5e1"];
+    const places = await Promise.all(ways.map((way) => place("whole", `{"o":{"k":"9"},"k":${way}}`)));
+    assert.deepEqual([...new Set(places.flat())], [String(partitionOf("5", 7))]);
+    assert.deepEqual(
+      [...new Set([await place("whole", '{"k":0}'), await place("whole", '{"k":-0}')].flat())],
+      [String(partitionOf("0", 7))],
+    );
+    const turns = [...(await place("whole", '{"k":null}')), ...(await place("whole", '{"o":{"k":"9"}}'))];
+    assert.ok(new Set(turns).size > 1, "without a key they take turns");
   });
 
   it("say which partitions were stored when one of them fails", async () => {
