@@ -196,7 +196,7 @@ export const ERRORS = {
     status: 404,
     retryable: false,
     message: "there is nothing at {method} {path}",
-    hint: "GET /v1/streams lists the streams; docs/http.md lists all routes.",
+    hint: "Check the path; GET /v1/streams lists the streams, GET /v1/tables the tables.",
   },
   METHOD_NOT_ALLOWED: {
     status: 405,
