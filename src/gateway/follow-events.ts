@@ -72,12 +72,11 @@ async function followPartition(
 ): Promise<void> {
   let next = start;
   while (!signal.aborted) {
-    const run = await log.read(stream, partition, next, READ_BYTES);
+    // An offset that is not there yet is waited for, however far ahead it is.
+    await log.wait(stream, partition, next, signal);
     if (signal.aborted) return;
-    if (run === undefined) {
-      await log.wait(stream, partition, next, signal);
-      continue;
-    }
+    const run = await log.read(stream, partition, next, READ_BYTES);
+    if (run === undefined) continue;
     next = run.to + 1;
     if (!response.write(messages(run, partition, positions))) {
       await once(response, "drain", { signal }).catch((error: unknown) => {

@@ -147,7 +147,10 @@ function followFrom(
   return new Map(
     followed.map((index) => {
       const last = seen.get(index);
-      return [index, last === undefined ? (from ?? log.ends(stream, index).end) : last + 1];
+      const { start, end } = log.ends(stream, index);
+      const next = last === undefined ? (from ?? end) : last + 1;
+      if (next < start) throw new MillraceError("LOG_OFFSET_GONE", { stream, partition: index, offset: next, start });
+      return [index, next];
     }),
   );
 }

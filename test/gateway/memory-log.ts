@@ -45,7 +45,10 @@ export class MemoryLog implements EventLog {
   async read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined> {
     const { start, events } = this.#of(stream)[partition] as MemoryPartition;
     if (from < start) throw new MillraceError("LOG_OFFSET_GONE", { stream, partition, offset: from, start });
-    if (from >= events.length) return undefined;
+    if (from > events.length) {
+      throw new MillraceError("LOG_OFFSET_AHEAD", { stream, partition, offset: from, end: events.length });
+    }
+    if (from === events.length) return undefined;
     let to = from;
     let size = 0;
     while (to < events.length && (to === from || size < maxBytes))

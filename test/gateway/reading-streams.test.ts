@@ -137,6 +137,11 @@ describe("following a stream", () => {
       assert.ok(messages(connection.received)[0]?.startsWith(`${first} `), connection.received);
       connection.end();
     }
+    await door.log.release("orders", 0, 2);
+    const late = await door.socket();
+    await follow(late, "", "Last-Event-ID: 0-0\r\n");
+    assert.match(await late.until("}}"), /410 Gone.*LOG_OFFSET_GONE/s);
+    late.end();
     const wrong = await door.socket();
     await follow(wrong, "", "Last-Event-ID: nonsense\r\n");
     assert.match(await wrong.until("}}"), /400 Bad Request.*PARAMETER_INVALID/s);
