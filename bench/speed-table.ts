@@ -1,0 +1,122 @@
+/**
+ * What is measured, and what it has to reach on two cores. A row is measured by `bench/rows/<name>.ts`; `docs/benchmarks.md` shows
+ * the rows in this order.
+ */
+export interface Row {
+  readonly name: string;
+  readonly what: string;
+  /** By id. The order is that of the page. */
+  readonly figures: Readonly<Record<string, FigureDeclaration>>;
+}
+
+export interface FigureDeclaration {
+  readonly label: string;
+  readonly unit: Unit;
+  readonly better: "higher" | "lower";
+  readonly floor?: number;
+  readonly aim?: number;
+}
+
+export type Unit =
+  | "events/s"
+  | "requests/s"
+  | "ms"
+  | "s"
+  | "MB"
+  | "x"
+  | "events"
+  | "cores"
+  | "µs/event"
+  | "bytes/event";
+
+const higher = { better: "higher" } as const;
+const lower = { better: "lower" } as const;
+
+export const SPEED_TABLE: readonly Row[] = [
+  {
+    name: "ingest-batched",
+    what: "durable ingest, 100 events a request, validated, fsync before the answer",
+    figures: {
+      rate: { label: "nothing flushed meanwhile", unit: "events/s", ...higher, floor: 400_000, aim: 1_000_000 },
+      p99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+      flushingRate: { label: "with the default flushes beside it", unit: "events/s", ...higher },
+      flushingP99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+      generatorCores: { label: "the load generator's own CPU", unit: "cores", ...lower },
+    },
+  },
+  {
+    name: "ingest-single",
+    what: "durable ingest, one event a request",
+    figures: {
+      rate: { label: "nothing flushed meanwhile", unit: "requests/s", ...higher, floor: 25_000, aim: 40_000 },
+      p99: { label: "… the slowest of 100 answers", unit: "ms", ...lower, floor: 10 },
+      flushingRate: { label: "with the default flushes beside it", unit: "requests/s", ...higher },
+      flushingP99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+      generatorCores: { label: "the load generator's own CPU", unit: "cores", ...lower },
+    },
+  },
+  {
+    name: "visible",
+    what: "acknowledged -> visible to SQL",
+    figures: {
+      missed: { label: "acknowledged but not in the answer of the next query", unit: "events", ...lower, floor: 0 },
+      p50: { label: "post, then query: median", unit: "ms", ...lower },
+      p99: { label: "post, then query: the slowest of 100", unit: "ms", ...lower },
+      queryP50: { label: "the query alone: median", unit: "ms", ...lower },
+    },
+  },
+  {
+    name: "tail-query",
+    what: "extra query time for the tail, 50 k events/s incoming",
+    figures: {
+      countP50: { label: "count and max: median", unit: "ms", ...lower },
+      countP99: { label: "count and max: the slowest of 100", unit: "ms", ...lower, floor: 100, aim: 50 },
+      groupP50: { label: "aggregates by vehicle: median", unit: "ms", ...lower },
+      groupP99: { label: "aggregates by vehicle: the slowest of 100", unit: "ms", ...lower, floor: 100, aim: 50 },
+    },
+  },
+  {
+    name: "flush",
+    what: "log -> bronze + silver (checked, deduplicated, committed)",
+    figures: {
+      rate: { label: "rate", unit: "events/s", ...higher, floor: 400_000, aim: 800_000 },
+      cpu: { label: "CPU time", unit: "µs/event", ...lower },
+      stored: { label: "bronze and silver on disk", unit: "bytes/event", ...lower },
+    },
+  },
+  {
+    name: "flush-growth",
+    what: "cost of a flush as the table grows 1 -> 10 000 files",
+    figures: {
+      growth: { label: "flush with 10 000 files / with 1", unit: "x", ...lower, floor: 1.5, aim: 1.1 },
+      few: { label: "flush of 60 000 events into a table of 1 file", unit: "ms", ...lower },
+      many: { label: "… of 10 000 files", unit: "ms", ...lower },
+    },
+  },
+  {
+    name: "restart",
+    what: "restart after kill -9 with 1 GiB unflushed",
+    figures: {
+      ready: { label: "to the ready line", unit: "s", ...lower, floor: 3, aim: 1 },
+      lost: { label: "acknowledged and not in the log afterwards", unit: "events", ...lower, floor: 0 },
+    },
+  },
+  {
+    name: "first-start",
+    what: "first start to first event queried, installed",
+    figures: {
+      total: { label: "from the command to the event in a query's answer", unit: "s", ...lower, floor: 6, aim: 3 },
+      ready: { label: "… of it to the ready line", unit: "s", ...lower },
+    },
+  },
+  {
+    name: "memory",
+    what: "resident memory, with the embedded PostgreSQL",
+    figures: {
+      idle: { label: "idle", unit: "MB", ...lower, floor: 350, aim: 250 },
+      ingest: { label: "at full ingest, default flushes", unit: "MB", ...lower, floor: 1_000, aim: 600 },
+      idleNode: { label: "idle, without PostgreSQL", unit: "MB", ...lower },
+      ingestNode: { label: "at full ingest, without PostgreSQL", unit: "MB", ...lower },
+    },
+  },
+];
