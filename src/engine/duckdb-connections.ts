@@ -138,5 +138,13 @@ function settings(options: DuckdbOptions, spillDir: string): string[] {
   ];
 }
 
-/** Progress is only counted while its bar is on; nothing is printed. */
-const OF_A_CONNECTION = ["enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0"];
+/**
+ * Progress is only counted while its bar is on; nothing is printed. Binding takes time with the cube of the depth, and
+ * neither limit nor interrupt stops it: 250 operators one in another are bound within half a second.
+ */
+const OF_A_CONNECTION = [
+  "enable_progress_bar = true",
+  "enable_progress_bar_print = false",
+  "progress_bar_time = 0",
+  "max_expression_depth = 250",
+];

@@ -21,6 +21,9 @@ export function readFault(error: unknown): DuckdbFault | undefined {
   if (!(error instanceof Error)) return undefined;
   if (error.message.startsWith('{"exception_type"')) {
     const raw = JSON.parse(error.message) as Record<string, string>;
+    // A fault that passed through several layers is wrapped in its JSON form several times.
+    const inner = readFault(new Error(raw.exception_message));
+    if (raw.exception_message?.startsWith("{") && inner !== undefined) return inner;
     return {
       type: raw["exception_type"] ?? "",
       message: raw["exception_message"] ?? "",
@@ -101,8 +104,12 @@ function place(sql: string, position: number): { line: number; column: number } 
 
 /** One line, without the final stop. */
 function sentence(message: string): string {
-  return message
-    .trim()
-    .replaceAll(/!?\s*\n+\s*/g, "; ")
-    .replace(/[.!;]+$/, "");
+  return (
+    message
+      .trim()
+      // Advice on settings, which nobody can change here.
+      .replace(/\s*(?:Use "SET |Possible solutions:)[\s\S]*$/, "")
+      .replaceAll(/!?\s*\n+\s*/g, "; ")
+      .replace(/[.!;]+$/, "")
+  );
 }

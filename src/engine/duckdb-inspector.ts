@@ -4,7 +4,7 @@ import type { SqlAst, SqlInspector } from "../define/sql-inspector.ts";
 import { quoteIdentifier, quoteName } from "../define/sql-text.ts";
 import { duckdbType } from "../define/types.ts";
 import { MillraceError } from "../errors.ts";
-import { type DuckdbFault, definitionError, sqlError } from "./duckdb-errors.ts";
+import { type DuckdbFault, definitionError, readFault, sqlError } from "./duckdb-errors.ts";
 import { columnType } from "./duckdb-types.ts";
 import { readTree, writeTree } from "./parse-tree-text.ts";
 
@@ -15,6 +15,8 @@ import { readTree, writeTree } from "./parse-tree-text.ts";
 export async function openDuckdbInspector(): Promise<SqlInspector> {
   const instance = await DuckDBInstance.create(":memory:", { threads: "1" });
   const connection = await instance.connect();
+  // As in the engine, of which this is the image.
+  await connection.run("SET max_expression_depth = 250");
   for (const setting of SETTINGS) await connection.run(`SET GLOBAL ${setting}`);
   return new DuckdbInspector(instance, connection);
 }
@@ -119,8 +121,8 @@ class DuckdbInspector implements SqlInspector {
 function parseError(answer: SqlAst, sql: string): MillraceError {
   const message = String(answer["error_message"]);
   if (answer["error_type"] === "not implemented") return new MillraceError("SQL_NOT_A_QUERY", { got: gotInstead(sql) });
-  const position = answer["position"];
-  const fault: DuckdbFault = {
+  const position = answer.position;
+  const fault: DuckdbFault = readFault(new Error(message)) ?? {
     type: "Parser",
     message,
     ...(position === undefined ? {} : { position: Number(position) }),

@@ -22,6 +22,7 @@ export function readQueryRequest(body: unknown, limits: QueryLimits): QueryReque
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw invalid(`"${unknown}" is none of sql, params, maxRows, timeoutMs`);
   if (typeof sql !== "string") throw invalid("sql must be text");
+  if (sql.length > MOST_SQL) throw invalid(`sql is longer than ${MOST_SQL} characters; values go into params`);
   if (!Array.isArray(params)) throw invalid("params must be an array");
   return {
     sql,
@@ -30,6 +31,9 @@ export function readQueryRequest(body: unknown, limits: QueryLimits): QueryReque
     timeoutMs: wholeNumber("timeoutMs", timeoutMs, 1, limits.queryTimeoutMs),
   };
 }
+
+/** Planning a statement of many thousand parts takes longer than any time limit, and cannot be stopped. */
+const MOST_SQL = 256 * 1024;
 
 function wholeNumber(name: string, value: unknown, least: number, most: number): number {
   if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return value as number;

@@ -222,12 +222,15 @@ describe("a query over HTTP", () => {
     ["select * from read_text('/etc/passwd')", 403, "SQL_FORBIDDEN", /read_text/],
     ["select ordr from orders", 400, "SQL_FAILED", /"ordr" not found/],
     ["select 'x'::int", 400, "SQL_FAILED", /Could not convert/],
+    [`select ${"1+".repeat(300)}1`, 400, "SQL_SYNTAX", /depth limit of 250 exceeded$/],
+    [`select ${"(".repeat(20_000)}1${")".repeat(20_000)}`, 400, "SQL_SYNTAX", /memory exhausted/],
+    [`${"select * from (".repeat(5000)}select 1${")".repeat(5000)}`, 400, "SQL_SYNTAX", /memory exhausted/],
     ["select $2", 400, "SQL_FAILED", /no number left out/],
     ["select $name", 400, "SQL_FAILED", /must be \?, or \$1/],
     ["select $1", 400, "SQL_FAILED", /takes 1 parameter, got 0/],
   ];
   for (const [sql, status, code, message] of FAILURES) {
-    test(`that fails says why: ${sql}`, async () => {
+    test(`that fails says why: ${sql.slice(0, 60)}`, async () => {
       const response = await post({ sql });
       const { error } = (await response.json()) as Answer;
       assert.deepEqual([response.status, error.code], [status, code], error.message);
@@ -243,6 +246,7 @@ describe("a query over HTTP", () => {
       [{ sql: "select 1", maxRows: 1001 }, /maxRows must be a whole number from 0 to 1000, got 1001/],
       [{ sql: "select 1", timeoutMs: 2001 }, /timeoutMs/],
       [{ sql: "select 1", limit: 5 }, /"limit" is none of/],
+      [{ sql: `select '${"x".repeat(262_144)}'` }, /longer than 262144 characters/],
       [[], /JSON object/],
     ] as const) {
       const response = await post(body);
