@@ -93,6 +93,7 @@ export class Flow {
   #tick: NodeJS.Timeout | undefined;
   #lastQueryMs = 0;
   #lastVacuumMs: number;
+  #lastWorkMs = 0;
 
   private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, StreamIndex>) {
     this.#o = o;
@@ -271,6 +272,8 @@ export class Flow {
 
   #work(): void {
     const now = this.#o.clock();
+    if (now < this.#lastWorkMs) this.#clockWentBack(now);
+    this.#lastWorkMs = now;
     for (const state of this.#streams.values()) {
       const { stagings, stream } = state;
       const waiting = stagings.some((s) => this.#firstUnflushed(s) < this.#o.log.ends(stream.name, s.partition).end);
@@ -296,6 +299,13 @@ export class Flow {
       this.#lastVacuumMs = now;
       this.#inBackground(this.#vacuum(now), "vacuum");
     }
+  }
+
+  /** What waits for a moment counts from now: else it would wait until the clock is where it was before it was set back. */
+  #clockWentBack(now: number): void {
+    for (const state of this.#streams.values()) state.lastFlushMs = Math.min(state.lastFlushMs, now);
+    this.#lastQueryMs = Math.min(this.#lastQueryMs, now);
+    this.#lastVacuumMs = Math.min(this.#lastVacuumMs, now);
   }
 
   /**
