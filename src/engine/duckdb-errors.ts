@@ -21,9 +21,6 @@ export function readFault(error: unknown): DuckdbFault | undefined {
   if (!(error instanceof Error)) return undefined;
   if (error.message.startsWith('{"exception_type"')) {
     const raw = JSON.parse(error.message) as Record<string, string>;
-    // A fault that passed through several layers is wrapped in its JSON form several times.
-    const inner = readFault(new Error(raw.exception_message));
-    if (raw.exception_message?.startsWith("{") && inner !== undefined) return inner;
     return {
       type: raw["exception_type"] ?? "",
       message: raw["exception_message"] ?? "",
@@ -34,6 +31,8 @@ export function readFault(error: unknown): DuckdbFault | undefined {
   }
   // Some faults (of the storage layer, of an interrupted fetch) come as plain text: `Type Error: reason`.
   const plain = /^([A-Z][\w ]*?)(?: Error|!)(?:: )?([\s\S]*)$/.exec(error.message);
+  // Faults of the parser's limits come with their JSON form behind that.
+  if (plain?.[2]?.startsWith("{")) return readFault(new Error(plain[2]));
   return plain === null ? undefined : { type: plain[1] ?? "", message: plain[2] || error.message };
 }
 
