@@ -54,17 +54,21 @@ export class Connections {
     if (this.#closed) throw new MillraceError("SHUTTING_DOWN");
   }
 
-  /** @throws SHUTTING_DOWN */
-  async take(): Promise<DuckDBConnection> {
+  /**
+   * A connection for one caller; `progress`: its statements tell how far they are.
+   * @throws SHUTTING_DOWN
+   */
+  async take(progress = false): Promise<DuckDBConnection> {
     this.assertOpen();
-    const idle = this.#idle.pop();
+    const idle = progress ? undefined : this.#idle.pop();
     const connection = idle ?? (await this.#instance.connect());
     if (this.#closed) {
       connection.closeSync();
       throw new MillraceError("SHUTTING_DOWN");
     }
     this.#taken.add(connection);
-    if (idle === undefined) for (const setting of OF_A_CONNECTION) await connection.run(`SET ${setting}`);
+    const settings = [...(idle === undefined ? OF_A_CONNECTION : []), ...(progress ? WITH_PROGRESS : [])];
+    for (const setting of settings) await connection.run(`SET ${setting}`);
     return connection;
   }
 
@@ -131,7 +135,7 @@ function settings(options: DuckdbOptions, spillDir: string): string[] {
     `memory_limit = '${options.memoryBytes}B'`,
     `temp_directory = ${quoteLiteral(spillDir)}`,
     `max_temp_directory_size = '${options.tempBytes ?? 10 * options.memoryBytes}B'`,
-    `allowed_configs = [${OF_A_CONNECTION.map((setting) => quoteLiteral(setting.split(" ")[0] ?? "")).join(", ")}]`,
+    `allowed_configs = [${[...OF_A_CONNECTION, ...WITH_PROGRESS].map((setting) => quoteLiteral(setting.split(" ")[0] ?? "")).join(", ")}]`,
     `allowed_directories = [${dirs.join(", ")}]`,
     "enable_external_access = false",
     "lock_configuration = true",
@@ -139,12 +143,13 @@ function settings(options: DuckdbOptions, spillDir: string): string[] {
 }
 
 /**
- * Progress is only counted while its bar is on; nothing is printed. Binding takes time with the cube of the depth, and
- * neither limit nor interrupt stops it: 250 operators one in another are bound within half a second.
+ * Binding takes time with the cube of the depth, and neither limit nor interrupt stops it: 250 operators one in another are
+ * bound within half a second.
  */
-const OF_A_CONNECTION = [
-  "enable_progress_bar = true",
-  "enable_progress_bar_print = false",
-  "progress_bar_time = 0",
-  "max_expression_depth = 250",
-];
+const OF_A_CONNECTION = ["max_expression_depth = 250"];
+
+/**
+ * Progress is only counted while its bar is on; nothing is printed. Counting costs CPU time all along, so only statements whose
+ * caller wants to know get such a connection.
+ */
+const WITH_PROGRESS = ["enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0"];

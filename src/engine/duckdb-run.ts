@@ -31,7 +31,7 @@ export class Run {
   /** @throws QUERY_CANCELLED when the signal has come already. */
   static async begin(connections: Connections, options: RunOptions): Promise<Run> {
     if (options.signal?.aborted) throw new MillraceError("QUERY_CANCELLED");
-    const run = new Run(connections, await connections.take(), options);
+    const run = new Run(connections, await connections.take(options.onProgress !== undefined), options);
     connections.running.add(run);
     return run;
   }
@@ -74,7 +74,7 @@ export class Run {
     this.#connections.running.delete(this);
     for (const timer of this.#timers) clearInterval(timer);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
-    this.#connections.give(this.connection, !clean);
+    this.#connections.give(this.connection, !clean || this.#options.onProgress !== undefined);
   }
 
   #reason(): MillraceError | undefined {
