@@ -31,6 +31,11 @@ export class LakeTables {
   readonly #root: string;
   readonly #engine: SqlEngine;
   readonly #tables = new Map<string, LakeTable>();
+  /**
+   * Keys of files on their way into a table. By their age vacuum could take them for what a crash left, since a clock that
+   * jumps makes any file old. One that never got into its table stays until the next start.
+   */
+  readonly #onTheirWay = new Set<string>();
 
   private constructor(store: ObjectStore, root: string, engine: SqlEngine) {
     this.#store = store;
@@ -110,6 +115,7 @@ export class LakeTables {
         partitionColumns: table.partitionColumns,
         path: async (partition) => {
           const file = dataFilePath(partition, randomUUID());
+          this.#onTheirWay.add(`${table.delta.location}/${file}`);
           const path = await this.#store.stage(`${table.delta.location}/${file}`);
           keys.set(path, file);
           return path;
@@ -134,7 +140,8 @@ export class LakeTables {
   async vacuum(retentionMs: number, nowMs: number): Promise<{ files: number; entries: number }> {
     const removed = { files: 0, entries: 0 };
     for (const { delta } of this.#tables.values()) {
-      removed.files += (await delta.vacuum({ retentionMs })).length;
+      const keep = (path: string) => this.#onTheirWay.has(`${delta.location}/${path}`);
+      removed.files += (await delta.vacuum({ retentionMs, keep })).length;
       removed.entries += (await cleanLog(this.#store, delta.location, { retentionMs, nowMs })).length;
     }
     return removed;
@@ -150,6 +157,7 @@ export class LakeTables {
     const result = await table.delta.commit(request);
     const snapshot = await table.delta.snapshot(result.kind === "committed" ? { cached: true } : undefined);
     if (snapshot) table.snapshot = snapshot;
+    for (const { path } of request.add ?? []) this.#onTheirWay.delete(`${table.delta.location}/${path}`);
     return result;
   }
 }

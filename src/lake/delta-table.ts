@@ -37,10 +37,10 @@ export interface DeltaTable {
 
   /**
    * Removes the data files that no version within `retentionMs` refers to, oldest first, and returns their paths. Files no
-   * commit knows are left alone for an hour at least: they may be being written.
+   * commit knows are left alone for an hour at least: they may be being written. Those that `keep` names stay in any case.
    * @throws DELTA_COMMIT_INVALID when `retentionMs` is more than the table's `delta.deletedFileRetentionDuration` (a week)
    */
-  vacuum(options: { retentionMs: number; dryRun?: boolean }): Promise<string[]>;
+  vacuum(options: { retentionMs: number; dryRun?: boolean; keep?: (path: string) => boolean }): Promise<string[]>;
 
   /** Finishes commits under way and the checkpoint that is being written behind them. */
   close(): Promise<void>;

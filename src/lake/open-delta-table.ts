@@ -10,7 +10,7 @@ import { commitKey } from "./log-names.ts";
 import { LogTail } from "./log-tail.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { replay } from "./replay.ts";
-import { vacuum } from "./vacuum.ts";
+import { type VacuumOptions, vacuum } from "./vacuum.ts";
 
 export interface DeltaTableOptions {
   /** Milliseconds since the epoch. */
@@ -86,7 +86,7 @@ class StoredDeltaTable implements DeltaTable {
     return dataChanges(commits);
   }
 
-  async vacuum(options: { retentionMs: number; dryRun?: boolean }): Promise<string[]> {
+  async vacuum(options: Omit<VacuumOptions, "nowMs">): Promise<string[]> {
     const state = await this.#log.advance();
     if (!state) return [];
     checkWritable(this.location, state.facts);

@@ -7,9 +7,11 @@ export interface VacuumOptions {
   readonly retentionMs: number;
   readonly nowMs: number;
   readonly dryRun?: boolean;
+  /** Paths that stay whatever their age seems to be: those the caller knows are being written. */
+  readonly keep?: (path: string) => boolean;
 }
 
-/** A file that no commit knows may be one that is being written just now; no write takes this long. */
+/** A file that no commit knows may be one that somebody is writing just now; no write takes this long, by a clock that does not jump. */
 const YOUNGEST_ORPHAN_MS = 3_600_000;
 
 /**
@@ -22,7 +24,7 @@ export async function vacuum(
   store: ObjectStore,
   location: string,
   state: TableState,
-  { retentionMs, nowMs, dryRun = false }: VacuumOptions,
+  { retentionMs, nowMs, dryRun = false, keep = () => false }: VacuumOptions,
 ): Promise<string[]> {
   const rememberedMs = removedFileRetentionMs(state.facts.metadata.configuration);
   if (retentionMs > rememberedMs) {
@@ -35,7 +37,7 @@ export async function vacuum(
   const unneeded: ObjectInfo[] = [];
   for (const object of await store.list(`${location}/`)) {
     const path = object.key.slice(location.length + 1);
-    if (isHidden(path) || state.liveFile(path)) continue;
+    if (isHidden(path) || state.liveFile(path) || keep(path)) continue;
     const removed = removedAtMs.get(path);
     const neededUntilMs =
       removed === undefined ? object.modifiedAtMs + Math.max(retentionMs, YOUNGEST_ORPHAN_MS) : removed + retentionMs;
