@@ -68,10 +68,11 @@ export class Crowd {
 
   #start(script: string, options: ProducerOptions | QuerierOptions): ChildProcess {
     const child = spawn(process.execPath, [join(import.meta.dirname, script), JSON.stringify(options)], {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "inherit", "ipc"],
     });
+    child.on("error", () => undefined); // it ends with the channel, and its end is looked at
     let rest = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       const lines = (rest + text).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) this.#hear(JSON.parse(line));

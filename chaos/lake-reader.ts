@@ -20,17 +20,11 @@ export class LakeReader {
     return new LakeReader(dataDir, connection);
   }
 
-  /** Paths of the files of the newest version, below the data folder. */
-  async files(table: string): Promise<string[]> {
-    const location = table.replace(".", "/");
-    const store = await openFsStore(join(this.#dataDir, "lake"));
-    const snapshot = await openDeltaTable(store, location).snapshot();
-    return (snapshot?.files ?? []).map((file) => `lake/${location}/${file.path}`);
-  }
-
   /** Makes the newest version readable under a name. */
   async view(name: string, table: string, emptyColumns: string): Promise<void> {
-    const files = (await this.files(table)).map((path) => `'${join(this.#dataDir, path).replaceAll("'", "''")}'`);
+    const files = (await neededFiles(this.#dataDir, table)).map(
+      (path) => `'${join(this.#dataDir, path).replaceAll("'", "''")}'`,
+    );
     const source =
       files.length === 0
         ? `(select ${emptyColumns} where false)`
@@ -45,4 +39,12 @@ export class LakeReader {
   close(): void {
     this.#connection.closeSync();
   }
+}
+
+/** Paths of the files of a table's newest version, below the data folder. */
+export async function neededFiles(dataDir: string, table: string): Promise<string[]> {
+  const location = table.replace(".", "/");
+  const store = await openFsStore(join(dataDir, "lake"));
+  const snapshot = await openDeltaTable(store, location).snapshot();
+  return (snapshot?.files ?? []).map((file) => `lake/${location}/${file.path}`);
 }

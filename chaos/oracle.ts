@@ -12,7 +12,7 @@ import { Client } from "./client.ts";
 import { Crowd } from "./crowd.ts";
 import { DAMAGES, filesBelow } from "./damage.ts";
 import { judge, type LedgerHop } from "./judge.ts";
-import { LakeReader } from "./lake-reader.ts";
+import { neededFiles } from "./lake-reader.ts";
 import { type Fault, type LifePlan, LifePlanner } from "./life-plan.ts";
 import { Random } from "./random.ts";
 import { RATES } from "./traffic.ts";
@@ -264,6 +264,10 @@ class Run {
       return [];
     }
     this.#recoveriesMs.push(performance.now() - startedAt);
+    // A clock that is set back while events come in must not hold anything up.
+    await sleep(1000);
+    life.jumpClock(-3 * HOUR_MS);
+    await sleep(1000);
     await this.#crowd?.stop(60_000);
     const ledger = await this.#drained();
     await this.#ready();
@@ -319,14 +323,12 @@ class Run {
   }
 
   async #orphans(): Promise<string[]> {
-    const reader = await LakeReader.open(this.#dataDir);
     const files = filesBelow(this.#dataDir, "lake").filter(
       (path) => path.endsWith(".parquet") && !path.includes("/_delta_log/"),
     );
     const tables = new Set(files.map((path) => path.split("/").slice(1, 3).join(".")));
     const needed = new Set<string>();
-    for (const table of tables) for (const file of await reader.files(table)) needed.add(file);
-    reader.close();
+    for (const table of tables) for (const file of await neededFiles(this.#dataDir, table)) needed.add(file);
     return files.filter((path) => !needed.has(path));
   }
 

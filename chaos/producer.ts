@@ -31,6 +31,8 @@ let stopping = false;
 process.on("SIGTERM", () => {
   stopping = true;
 });
+process.on("disconnect", () => process.exit(1)); // never outlives the oracle
+process.channel?.unref();
 process.on("SIGINT", () => undefined); // the oracle says when
 
 await Promise.all(Array.from({ length: options.senders }, (_, i) => send(i)));

@@ -29,6 +29,8 @@ let stopping = false;
 process.on("SIGTERM", () => {
   stopping = true;
 });
+process.on("disconnect", () => process.exit(1)); // never outlives the oracle
+process.channel?.unref();
 process.on("SIGINT", () => undefined); // the oracle says when
 
 const checks = [
@@ -64,6 +66,7 @@ function take({ s, lane, n, fate, about }: Obligation): void {
 /** Undefined when the query had no answer. */
 async function ask(sql: string): Promise<unknown[][] | undefined> {
   const answer = await client.send("POST", "/v1/sql", JSON.stringify({ sql, timeoutMs: 20_000 }));
+  if (answer === undefined) return undefined; // between two lives there is nobody to ask
   if (answer?.status !== 200) {
     failed++;
     if (answer && answer.status < 500 && answer.status !== 429) {
