@@ -611,6 +611,24 @@ export const ERRORS = {
     message: '{table}: check "{check}" is not met: {condition}',
     hint: "Mend the data at its source or the check in the definition, then `millrace replay {table}`.",
   },
+  DEAD_LETTER_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: "there is no dead letter {id}{more}; nothing was done",
+    hint: "`millrace dead-letters list` shows what there is.",
+  },
+  DEAD_LETTER_SETTLED: {
+    status: 409,
+    retryable: false,
+    message: "the dead letter {id} is {status} already{more}; nothing was done",
+    hint: "Only open dead letters can be retried or discarded.",
+  },
+  DEAD_LETTER_PAYLOAD: {
+    status: 422,
+    retryable: false,
+    message: "the dead letter cannot be retried with another payload: {reason}",
+    hint: "Retry one that was refused at the door; for an accepted event mend the definition, or send a corrected event with an id of its own and discard the letter.",
+  },
   EVENT_UNKNOWN: {
     status: 404,
     retryable: false,

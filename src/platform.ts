@@ -21,9 +21,12 @@ import { type LogFs, nodeFs } from "./log/file-system.ts";
 import { partitionOf } from "./log/partitioner.ts";
 import { administration } from "./platform/administration.ts";
 import { FlowCatalogue } from "./platform/catalogue.ts";
+import { contractDoor } from "./platform/contract-door.ts";
+import { deadLetters } from "./platform/dead-letters.ts";
 import { flowMetrics } from "./platform/metrics.ts";
 import { readiness } from "./platform/readiness.ts";
 import { adminRoute } from "./serve/admin-route.ts";
+import { deadLettersRoute } from "./serve/dead-letters-route.ts";
 import { receiptsRoute } from "./serve/receipts-route.ts";
 import { sqlRoute } from "./serve/sql-route.ts";
 import { tablesRoute } from "./serve/tables-route.ts";
@@ -165,6 +168,8 @@ async function open(
     receipt: (stream, id, options) => flow.receipt(stream, id, options),
     requireScope,
   });
+  const admit = contractDoor({ streams: project.streams, log, partitionOf, limits: settings });
+  gateway.app.register(deadLettersRoute, { deadLetters: deadLetters(flow, admit), requireScope });
   const version = createRequire(import.meta.url)("../package.json").version as string;
   gateway.app.register(adminRoute, {
     administration: administration({ flow, log, keys, resolved, registry, ready, version, startedAtMs }),

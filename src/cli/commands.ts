@@ -1,5 +1,6 @@
 import type { Command } from "./command.ts";
 import { config } from "./config.ts";
+import { deadLetters } from "./dead-letters.ts";
 import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
 import { keys } from "./keys.ts";
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   status,
   ledger,
   where,
+  deadLetters,
   refresh,
   replay,
   keys,

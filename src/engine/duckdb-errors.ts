@@ -63,6 +63,9 @@ function ranError(error: unknown, clean: (message: string) => string): unknown {
   switch (fault.type) {
     case "Out of Memory":
       return new MillraceError("QUERY_OUT_OF_MEMORY", { reason }, { cause: error });
+    // Says nothing about the statement: somebody stopped it, or the engine closes.
+    case "INTERRUPT":
+      return new MillraceError("QUERY_CANCELLED", {}, { cause: error });
     case "IO":
       return new MillraceError("ENGINE_IO", { reason }, { cause: error });
     default:

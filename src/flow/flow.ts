@@ -11,7 +11,8 @@ import { MillraceError } from "../errors.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { compactTable } from "./compact.ts";
-import { actionStream, actionTable, deadLetterView } from "./dead-letter-actions.ts";
+import { ACTION_STREAM, ActionLog, actionStream, actionTable, deadLetterView } from "./dead-letter-actions.ts";
+import { DeadLetterDesk } from "./dead-letter-desk.ts";
 import {
   DEAD_LETTER_TABLE,
   type DeadLetter,
@@ -84,6 +85,7 @@ export class Flow {
   readonly lake: LakeTables;
   readonly relations: Relations;
   readonly refresher: Refresher;
+  readonly deadLetterDesk: DeadLetterDesk;
   readonly #o: FlowOptions;
   /** By `stream/partition`; streams without an id have none. */
   readonly #indexes: ReadonlyMap<string, StreamIndex>;
@@ -128,6 +130,18 @@ export class Flow {
       logger: o.logger,
     });
     this.relations.use(this.refresher);
+    this.deadLetterDesk = new DeadLetterDesk({
+      project,
+      lake,
+      log: o.log,
+      engine: o.engine,
+      relations: this.relations,
+      actions: new ActionLog(o.log, o.clock),
+      deadLetters: (letters) => this.deadLetters(letters),
+      flush: (stream) => this.flush([stream]),
+      alone: (stream, work) => this.#alone(this.#state(stream), work),
+      changed: (tables) => this.#changed(tables),
+    });
   }
 
   /** Opens the log's streams and the tables, recovers what a crash left, and begins to flush and refresh. */
@@ -148,6 +162,7 @@ export class Flow {
     await flow.#releaseStored();
     flow.#tick = setInterval(() => flow.#work(), TICK_MS);
     flow.refresher.changed(lake.names());
+    if (o.log.ends(ACTION_STREAM, 0).end > 0) flow.#inBackground(flow.deadLetterDesk.settle(), "settling dead letters");
     return flow;
   }
 
@@ -208,29 +223,21 @@ export class Flow {
     if (table.mode === "refresh") return (await this.refresh(name, { ...options, full: true })).version;
     const state = this.#state(table.stream);
     await this.flush([table.stream]);
-    while (state.flushing) await state.flushing;
-    const work = replayTable(
-      {
-        project: this.project,
-        lake: this.lake,
-        engine: this.#o.engine,
-        relations: this.relations,
-        partitions: state.stagings.length,
-      },
-      table,
-      options,
+    const version = await this.#alone(state, () =>
+      replayTable(
+        {
+          project: this.project,
+          lake: this.lake,
+          engine: this.#o.engine,
+          relations: this.relations,
+          partitions: state.stagings.length,
+        },
+        table,
+        options,
+      ),
     );
-    state.flushing = work.then(
-      () => undefined,
-      () => undefined,
-    );
-    try {
-      const version = await work;
-      this.refresher.changed([name]);
-      return version;
-    } finally {
-      state.flushing = undefined;
-    }
+    this.refresher.changed([name]);
+    return version;
   }
 
   /**
@@ -327,6 +334,26 @@ export class Flow {
     );
   }
 
+  /** Does work while nothing of the stream is flushed. */
+  async #alone<T>(state: StreamState, work: () => Promise<T>): Promise<T> {
+    while (state.flushing) await state.flushing;
+    const running = work();
+    state.flushing = running.then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await running;
+    } finally {
+      state.flushing = undefined;
+    }
+  }
+
+  #changed(tables: readonly string[]): void {
+    this.refresher.changed(tables);
+    for (const table of tables) this.#compactLater(table);
+  }
+
   async #flush(state: StreamState): Promise<void> {
     while (state.flushing) await state.flushing;
     state.flushing = this.#flushOnce(state).then(
@@ -357,8 +384,7 @@ export class Flow {
       await this.#indexes.get(`${stream.name}/${staging.partition}`)?.commit(chunk.to);
       staging.drop(chunk);
       await this.#o.log.release(stream.name, staging.partition, chunk.to + 1);
-      this.refresher.changed(tables);
-      for (const table of tables) this.#compactLater(table);
+      this.#changed(tables);
     }
   }
 

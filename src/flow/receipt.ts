@@ -48,6 +48,8 @@ interface LetterFacts {
   readonly stage: string;
   readonly code: string;
   readonly message: string;
+  /** `open`, or `discarded`; a letter that was retried is another fate. */
+  readonly status: string;
 }
 
 export interface ReceiptOptions extends FindOptions {
@@ -110,7 +112,8 @@ async function tableFate(
   const lakeTable = o.lake.get(table.name);
   const found = await stored(o, lakeTable, table.stream, arrival);
   if (found) return found;
-  const letter = letters.get(table.name) ?? letters.get("");
+  // One that was retried is past this: its rows are stored, superseded or filtered. What could not be parsed concerns all tables.
+  const letter = [letters.get(table.name), letters.get("")].find((one) => one && one.status !== "retried");
   if (letter) return { fate: "dead-lettered", ...letter };
   if (committedTo(lakeTable.snapshot, table.stream, arrival.partition) < arrival.offset) return { fate: "pending" };
   if (table.key.length > 0 && (await givesRows(o, table, arrival))) return { fate: "superseded" };
@@ -164,7 +167,7 @@ async function lettersOf(
   const { inputs, release } = await o.relations.resolve([{ name: DEAD_LETTER_TABLE }], "acknowledged");
   try {
     const rows = await selectRows(o.engine, {
-      sql: `select table_name, dead_letter_id, stage, code, message from ${DEAD_LETTER_TABLE}
+      sql: `select table_name, dead_letter_id, stage, last_code, last_message, status from ${DEAD_LETTER_TABLE}
         where stream = ${quoteLiteral(stream)} and event_partition = ${partition} and event_offset = ${offset}`,
       inputs,
     });
@@ -174,8 +177,9 @@ async function lettersOf(
         {
           deadLetterId: String(row["dead_letter_id"]),
           stage: String(row["stage"]),
-          code: String(row["code"]),
-          message: String(row["message"]),
+          code: String(row["last_code"]),
+          message: String(row["last_message"]),
+          status: String(row["status"]),
         },
       ]),
     );

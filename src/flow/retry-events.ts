@@ -115,7 +115,7 @@ class EventRetry {
     }
     const changed: string[] = [];
     for (const done of [...work].reverse()) {
-      if (await this.#store(done, letters, unread, actor)) changed.push(done.table.name);
+      if (await this.#store(done, actor)) changed.push(done.table.name);
     }
     const outcomes = new Map<string, RetryOutcome>();
     for (const { id, table, offset } of letters) {
@@ -278,54 +278,47 @@ class EventRetry {
   }
 
   /** Commits a table's rows, counters and outcomes. Resolves to whether there was anything to commit. */
-  async #store(
-    { table, outcomes, rows }: TableWork,
-    letters: readonly EventLetter[],
-    unread: ReadonlyMap<number, RetryOutcome>,
-    actor: string,
-  ): Promise<boolean> {
-    const { actions } = this.#o;
-    const dead = await this.#deadNow(table);
-    const known = new Set(letters.filter((letter) => letter.table === table.name).map((letter) => letter.offset));
-    const fresh = [...outcomes].filter(([offset, { outcome }]) => outcome === "failed" && !known.has(offset));
-    await this.#writeLetters(table, fresh);
-    const present = await this.#present(table, dead, outcomes.keys());
-    const before = dead.size - [...dead].filter((offset) => present.has(offset)).length;
-    const after = new Set([...dead].filter((offset) => !present.has(offset)));
+  async #store({ table, outcomes, rows }: TableWork, actor: string): Promise<boolean> {
+    const { actions, lake } = this.#o;
+    const { open, lettered } = await this.#letters(table);
+    const present = await this.#present(table, [...open, ...outcomes.keys()]);
+    const dead = new Set([...open].filter((offset) => !present.has(offset)));
     const added: number[] = [];
+    const unlettered: number[] = [];
     for (const [offset, { outcome }] of outcomes) {
-      if (outcome === "failed") after.add(offset);
-      else after.delete(offset);
-      if (outcome === "stored" && !present.has(offset)) added.push(offset);
+      // What is stored stays stored: an earlier retry that a crash cut short got this far.
+      if (present.has(offset)) outcomes.set(offset, { outcome: "stored" });
+      else if (outcome === "failed") {
+        dead.add(offset);
+        if (!lettered.has(offset)) unlettered.push(offset);
+      } else {
+        dead.delete(offset);
+        if (outcome === "stored") added.push(offset);
+      }
     }
+    await this.#writeLetters(table, unlettered, outcomes);
+    const { name: stream } = this.#stream;
     const recorded = [...outcomes].map(
       ([offset, result]): Outcome => ({
-        deadLetterId: eventLetterId(this.#stream.name, this.#partition, offset, table.name),
+        deadLetterId: eventLetterId(stream, this.#partition, offset, table.name),
         ...result,
       }),
     );
-    const lakeTable = this.#o.lake.get(table.name);
-    const stored = counts(lakeTable.snapshot, this.#stream.name, this.#partition);
-    if (added.length === 0 && after.size === stored.dead && before === stored.dead) {
+    if (added.length === 0 && dead.size === counts(lake.get(table.name).snapshot, stream, this.#partition).dead) {
       await actions.record(recorded, actor);
       return false;
     }
-    const target = { stream: this.#stream.name, partition: this.#partition, table: table.name };
-    const { batch, mark } = await actions.begin(recorded, target, actor);
-    const changes = `select * from (${rows}) where ${this.#among(added)}`;
-    await this.#commit(table, changes, added.length, after.size, mark, unread.size);
+    const { batch, mark } = await actions.begin(
+      recorded,
+      { stream, partition: this.#partition, table: table.name },
+      actor,
+    );
+    await this.#commit(table, `select * from (${rows}) where ${this.#among(added)}`, added.length, dead.size, mark);
     await actions.finish(batch);
     return true;
   }
 
-  async #commit(
-    definition: AppendTable,
-    changes: string,
-    added: number,
-    dead: number,
-    mark: number,
-    unread: number,
-  ): Promise<void> {
+  async #commit(definition: AppendTable, changes: string, added: number, dead: number, mark: number): Promise<void> {
     const { lake, engine } = this.#o;
     const table = lake.get(definition.name);
     for (let attempt = 0; attempt < 5; attempt++) {
@@ -355,38 +348,53 @@ class EventRetry {
         add: added === 0 ? [] : await lake.write(table, statement),
         remove: touched.map((file) => file.path),
         txn,
-        info: { millrace: { stream: this.#stream.name, partition: this.#partition, stored: added, dead, unread } },
+        info: { millrace: { stream: this.#stream.name, partition: this.#partition, stored: added, dead } },
       });
       if (result.kind === "committed") return;
     }
     throw new MillraceError("COMMIT_CONFLICT", { table: definition.name });
   }
 
-  /** Offsets of the events that have dead letters on the way to the table and no outcome since that settled them. */
-  async #deadNow(table: AppendTable): Promise<Set<number>> {
-    const names = [{ name: DEAD_LETTER_TABLE }, { name: ACTION_TABLE }];
-    const { inputs, release } = await this.#o.relations.resolve(names, "acknowledged");
+  /**
+   * Offsets of the events that have a dead letter of their own at the table, and of those that have not got past a letter there, be
+   * it their own or one that concerns every table.
+   */
+  async #letters(table: AppendTable): Promise<{ open: Set<number>; lettered: Set<number> }> {
+    const { relations, engine, lake } = this.#o;
+    const { name: stream } = this.#stream;
+    const { inputs, release } = await relations.resolve(
+      [{ name: DEAD_LETTER_TABLE }, { name: ACTION_TABLE }],
+      "acknowledged",
+    );
     try {
       const newest = newestOutcomes(inputs.get(ACTION_TABLE) as Relation);
-      const rows = await selectRows(this.#o.engine, {
-        sql: `select distinct event_offset from ${DEAD_LETTER_TABLE} where stream = ${quoteLiteral(this.#stream.name)}
-          and event_partition = ${this.#partition} and (table_name is null or table_name = ${quoteLiteral(table.name)})
-          and stream || '/' || event_partition || '/' || event_offset || '/' || ${quoteLiteral(table.name)} not in
-            (select dead_letter_id from newest where outcome in ('stored', 'filtered'))`,
+      // Events that wait for a flush have their fate counted by it.
+      const to = committedTo(lake.get(table.name).snapshot, stream, this.#partition);
+      const rows = await selectRows(engine, {
+        sql: `select l.event_offset as o, bool_or(l.table_name is not null) as own,
+            bool_or(n.outcome in ('stored', 'filtered')) as settled
+          from (select *, stream || '/' || event_partition || '/' || event_offset || '/' || ${quoteLiteral(table.name)} as fate_id
+            from ${DEAD_LETTER_TABLE} where stream = ${quoteLiteral(stream)} and event_partition = ${this.#partition}
+              and event_offset <= ${to} and (table_name is null or table_name = ${quoteLiteral(table.name)})) l
+          left join newest n on n.dead_letter_id = l.fate_id group by l.event_offset`,
         inputs: new Map<string, Relation>([...inputs, ["newest", { kind: "view", statement: newest }]]),
       });
-      return new Set(rows.map((row) => Number(row["event_offset"])));
+      const offsets = (those: typeof rows) => new Set(those.map((row) => Number(row["o"])));
+      return {
+        open: offsets(rows.filter((row) => row["settled"] !== true)),
+        lettered: offsets(rows.filter((row) => row["own"] === true)),
+      };
     } finally {
       release();
     }
   }
 
   /** Which of the events the table has rows of. A keyed table does not tell: its rows give way to newer ones. */
-  async #present(table: AppendTable, ...among: Iterable<number>[]): Promise<Set<number>> {
+  async #present(table: AppendTable, among: readonly number[]): Promise<Set<number>> {
     if (table.key.length > 0) return new Set();
     const { lake, engine } = this.#o;
     const lakeTable = lake.get(table.name);
-    const wanted = [...new Set(among.flatMap((offsets) => [...offsets]))].sort((a, b) => a - b);
+    const wanted = [...new Set(among)].sort((a, b) => a - b);
     if (wanted.length === 0) return new Set();
     const files = pruneFiles(lakeTable.snapshot.files, [
       { column: "_offset", op: ">=", value: wanted[0] },
@@ -402,27 +410,27 @@ class EventRetry {
     return new Set(rows.map((row) => Number(row["_offset"])));
   }
 
-  /** Letters of events that fail at a table they had not reached before; one that is there already is not repeated. */
-  async #writeLetters(table: AppendTable, failed: readonly [number, RetryOutcome][]): Promise<void> {
-    if (failed.length === 0) return;
-    const offsets = failed.map(([offset]) => offset);
+  /** Letters of events that fail at a table they had not reached before. */
+  async #writeLetters(
+    table: AppendTable,
+    offsets: readonly number[],
+    outcomes: ReadonlyMap<number, RetryOutcome>,
+  ): Promise<void> {
+    if (offsets.length === 0) return;
     const rows = await selectRows(this.#o.engine, {
       sql: "select _offset, payload, _source from bronze",
       inputs: new Map([["bronze", this.#bronze(offsets)]]),
     });
-    const events = new Map(rows.map((row) => [Number(row["_offset"]), row]));
-    await this.#o.deadLetters(
-      failed.flatMap(([offset, result]) => {
-        const event = events.get(offset);
-        if (result.outcome !== "failed" || !event) return [];
-        const { stage, code, message } = result;
-        return {
-          ...{ stream: this.#stream.name, stage, code, message, table: table.name },
-          ...{ payload: String(event["payload"]), source: String(event["_source"]) },
-          ...{ partition: this.#partition, offset },
-        };
-      }),
-    );
+    const letters = rows.flatMap((row): DeadLetter[] => {
+      const offset = Number(row["_offset"]);
+      const result = outcomes.get(offset);
+      if (result?.outcome !== "failed") return [];
+      const { stage, code, message } = result;
+      const [payload, source] = [String(row["payload"]), String(row["_source"])];
+      const { name: stream } = this.#stream;
+      return [{ stream, stage, code, message, table: table.name, payload, source, partition: this.#partition, offset }];
+    });
+    await this.#o.deadLetters(letters);
   }
 
   /** Outcomes of the letters that concern no one table, and of events that no table gets to see. */

@@ -114,7 +114,8 @@ export class Staging {
     this.#chunks = this.#chunks.filter((other) => other !== chunk);
     const names = [chunk.table(), chunk.duplicateTable, ...this.#o.tables.map((table) => chunk.table(table.name))];
     chunk.whenUnread(() => {
-      void this.#o.local.run(names.map((name) => `drop table if exists ${name}`).join("; "));
+      // Only an engine that is closing refuses, and its memory goes with it.
+      this.#o.local.run(names.map((name) => `drop table if exists ${name}`).join("; ")).catch(() => undefined);
     });
   }
 
@@ -188,9 +189,11 @@ export class Staging {
     chunk.addSpans(run.spans);
     await this.#findDuplicates(chunk, run);
     if (this.#required === "true") return;
+    // A second arrival has that for its fate already.
+    const first = chunk.duplicates > 0 ? ` and c.rowid not in (select r from ${chunk.duplicateTable})` : "";
     const faults = await local.rows(
       `select (c.rowid + ${chunk.from})::double as o, _payload as payload from ${chunk.table()} c
-       where ${chunk.rows(run.from, run.to)} and not (${this.#required})`,
+       where ${chunk.rows(run.from, run.to)} and not (${this.#required})${first}`,
     );
     for (const { o, payload } of faults) {
       chunk.faults.push(Number(o));

@@ -16,7 +16,7 @@ export interface ReceiptsRouteOptions {
  *       "bronze": Fate, "tables": [{"table", …Fate}]}]}                     arrivals newest first
  *
  *     Fate   {"fate": "stored", "version"?, "file"} | {"fate": "superseded"} | {"fate": "duplicate", "duplicateOf"}
- *          | {"fate": "filtered"} | {"fate": "dead-lettered", "deadLetterId", "stage", "code", "message"}
+ *          | {"fate": "filtered"} | {"fate": "dead-lettered", "deadLetterId", "stage", "code", "message", "status"}
  *          | {"fate": "pending"}
  *
  * Arrivals before the stream's horizon are looked for when there are none within it, or with `older=true`.
