@@ -375,6 +375,8 @@ export class Flow {
     for (const staging of state.stagings) {
       const chunk = await staging.seal();
       if (!chunk) continue;
+      // Its failure is that of the next seal, which does the same again and reports it.
+      const ahead = staging.stageAhead().catch(() => undefined);
       const tables = await flushChunk(
         { project: this.project, lake: this.lake, local: this.#o.engine.local },
         stream,
@@ -385,6 +387,7 @@ export class Flow {
       staging.drop(chunk);
       await this.#o.log.release(stream.name, staging.partition, chunk.to + 1);
       this.#changed(tables);
+      await ahead;
     }
   }
 

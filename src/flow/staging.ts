@@ -12,15 +12,12 @@ import { quoteIdentifier, quoteLiteral } from "../define/sql-text.ts";
 import { duckdbType, jsonStructure } from "../define/types.ts";
 import type { LocalSql, Relation } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
-import type { EventLog, Run, Span } from "../log/event-log.ts";
+import type { EventLog, Span } from "../log/event-log.ts";
 import type { DeadLetter } from "./dead-letters.ts";
 import { hashColumns } from "./dedupe/id-hash.ts";
 import { shaped } from "./shaped.ts";
 import { Chunk } from "./staged-events.ts";
 import type { StreamIndex } from "./stream-index.ts";
-
-/** Enough for the engine to work on all cores, small enough that one load never holds a query up for long. */
-const LOAD_BYTES = 16 * 1024 * 1024;
 
 export interface StagingOptions {
   readonly stream: Stream;
@@ -109,6 +106,17 @@ export class Staging {
     return turn;
   }
 
+  /** Begins to load a further chunk when one is full already: parsing then overlaps with the writing of the chunk before. */
+  async stageAhead(): Promise<void> {
+    const { end } = this.#o.log.ends(this.#o.stream.name, this.#o.partition);
+    if ((end - this.#end) * this.#bytesPerEvent < this.#o.chunkBytes) return;
+    const turn = this.#queue.then(async () => {
+      if (this.#chunks.length < 2) await this.#loadOnce();
+    });
+    this.#queue = turn.catch(() => undefined);
+    await turn;
+  }
+
   /** Forgets a chunk whose events are in every table now; its memory goes when the last query has read it. */
   drop(chunk: Chunk): void {
     this.#chunks = this.#chunks.filter((other) => other !== chunk);
@@ -120,11 +128,9 @@ export class Staging {
   }
 
   async #loadOnce(): Promise<void> {
-    const { log, stream, partition, chunkBytes } = this.#o;
+    const { chunkBytes } = this.#o;
     const chunk = await this.#openChunk();
-    const budget = Math.max(1, Math.min(LOAD_BYTES, chunkBytes - chunk.payloadBytes));
-    const run = await log.read(stream.name, partition, this.#end, budget);
-    if (!run) throw new MillraceError("INTERNAL", { what: `reading ${stream.name}/${partition} at ${this.#end}` });
+    const run = await this.#read(chunkBytes - chunk.payloadBytes);
     // Until the load is complete, a chunk with half-loaded rows behind `to` takes no more.
     chunk.sealed = true;
     const letters: DeadLetter[] = [];
@@ -138,10 +144,32 @@ export class Staging {
       throw error;
     }
     chunk.to = run.to;
-    chunk.payloadBytes += run.bytes.byteLength;
+    const bytes = run.parts.reduce((sum, part) => sum + part.byteLength, 0);
+    chunk.payloadBytes += bytes;
     chunk.sealed = chunk.payloadBytes >= chunkBytes;
-    this.#bytesPerEvent = run.bytes.byteLength / (run.to - run.from + 1);
+    this.#bytesPerEvent = bytes / (run.to - run.from + 1);
     this.#end = run.to + 1;
+  }
+
+  /**
+   * The next events, up to about `bytes`. All that there is goes to the engine at once: it then works on every core, and
+   * keeps what it parsed where it is, whereas small pieces are copied once more.
+   */
+  async #read(bytes: number): Promise<Load> {
+    const { log, stream, partition } = this.#o;
+    const parts: Uint8Array[] = [];
+    const spans: Span[] = [];
+    let next = this.#end;
+    for (let left = bytes; left > 0; ) {
+      const run = await log.read(stream.name, partition, next, left);
+      if (!run) break;
+      parts.push(run.bytes);
+      for (const span of run.spans) spans.push(span);
+      left -= run.bytes.byteLength;
+      next = run.to + 1;
+    }
+    if (parts.length === 0) throw new MillraceError("INTERNAL", { what: `reading ${stream.name} at ${this.#end}` });
+    return { from: this.#end, to: next - 1, parts, spans };
   }
 
   async #openChunk(): Promise<Chunk> {
@@ -161,7 +189,7 @@ export class Staging {
   }
 
   /** Parses a run into the chunk's table of events, halving it when the engine refuses it. */
-  async #loadEvents(chunk: Chunk, run: Run, letters: DeadLetter[]): Promise<void> {
+  async #loadEvents(chunk: Chunk, run: Load, letters: DeadLetter[]): Promise<void> {
     try {
       await this.#parse(chunk, run, letters);
     } catch (error) {
@@ -171,10 +199,10 @@ export class Staging {
     }
   }
 
-  async #parse(chunk: Chunk, run: Run, letters: DeadLetter[]): Promise<void> {
+  async #parse(chunk: Chunk, run: Load, letters: DeadLetter[]): Promise<void> {
     const { local, stream, partition, tempDir, maxEventBytes } = this.#o;
     const file = join(tempDir, `${stream.name}-${partition}-${run.from}.ndjson`);
-    await writeFile(file, run.bytes);
+    await writeFile(file, run.parts);
     try {
       // The engine divides a file among its threads in pieces of twice the largest object.
       await local.run(
@@ -203,7 +231,7 @@ export class Staging {
   }
 
   /** Rows are numbered in the order of the log without a gap: everything about a staged event hangs on that. */
-  async #checkRows(chunk: Chunk, run: Run): Promise<void> {
+  async #checkRows(chunk: Chunk, run: Load): Promise<void> {
     const [{ rows, last } = {}] = await this.#o.local.rows(
       `select count(*)::double as rows, max(c.rowid)::double as last from ${chunk.table()} c`,
     );
@@ -214,7 +242,7 @@ export class Staging {
     });
   }
 
-  async #findDuplicates(chunk: Chunk, run: Run): Promise<void> {
+  async #findDuplicates(chunk: Chunk, run: Load): Promise<void> {
     const { index, local } = this.#o;
     if (!index) return;
     const [low, high] = await local.columns(
@@ -242,8 +270,8 @@ export class Staging {
   }
 
   /** An event the engine cannot read at all: its text is kept, its fields are null, and it is dead-lettered. */
-  async #keepUnparsed(chunk: Chunk, run: Run, cause: unknown, letters: DeadLetter[]): Promise<void> {
-    const payload = Buffer.from(run.bytes).toString("utf8").trimEnd();
+  async #keepUnparsed(chunk: Chunk, run: Load, cause: unknown, letters: DeadLetter[]): Promise<void> {
+    const payload = Buffer.concat(run.parts).toString("utf8").trimEnd();
     await this.#o.local.run(`insert into ${chunk.table()} by name select ${quoteLiteral(payload)} as _payload`);
     await this.#checkRows(chunk, run);
     chunk.addSpans(run.spans);
@@ -371,21 +399,27 @@ export function requiredPresent(columns: readonly Column[]): string {
   return required.map((column) => `${quoteIdentifier(column.name)} is not null`).join(" and ") || "true";
 }
 
-/** The two halves of a run of at least two events. */
-export function halves(run: Run): [Run, Run] {
-  const middle = Math.floor((run.from + run.to) / 2);
+/** Consecutive events on their way into the engine: NDJSON in pieces. */
+interface Load {
+  readonly from: number;
+  readonly to: number;
+  readonly parts: readonly Uint8Array[];
+  readonly spans: readonly Span[];
+}
+
+/** The two halves of at least two events. */
+function halves(load: Load): [Load, Load] {
+  const bytes = Buffer.concat(load.parts);
+  const middle = Math.floor((load.from + load.to) / 2);
   let position = 0;
-  for (let offset = run.from; offset <= middle; offset++) position = run.bytes.indexOf(10, position) + 1;
-  const part = (from: number, to: number, bytes: Uint8Array): Run => ({
+  for (let offset = load.from; offset <= middle; offset++) position = bytes.indexOf(10, position) + 1;
+  const half = (from: number, to: number, part: Uint8Array): Load => ({
     from,
     to,
-    bytes,
-    spans: run.spans
+    parts: [part],
+    spans: load.spans
       .filter((span) => span.from <= to && span.to >= from)
       .map((span) => ({ ...span, from: Math.max(span.from, from), to: Math.min(span.to, to) })),
   });
-  return [
-    part(run.from, middle, run.bytes.subarray(0, position)),
-    part(middle + 1, run.to, run.bytes.subarray(position)),
-  ];
+  return [half(load.from, middle, bytes.subarray(0, position)), half(middle + 1, load.to, bytes.subarray(position))];
 }
