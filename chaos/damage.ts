@@ -1,9 +1,10 @@
 /** Damage between two lives that a platform must mend by itself, with nothing acknowledged lost. */
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
+import { storedTo } from "./lake-reader.ts";
 import type { Random } from "./random.ts";
 
-export type Damage = (dataDir: string, random: Random) => string | undefined;
+export type Damage = (dataDir: string, random: Random) => string | undefined | Promise<string | undefined>;
 
 /** Each damages one file and returns its path below the data folder; undefined when there is nothing to damage yet. */
 export const DAMAGES: Readonly<Record<string, Damage>> = {
@@ -15,6 +16,22 @@ export const DAMAGES: Readonly<Record<string, Damage>> = {
     appendFileSync(join(dataDir, file), tail);
     if (random.chance(0.5)) appendFileSync(join(dataDir, indexOf(file)), '{"from":99');
     return file;
+  },
+  /** Of events that every table has: they are kept for replay, and nothing else needs them. */
+  async "flipped bit in a stored segment of the log"(dataDir, random) {
+    const stored: string[] = [];
+    const all = segments(dataDir, "all");
+    for (const file of all) {
+      const [, stream = "", partition, first] = /^log\/(\w+)\/(\d+)\/(\d+)/.exec(file) ?? [];
+      const next = all[all.indexOf(file) + 1];
+      if (next === undefined || !next.startsWith(`log/${stream}/${partition}/`)) continue;
+      const end = Number(/(\d{20})\.ndjson$/.exec(next)?.[1]);
+      const tables = TABLES[stream];
+      if (tables === undefined || Number(first) >= end) continue;
+      const reached = await Promise.all(tables.map((table) => storedTo(dataDir, table, stream, Number(partition))));
+      if (Math.min(...reached) >= end - 1) stored.push(file);
+    }
+    return flip(dataDir, random.pick(stored), random);
   },
   "flipped bit in the log's index"(dataDir, random) {
     const files = segments(dataDir, "all").map(indexOf);
@@ -41,6 +58,13 @@ export const DAMAGES: Readonly<Record<string, Damage>> = {
     writeFileSync(join(dataDir, file), random.pick(["", "{", '{"version":99999999}', '{"version":"x"}']));
     return file;
   },
+};
+
+/** The tables that take a stream's events one by one. */
+const TABLES: Readonly<Record<string, readonly string[]>> = {
+  orders: ["bronze.orders", "silver.orders", "silver.enriched"],
+  payments: ["bronze.payments", "silver.payments"],
+  stock_levels: ["bronze.stock_levels", "silver.stock_levels", "silver.stock"],
 };
 
 /** Flips one bit of a file. */

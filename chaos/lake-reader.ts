@@ -1,6 +1,7 @@
 /** Reads tables from the files on the disk, with no platform running. */
 import { join } from "node:path";
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import type { Snapshot } from "../src/lake/delta-table.ts";
 import { openFsStore } from "../src/lake/fs-store.ts";
 import { openDeltaTable } from "../src/lake/open-delta-table.ts";
 
@@ -43,8 +44,16 @@ export class LakeReader {
 
 /** Paths of the files of a table's newest version, below the data folder. */
 export async function neededFiles(dataDir: string, table: string): Promise<string[]> {
-  const location = table.replace(".", "/");
+  const files = (await newest(dataDir, table))?.files ?? [];
+  return files.map((file) => `lake/${table.replace(".", "/")}/${file.path}`);
+}
+
+/** Last offset of a stream's partition that a table holds; -1 for none. */
+export async function storedTo(dataDir: string, table: string, stream: string, partition: number): Promise<number> {
+  return (await newest(dataDir, table))?.txn.get(`millrace:${stream}:${partition}`) ?? -1;
+}
+
+async function newest(dataDir: string, table: string): Promise<Snapshot | undefined> {
   const store = await openFsStore(join(dataDir, "lake"));
-  const snapshot = await openDeltaTable(store, location).snapshot();
-  return (snapshot?.files ?? []).map((file) => `lake/${location}/${file.path}`);
+  return openDeltaTable(store, table.replace(".", "/")).snapshot();
 }

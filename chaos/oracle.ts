@@ -189,7 +189,7 @@ class Run {
     if (at !== undefined) this.#count(this.#kills, at);
     else this.#count(this.#faults, "start refused by a failing disk");
     if (plan.kill && life.killedAt === undefined) this.#planner.missed(plan.kill.point);
-    if (planned.damages) this.#damage();
+    if (planned.damages) await this.#damage();
   }
 
   /** What happens to a life while it lasts. */
@@ -246,9 +246,9 @@ class Run {
     await answered;
   }
 
-  #damage(): void {
+  async #damage(): Promise<void> {
     const kind = this.#random.pick(Object.keys(DAMAGES));
-    const file = DAMAGES[kind]?.(this.#dataDir, this.#random);
+    const file = await DAMAGES[kind]?.(this.#dataDir, this.#random);
     if (file === undefined) return;
     this.#count(this.#faults, kind);
     this.#o.say(`cycle ${this.#cycles}: ${kind}, ${file}`);
