@@ -195,7 +195,9 @@ class Run {
   /** What happens to a life while it lasts. */
   async #during(life: Life, { pauseMs, fillMs, jumpsMs }: LifePlan): Promise<void> {
     for (const byMs of jumpsMs) {
-      await sleep(this.#random.int(800, 1300));
+      // Before it serves a jump would only be another time of its start.
+      if (!(await life.untilReady())) return;
+      await sleep(this.#random.int(100, 900));
       if (life.over) return;
       this.#count(this.#faults, byMs > 0 ? "clock ahead" : "clock back");
       life.jumpClock(byMs);
