@@ -124,10 +124,13 @@ export class LifePlanner {
   }
 
   #nth(point: string): number {
-    if (this.#missed.delete(point)) return 1;
-    if (/log (write|fsync)/.test(point)) return this.#random.int(1, 60);
-    if (/FLUSH|data file|manifest|run (write|fsync)/.test(point)) return this.#random.int(1, 20);
-    return this.#random.int(1, 3);
+    const busy = /log (write|fsync)/.test(point)
+      ? 60
+      : /FLUSH|data file|manifest|run (write|fsync)/.test(point)
+        ? 20
+        : 3;
+    const nth = this.#random.int(1, busy); // drawn in any case, so that what was missed does not change later plans
+    return this.#missed.delete(point) ? 1 : nth;
   }
 
   #failing(code: Failing["code"]): Failing {

@@ -63,7 +63,8 @@ export async function runOracle(options: OracleOptions): Promise<Outcome> {
 
 class Run {
   readonly #o: OracleOptions;
-  readonly #random: Random;
+  /** For what depends on how things go; the planner's own is left alone, so that a seed plans the same lives whatever happens. */
+  #random = new Random(0);
   readonly #planner: LifePlanner;
   readonly #dir: string;
   readonly #dataDir: string;
@@ -82,8 +83,7 @@ class Run {
 
   constructor(options: OracleOptions) {
     this.#o = options;
-    this.#random = new Random(options.seed);
-    this.#planner = new LifePlanner(this.#random, options.faults);
+    this.#planner = new LifePlanner(new Random(options.seed), options.faults);
     this.#dir = mkdtempSync(join(tmpdir(), "millrace-chaos-"));
     this.#dataDir = join(this.#dir, "data");
     this.#obligationsDir = join(this.#dir, "obligations");
@@ -166,6 +166,7 @@ class Run {
   async #live(planned: LifePlan): Promise<void> {
     const { plan } = planned;
     this.#cycles++;
+    this.#random = new Random(this.#o.seed * 10_007 + this.#cycles);
     for (const { code } of plan.failing ?? []) this.#count(this.#faults, code === "EIO" ? "EIO" : "ENOSPC, injected");
     if (plan.losesUnsynced) this.#count(this.#faults, "unsynced bytes lost");
     const startedAt = performance.now();
