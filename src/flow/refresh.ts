@@ -6,6 +6,7 @@
  * full recompute; a table whose `by` turns out not to divide its rows is recomputed in full from then on.
  */
 import type { Logger } from "pino";
+import { didYouMean } from "../define/nearest.ts";
 import type { Project, RefreshTable } from "../define/project.ts";
 import type { Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
@@ -94,6 +95,12 @@ export class Refresher {
   /** Brings a table to the committed state of its inputs. `full` recomputes whatever the plan says. */
   async refresh(name: string, options: RunOptions & { full?: boolean } = {}): Promise<RefreshOutcome> {
     const table = this.#o.project.tables.get(name);
+    if (table === undefined && !this.#o.lake.has(name)) {
+      throw new MillraceError("TABLE_UNKNOWN", {
+        table: name,
+        nearest: didYouMean(name, this.#o.project.tables.keys()),
+      });
+    }
     if (table?.mode !== "refresh") throw new MillraceError("REFRESH_NOT_POSSIBLE", { table: name });
     const before = this.#running.get(name)?.catch(() => undefined);
     const run = (async () => {
