@@ -46,12 +46,14 @@ async function main(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   const { seed, forSeconds, batchEvents } = options;
   const stop = new AbortController();
   const cut = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => {
-      stop.abort();
-      setTimeout(() => cut.abort(), STOP_WITHIN_MS).unref();
-    });
-  }
+  const finish = () => {
+    stop.abort();
+    setTimeout(() => cut.abort(), STOP_WITHIN_MS).unref();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, finish);
+  // Started by the platform itself, it goes when that has gone.
+  process.once("disconnect", finish);
+  process.channel?.unref();
 
   const tally = new Tally();
   const door = new Door({ url: options.url, key: options.key, signal: cut.signal });

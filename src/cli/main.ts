@@ -5,8 +5,10 @@ import { processTerminal } from "./terminal.ts";
 export async function main(args: readonly string[]): Promise<void> {
   // `millrace … | head` closes the pipe early: what is written after that has no reader, and that is no failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
-    throw error;
+    if (error.code !== "EPIPE") throw error;
+    // Who would stop cleanly when told to (`start` has events to store) is told; all others just end.
+    if (process.listenerCount("SIGHUP") > 0) process.emit("SIGHUP", "SIGHUP");
+    else process.exit(process.exitCode ?? 0);
   });
   process.exitCode = await runCommandLine(args, processTerminal());
 }

@@ -16,7 +16,8 @@ export class Simulator {
   constructor(file: string, platform: { url: string; key: string }, onFailure: (reason: string) => void) {
     this.#child = spawn(process.execPath, [file], {
       env: { ...process.env, MILLRACE_URL: platform.url, MILLRACE_KEY: platform.key },
-      stdio: ["ignore", "pipe", "pipe"],
+      // Over the channel it learns when this process dies without a word, and stops instead of playing on to the next one.
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
     for (const output of [this.#child.stdout!, this.#child.stderr!])
       output.on("data", (text) => this.#keep(String(text)));

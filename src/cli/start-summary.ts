@@ -13,6 +13,8 @@ export class StartSummary {
   readonly everyMs: number;
   readonly #output: Output;
   readonly #block: LiveBlock | undefined;
+  /** What the last line said, without its time: a log has no use for the same line again. */
+  #said = "";
   #before = { atMs: Date.now(), accepted: 0 };
 
   constructor(output: Output) {
@@ -32,7 +34,9 @@ export class StartSummary {
       const rows = status.tables
         .filter((table) => table.rows > 0)
         .map((table) => `${table.name} ${countText(table.rows)}`);
-      this.#output.write(`${elapsedText(status.uptimeMs)}: ${door}${state}; rows: ${rows.join(", ") || "none yet"}\n`);
+      const line = `${door}${state}; rows: ${rows.join(", ") || "none yet"}`;
+      if (line !== this.#said) this.#output.write(`${elapsedText(status.uptimeMs)}: ${line}\n`);
+      this.#said = line;
       return;
     }
     const tables = drawTable(

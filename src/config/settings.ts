@@ -45,7 +45,7 @@ export const SETTINGS = {
   inflightBytes: bytes({
     default: 256 * MIB,
     min: MIB,
-    doc: "Bodies held in memory at once; more are answered 429 with Retry-After.",
+    doc: "Bodies held in memory at once; more are answered 503 with Retry-After.",
   }),
   requestTimeoutMs: duration({ default: 30_000, min: 100, doc: "Time a client has to send a whole request." }),
   flushIntervalMs: duration({
