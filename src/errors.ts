@@ -603,13 +603,13 @@ export const ERRORS = {
     status: 422,
     retryable: false,
     message: "the SQL of {table} fails on this event: {reason}",
-    hint: "Mend the definition, then `millrace replay {table}`.",
+    hint: "Mend the definition, then `millrace dead-letters retry --table {table}`.",
   },
   CHECK_FAILED: {
     status: 422,
     retryable: false,
     message: '{table}: check "{check}" is not met: {condition}',
-    hint: "Mend the data at its source or the check in the definition, then `millrace replay {table}`.",
+    hint: "Mend the data at its source or the check in the definition, then `millrace dead-letters retry --table {table}`.",
   },
   DEAD_LETTER_UNKNOWN: {
     status: 404,

@@ -126,7 +126,7 @@ export class DeadLetterDesk {
    * @throws DEAD_LETTER_UNKNOWN, DEAD_LETTER_SETTLED, DEAD_LETTER_PAYLOAD (nothing was done), FLUSH_FAILED
    */
   retry(selection: Selection, request: RetryRequest): Promise<RetryResult[]> {
-    return this.#inTurn(async () => {
+    return this.inTurn(async () => {
       const results: RetryResult[] = [];
       await this.#inBatches(selection, async (letters) => {
         if (request.payload !== undefined) checkPayload(letters);
@@ -138,7 +138,7 @@ export class DeadLetterDesk {
 
   /** Gives dead letters up. They stay where they are, counted and readable. Resolves to their number. */
   discard(selection: Selection, { reason, actor }: { reason: string; actor: string }): Promise<number> {
-    return this.#inTurn(async () => {
+    return this.inTurn(async () => {
       let count = 0;
       await this.#inBatches(selection, async (letters) => {
         const outcomes = letters.map(({ view }): Outcome => ({ deadLetterId: view.id, outcome: "discarded", reason }));
@@ -151,10 +151,11 @@ export class DeadLetterDesk {
 
   /** Finds out what became of batches that a crash cut short. */
   settle(): Promise<void> {
-    return this.#inTurn(async () => undefined);
+    return this.inTurn(async () => undefined);
   }
 
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+  /** Does work that settles dead letters by itself, with every earlier batch settled and none begun meanwhile. */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#queue.then(async () => {
       await this.#settle();
       return work();

@@ -3,7 +3,8 @@
  *
  * - `partition-offset`, the id of an event that has no other, is a place by itself;
  * - ids of the horizon are in the duplicate index, by hash;
- * - an older id is looked for in the one column of those bronze files that are older and whose bounds admit it.
+ * - an older id is looked for in the one column of those bronze files that are older and whose bounds admit it: at worst, ids
+ *   without any order, less than a second for five million events on two busy cores, where the ways above take a tenth.
  *
  * What is found is then read from bronze by its offset, which is in one file per partition, with the later arrivals that bronze marked
  * as repeating it.

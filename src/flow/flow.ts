@@ -89,6 +89,7 @@ export class Flow {
   readonly #o: FlowOptions;
   /** By `stream/partition`; streams without an id have none. */
   readonly #indexes: ReadonlyMap<string, StreamIndex>;
+  readonly #actions: ActionLog;
   readonly #streams = new Map<string, StreamState>();
   readonly #compacting = new Set<string>();
   readonly #background = new Set<Promise<void>>();
@@ -130,13 +131,14 @@ export class Flow {
       logger: o.logger,
     });
     this.relations.use(this.refresher);
+    this.#actions = new ActionLog(o.log, o.clock);
     this.deadLetterDesk = new DeadLetterDesk({
       project,
       lake,
       log: o.log,
       engine: o.engine,
       relations: this.relations,
-      actions: new ActionLog(o.log, o.clock),
+      actions: this.#actions,
       deadLetters: (letters) => this.deadLetters(letters),
       flush: (stream) => this.flush([stream]),
       alone: (stream, work) => this.#alone(this.#state(stream), work),
@@ -223,18 +225,14 @@ export class Flow {
     if (table.mode === "refresh") return (await this.refresh(name, { ...options, full: true })).version;
     const state = this.#state(table.stream);
     await this.flush([table.stream]);
-    const version = await this.#alone(state, () =>
-      replayTable(
-        {
-          project: this.project,
-          lake: this.lake,
-          engine: this.#o.engine,
-          relations: this.relations,
-          partitions: state.stagings.length,
-        },
-        table,
-        options,
-      ),
+    const parts = {
+      ...{ project: this.project, lake: this.lake, engine: this.#o.engine, relations: this.relations },
+      actions: this.#actions,
+      deadLetters: (letters: readonly DeadLetter[]) => this.deadLetters(letters),
+      partitions: state.stagings.length,
+    };
+    const version = await this.deadLetterDesk.inTurn(() =>
+      this.#alone(state, () => replayTable(parts, table, options)),
     );
     this.refresher.changed([name]);
     return version;

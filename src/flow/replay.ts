@@ -3,19 +3,18 @@
  * meanwhile, its events do not: they are acknowledged and visible all along.
  */
 import type { AppendTable, Project } from "../define/project.ts";
-import type { Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
+import type { Relation, RunOptions, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
 import { committedTo } from "./progress.ts";
-import { isStreamItself, parseBronze, type Relations } from "./relations.ts";
+import { isStreamItself, parseBronze } from "./relations.ts";
+import { type ReplayedParts, settleReplayed } from "./replayed-letters.ts";
 import { shaped } from "./shaped.ts";
 
-export interface ReplayOptions {
+export interface ReplayOptions extends ReplayedParts {
   readonly project: Project;
   readonly lake: LakeTables;
-  readonly engine: SqlEngine;
-  readonly relations: Relations;
   readonly partitions: number;
 }
 
@@ -32,6 +31,10 @@ export async function replayTable(o: ReplayOptions, table: AppendTable, run: Run
     for (let partition = 0; partition < o.partitions; partition++) {
       await addCounts(o, table, rows, passed, partition, txn, committedTo(bronze, table.stream, partition));
     }
+    const to = Array.from({ length: o.partitions }, (_, p) => committedTo(bronze, table.stream, p));
+    const events = o.lake.relation(o.lake.get(`bronze.${table.stream}`));
+    const settlement = await settleReplayed(o, table, { computed: rows, passed, bronze: events, to });
+    for (const [name, mark] of settlement.txn) txn.set(name, mark);
     const statement = table.key.length === 0 ? passed : newestOnly(table, passed);
     const add = await o.lake.write(lakeTable, statement, run);
     const result = await o.lake.commit(lakeTable, {
@@ -42,6 +45,7 @@ export async function replayTable(o: ReplayOptions, table: AppendTable, run: Run
       txn,
     });
     if (result.kind !== "committed") throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
+    await settlement.finish();
     return result.version;
   } finally {
     release();

@@ -156,6 +156,38 @@ test("events that a look-up was missing for are taken once it is there, here and
   await f.close();
 });
 
+test("a replay closes the letters of what it takes, and writes letters for what fails for the first time", async () => {
+  await using dir = await temporaryFolder();
+  {
+    await using f = await openFlow(dir.path, { project: "loosened" });
+    await f.append("orders", [order(0), order(1), order(2, { customer: "test" })]);
+    await f.close();
+  }
+  await using f = await openFlow(dir.path, { project: "mended" });
+  const letters = async () =>
+    (await f.flow.deadLetterDesk.list({ table: "silver.rated" }, { limit: 9 })).deadLetters.map((letter) => [
+      letter.id,
+      letter.status,
+      letter.attempts,
+    ]);
+  assert.deepEqual(hop(f, "silver.rated"), { stored: 2, duplicate: 0, filtered: 1, deadLettered: 0 });
+  await f.flow.replay("silver.rated");
+  assert.deepEqual(hop(f, "silver.rated"), { stored: 0, duplicate: 0, filtered: 1, deadLettered: 2 });
+  assert.deepEqual(await letters(), [
+    ["orders/0/1/silver.rated", "open", 1],
+    ["orders/0/0/silver.rated", "open", 1],
+  ]);
+  await f.append("rates", [{ country: "DE", rate: 2 }]);
+  await f.flow.flush();
+  await f.flow.replay("silver.rated");
+  assert.deepEqual(hop(f, "silver.rated"), { stored: 2, duplicate: 0, filtered: 1, deadLettered: 0 });
+  assert.deepEqual(await letters(), [
+    ["orders/0/1/silver.rated", "retried", 2],
+    ["orders/0/0/silver.rated", "retried", 2],
+  ]);
+  await f.close();
+});
+
 test("an accepted event cannot be retried with another payload, and unknown names are refused", async () => {
   await using dir = await temporaryFolder();
   await using f = await openFlow(dir.path);

@@ -42,6 +42,13 @@ const step = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("refused" as const), id: fc.integer({ min: 0, max: 15 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("flush" as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("replay" as const),
+      table: fc.constantFrom("silver.rated", "silver.large", "silver.newest"),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("retry" as const) }) },
   // The process dies at the n-th thing that a retry makes durable.
   { weight: 3, arbitrary: fc.record({ do: fc.constant("fatal retry" as const), at: fc.integer({ min: 1, max: 9 }) }) },
@@ -79,7 +86,7 @@ function dieAt(f: Flow, nth: number): void {
 }
 
 /** The ledger, the rows, the letters and the receipts must tell one story. */
-async function assertOneStory(f: Flow): Promise<void> {
+async function assertOneStory(f: Flow, { replayed }: { replayed: boolean }): Promise<void> {
   await f.flow.flush();
   const { end } = f.log.ends("orders", 0);
   const fates = new Map<string, Record<string, number>>();
@@ -112,6 +119,8 @@ async function assertOneStory(f: Flow): Promise<void> {
     ]);
     assert.deepEqual([rows, events], [stored, stored], `${entry.hop} holds each event once`);
   }
+  // A replay concerns one table alone, by the definitions as they are: those over it do not follow.
+  if (replayed) return;
   const keyed = "select country, order_id from silver.newest order by all";
   const recomputed = "select country, max_by(order_id, _offset) from silver.rated group by all order by all";
   assert.deepEqual(await f.query(keyed, ["silver.newest"]), await f.query(recomputed, ["silver.rated"]));
@@ -124,6 +133,7 @@ test("whatever is retried, discarded, redefined or dies half-way, each event is 
       let project = "mended";
       let f = await openFlow(dir.path, { project });
       let refused = 0;
+      const replayed = history.some((action) => action.do === "replay");
       const reopen = async () => {
         await f.crash();
         f = await openFlow(dir.path, { project });
@@ -144,7 +154,8 @@ test("whatever is retried, discarded, redefined or dies half-way, each event is 
             await f.flow.deadLetters([
               { stream: "rates", stage: "door", code: "EVENT_INVALID", message: "no", payload, source: "http" },
             ]);
-          } else if (action.do === "flush") await f.flow.flush();
+          } else if (action.do === "replay") await f.flow.replay(action.table);
+          else if (action.do === "flush") await f.flow.flush();
           else if (action.do === "retry") await f.flow.deadLetterDesk.retry({ filter: {} }, request);
           else if (action.do === "fatal retry") {
             dieAt(f, action.at);
@@ -164,9 +175,9 @@ test("whatever is retried, discarded, redefined or dies half-way, each event is 
             await reopen();
           }
         }
-        await assertOneStory(f);
+        await assertOneStory(f, { replayed });
         await f.flow.deadLetterDesk.retry({ filter: {} }, request);
-        await assertOneStory(f);
+        await assertOneStory(f, { replayed });
         // The stream has no id: nothing but the retry itself keeps an event from being appended twice.
         const letters = await f.query("select count(*) from rates where country like 'R%'", ["rates"]);
         assert.deepEqual(letters, [[refused]]);

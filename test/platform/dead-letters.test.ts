@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { LetterView } from "../../src/flow/dead-letter-desk.ts";
+import type { Receipt } from "../../src/flow/receipt.ts";
 import { temporaryFolder } from "../flow/open-flow.ts";
 import { RunningPlatform } from "./running-platform.ts";
 
@@ -23,12 +25,14 @@ test("a refused event is found, corrected, sent again and traced, by the command
   {
     await using platform = await RunningPlatform.start("examples/securecart", dir.path);
     await platform.post("order_lines", [line(1), refused, "{broken"]);
-    const listed = await platform.get("/v1/dead-letters?stream=order_lines&code=EVENT_INVALID");
+    const listed = await platform.get<{ deadLetters: LetterView[] }>(
+      "/v1/dead-letters?stream=order_lines&code=EVENT_INVALID",
+    );
     assert.equal(listed.status, 200);
-    const [letter] = listed.body.deadLetters;
+    const letter = listed.body.deadLetters[0] ?? assert.fail("nothing is listed");
     assert.deepEqual([letter.stage, letter.status, letter.attempts], ["door", "open", 1]);
     id = letter.id;
-    const shown = await platform.get(`/v1/dead-letters/${encodeURIComponent(id)}`);
+    const shown = await platform.get<{ deadLetter: { payload: string } }>(`/v1/dead-letters/${encodeURIComponent(id)}`);
     assert.equal(shown.body.deadLetter.payload, refused);
     const raw = await platform.command("dead-letters", "show", id, "--raw");
     assert.equal(raw.stdout, refused);
@@ -58,9 +62,9 @@ test("a refused event is found, corrected, sent again and traced, by the command
   assert.equal(discarded.stdout, "1 discarded\n");
 
   const eventId = (await platform.sql("select _id from order_lines where invoice_no = 'i3'"))[0]?.[0] as string;
-  const receipt = await platform.get(`/v1/streams/order_lines/events/${encodeURIComponent(eventId)}`);
+  const receipt = await platform.get<Receipt>(`/v1/streams/order_lines/events/${encodeURIComponent(eventId)}`);
   assert.equal(receipt.status, 200);
-  const [arrival] = receipt.body.arrivals;
+  const arrival = receipt.body.arrivals[0] ?? assert.fail("no arrival");
   assert.deepEqual([arrival.original, arrival.partition, arrival.offset], [true, 0, 1]);
   assert.match(arrival.source, /^dead-letter\//);
   const where = await platform.command("where", eventId, "--stream", "order_lines");
@@ -70,7 +74,7 @@ test("a refused event is found, corrected, sent again and traced, by the command
   const unknown = await platform.command("where", "nobody", "--stream", "order_lines");
   assert.equal(unknown.code, 1);
   assert.match(unknown.stderr, /EVENT_UNKNOWN.*searched were all 2 events/);
-  const ledger = await platform.get("/v1/ledger");
+  const ledger = await platform.get<{ balanced: boolean }>("/v1/ledger");
   assert.equal(ledger.body.balanced, true);
 });
 
