@@ -4,8 +4,8 @@
  *     DIR/format.json   {"version":1}
  *     DIR/lock/         see folder-lock.ts
  */
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { MillraceError } from "../errors.ts";
 import { acquireFolderLock } from "./folder-lock.ts";
 
@@ -24,7 +24,7 @@ export interface DataFolder {
 export async function openDataFolder(path: string, options: { heartbeatMs?: number } = {}): Promise<DataFolder> {
   const dir = resolve(path);
   try {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await makeFolders(dir);
     const lock = await acquireFolderLock(dir, options);
     if ("pid" in lock) {
       throw new MillraceError(
@@ -44,6 +44,29 @@ export async function openDataFolder(path: string, options: { heartbeatMs?: numb
     if (!isRefusal(error)) throw error;
     throw new MillraceError("DATA_FOLDER_READ_ONLY", { dir, reason: error.message }, { cause: error });
   }
+}
+
+/**
+ * Makes a folder and those above it. Node's own `recursive` tries for ever where a file system refuses a new folder with ENOENT, as
+ * /proc does.
+ */
+async function makeFolders(dir: string): Promise<void> {
+  if (await makeFolder(dir)) return;
+  if (dirname(dir) !== dir) await makeFolders(dirname(dir));
+  if (!(await makeFolder(dir))) throw Object.assign(new Error(`no folder can be made at ${dir}`), { code: "EPERM" });
+}
+
+/** False when the folder above it is missing. */
+async function makeFolder(dir: string): Promise<boolean> {
+  try {
+    await mkdir(dir, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return false;
+    const there = code === "EEXIST" && (await stat(dir)).isDirectory();
+    if (!there) throw error;
+  }
+  return true;
 }
 
 /** Raised when what lies in the folder changes so that an older version would misread it. */

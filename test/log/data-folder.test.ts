@@ -139,6 +139,12 @@ describe("data folder", () => {
     assert.equal(JSON.parse(answer).code, "DATA_FOLDER_READ_ONLY");
     assert.deepEqual(await readdir(dir), []);
   });
+
+  it("refuses a place where the file system makes no folders, at once", {
+    skip: process.platform !== "linux",
+  }, async () => {
+    await assert.rejects(openDataFolder("/proc/millrace/data"), { code: "DATA_FOLDER_READ_ONLY" });
+  });
 });
 
 async function openElsewhere(
