@@ -114,8 +114,9 @@ export function quickDecimal(plan: ValuePlan, bytes: Uint8Array, from: number): 
   if (bytes[at] === MINUS) at++;
   const first = at;
   while ((bytes[at] as number) >= ZERO && (bytes[at] as number) <= NINE) at++;
-  const whole = at - first;
-  if (whole === 0 || (whole > 1 && bytes[first] === ZERO)) return -1;
+  const digits = at - first;
+  if (digits === 0 || (digits > 1 && bytes[first] === ZERO)) return -1;
+  const whole = bytes[first] === ZERO ? 0 : digits;
   let decimals = 0;
   if (bytes[at] === DOT) {
     const point = at++;

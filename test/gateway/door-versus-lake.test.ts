@@ -214,8 +214,8 @@ function sourceOf(text: string): (value: unknown) => string {
 describe("every event the door lets in", () => {
   it("is converted by the lake to the values written in it", async () => {
     const door = doorOf(everyKind);
-    const events = fc.sample(eventText, 12_000).filter((text) => passes(door, text));
-    assert.ok(events.length > 1500, `only ${events.length} of 12000 passed, so little was compared`);
+    const events = fc.sample(eventText, 8_000).filter((text) => passes(door, text));
+    assert.ok(events.length > 1000, `only ${events.length} of 8000 passed, so little was compared`);
     await compare(door, events);
   });
 

@@ -33,7 +33,22 @@ export const everyKind = z.object({
 
 const quoted = (text: string): string => JSON.stringify(text);
 
+/** The last days of months, which exist or not, with fractions that microseconds hold or not. */
+const monthEnd = fc
+  .tuple(
+    fc.constantFrom("0001", "1900", "2000", "2023", "2024", "9999"),
+    fc.integer({ min: 1, max: 12 }),
+    fc.integer({ min: 27, max: 31 }),
+    fc.constantFrom("", ".5", ".123456", ".1234567", ".123456000", "."),
+    fc.constantFrom("Z", "Z", "Z", "+02:00", "-23:59"),
+  )
+  .map(
+    ([year, month, day, fraction, zone]) =>
+      `${year}-${String(month).padStart(2, "0")}-${day}T23:59:59${fraction}${zone}`,
+  );
+
 export const momentText = fc.oneof(
+  monthEnd,
   fc
     .date({ noInvalidDate: true, min: new Date("0001-01-01T00:00:00Z"), max: new Date("9999-12-31T23:59:59.999Z") })
     .map((date) => date.toISOString()),
@@ -108,7 +123,8 @@ export const freeText = fc.oneof(
   ),
 );
 
-const members: Readonly<Record<string, fc.Arbitrary<string>>> = {
+/** The text of each field, valid or not. */
+export const members: Readonly<Record<string, fc.Arbitrary<string>>> = {
   id: stringText,
   at: momentText.map(quoted),
   offset_at: momentText.map(quoted),

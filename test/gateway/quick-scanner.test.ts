@@ -7,7 +7,7 @@ import { readContract } from "../../src/define/contract.ts";
 import type { Stream } from "../../src/define/project.ts";
 import { EventJudge } from "../../src/gateway/event-judge.ts";
 import { quickScan } from "../../src/gateway/quick-scanner.ts";
-import { eventText, everyKind, validMembers } from "./event-texts.ts";
+import { eventText, everyKind, members, validMembers } from "./event-texts.ts";
 
 function judgeOf(schema: z.ZodObject, maxNesting = 64): EventJudge {
   const { columns, jsonSchema } = readContract(schema, "stream") as Contract;
@@ -63,6 +63,21 @@ describe("the quick scanner", () => {
       { numRuns: 6000 },
     );
     assert.ok(taken > 600, `only ${taken} of 6000 were taken, so little was compared`);
+  });
+
+  it("takes no value of any field that the exact way refuses", () => {
+    for (const [name, values] of Object.entries(members)) {
+      let taken = 0;
+      for (const value of fc.sample(values, 400)) {
+        const text = `{${Object.entries({ ...validMembers, [name]: value })
+          .map(([key, member]) => `"${key}":${member}`)
+          .join(",")}}`;
+        if (quickEnd(judge, text) < 0) continue;
+        taken++;
+        assert.equal(exact(judge, text), undefined, text);
+      }
+      assert.ok(taken > 0, `no value of ${name} was taken`);
+    }
   });
 
   it("takes no event with a byte changed that the exact way refuses", () => {
