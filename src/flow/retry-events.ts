@@ -389,9 +389,9 @@ class EventRetry {
     }
   }
 
-  /** Which of the events the table has rows of. A keyed table does not tell: its rows give way to newer ones. */
+  /** Which of the events the table has rows of. */
   async #present(table: AppendTable, among: readonly number[]): Promise<Set<number>> {
-    if (table.key.length > 0) return new Set();
+    if (table.key.length > 0) return this.#takenBefore(table, among);
     const { lake, engine } = this.#o;
     const lakeTable = lake.get(table.name);
     const wanted = [...new Set(among)].sort((a, b) => a - b);
@@ -408,6 +408,29 @@ class EventRetry {
       ]),
     });
     return new Set(rows.map((row) => Number(row["_offset"])));
+  }
+
+  /**
+   * Which of the events a keyed table took from an earlier retry. Its rows do not tell, since they give way to newer ones, but the
+   * outcomes do.
+   */
+  async #takenBefore(table: AppendTable, among: readonly number[]): Promise<Set<number>> {
+    const ids = new Map(
+      among.map((offset) => [eventLetterId(this.#stream.name, this.#partition, offset, table.name), offset]),
+    );
+    if (ids.size === 0) return new Set();
+    const { inputs, release } = await this.#o.relations.resolve([{ name: ACTION_TABLE }], "acknowledged");
+    try {
+      const newest = newestOutcomes(inputs.get(ACTION_TABLE) as Relation);
+      const rows = await selectRows(this.#o.engine, {
+        sql: `select dead_letter_id from newest where outcome = 'stored'
+          and dead_letter_id in (${[...ids.keys()].map(quoteLiteral).join(", ")})`,
+        inputs: new Map<string, Relation>([["newest", { kind: "view", statement: newest }]]),
+      });
+      return new Set(rows.flatMap((row) => ids.get(String(row["dead_letter_id"])) ?? []));
+    } finally {
+      release();
+    }
   }
 
   /** Letters of events that fail at a table they had not reached before. */
