@@ -134,6 +134,7 @@ class Run {
   /** The day's sales, where the project has such a table, and the ledger of all that came in. */
   async showResults(): Promise<void> {
     const { terminal, flags } = this.#call;
+    if (!flags.has("json")) terminal.stdout.write("\nstoring what came in …\n");
     const { tables } = await this.#drained();
     const sql = `select * from ${SALES} order by day desc limit 5`;
     const sales = tables.some(({ name }) => name === SALES)

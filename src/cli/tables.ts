@@ -1,4 +1,4 @@
-import type { ColumnType } from "../define/project.ts";
+import type { Column } from "../define/project.ts";
 import type { PlatformStatus } from "../serve/admin-route.ts";
 import type { TableDetails } from "../serve/catalogue.ts";
 import { type Command, PLATFORM_OPTIONS } from "./command.ts";
@@ -29,7 +29,7 @@ export const tables: Command = {
         else terminal.stdout.write(drawTables(answer.tables, Date.now()));
         return 0;
       }
-      const table = await client.json<TableDetails>(`/v1/tables/${encodeURIComponent(name)}`);
+      const table = await client.json<TableAnswer>(`/v1/tables/${encodeURIComponent(name)}`);
       if (flags.has("json")) printJson(terminal, table);
       else terminal.stdout.write(describe(table, Date.now()));
       return 0;
@@ -41,7 +41,7 @@ export const tables: Command = {
 
 const SHOWN_COMMITS = 10;
 
-function describe(table: TableDetails, nowMs: number): string {
+function describe(table: TableAnswer, nowMs: number): string {
   const { name, kind, mode, version, rows, sizeBytes, files, freshAtMs, lineage } = table;
   const facts = [
     mode ?? kind,
@@ -58,8 +58,11 @@ function describe(table: TableDetails, nowMs: number): string {
   return `${lines.join("\n")}\n\n${drawColumns(table)}${drawHistory(table, nowMs)}${statement(table)}`;
 }
 
-function drawColumns({ columns }: TableDetails): string {
-  const rows = columns.map(({ name, type, nullable }) => [name, typeText(type), nullable ? "" : "always there"]);
+/** A table as the HTTP API gives it: every column with its type's name in SQL. */
+type TableAnswer = Omit<TableDetails, "columns"> & { readonly columns: readonly (Column & { typeName: string })[] };
+
+function drawColumns({ columns }: TableAnswer): string {
+  const rows = columns.map(({ name, typeName, nullable }) => [name, typeName, nullable ? "" : "always there"]);
   return drawTable([{ name: "column" }, { name: "type" }, { name: "" }], rows);
 }
 
@@ -84,19 +87,4 @@ function drawHistory({ history }: TableDetails, nowMs: number): string {
 
 function statement({ sql }: TableDetails): string {
   return sql === undefined ? "" : `\n${sql.replaceAll(/^\n+|\s+$/g, "")}\n`;
-}
-
-function typeText(type: ColumnType): string {
-  switch (type.kind) {
-    case "decimal":
-      return `decimal(${type.precision}, ${type.scale})`;
-    case "struct":
-      return `{${type.fields.map((field) => `${field.name}: ${typeText(field.type)}`).join(", ")}}`;
-    case "array":
-      return `${typeText(type.element)}[]`;
-    case "map":
-      return `map of ${typeText(type.value)}`;
-    default:
-      return type.kind;
-  }
 }
