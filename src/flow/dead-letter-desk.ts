@@ -13,7 +13,7 @@ import { retriedMark } from "./progress.ts";
 import { appendTables, type EventLetter, type Lookups, type RetryParts, retryEvents } from "./retry-events.ts";
 import { selectRows } from "./select-rows.ts";
 
-export const STAGES = ["door", "parse", "transform", "check"] as const;
+export const STAGES = ["door", "log", "parse", "transform", "check"] as const;
 export const STATUSES = ["open", "retried", "discarded"] as const;
 
 export interface LetterFilter {

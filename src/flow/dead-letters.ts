@@ -14,8 +14,8 @@ export const DEAD_LETTER_TABLE = "system.dead_letters";
 
 export interface DeadLetter {
   readonly stream: string;
-  /** Where it stopped: `door` (refused by the contract), `parse`, `transform`, `check`. */
-  readonly stage: "door" | "parse" | "transform" | "check";
+  /** Where it stopped: `door` (refused by the contract), `log` (its bytes were damaged on the disk), `parse`, `transform`, `check`. */
+  readonly stage: "door" | "log" | "parse" | "transform" | "check";
   readonly code: string;
   readonly message: string;
   /** The event as received, byte for byte. */

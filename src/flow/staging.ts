@@ -12,7 +12,7 @@ import { quoteIdentifier, quoteLiteral } from "../define/sql-text.ts";
 import { duckdbType, jsonStructure } from "../define/types.ts";
 import type { LocalSql, Relation } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
-import type { EventLog, Span } from "../log/event-log.ts";
+import type { EventLog, Run, Span } from "../log/event-log.ts";
 import type { DeadLetter } from "./dead-letters.ts";
 import { hashColumns } from "./dedupe/id-hash.ts";
 import { shaped } from "./shaped.ts";
@@ -135,7 +135,8 @@ export class Staging {
     chunk.sealed = true;
     const letters: DeadLetter[] = [];
     try {
-      await this.#loadEvents(chunk, run, letters);
+      if (run.lost === undefined) await this.#loadEvents(chunk, run, letters);
+      else await this.#keepLost(chunk, run, run.lost, letters);
       for (const table of this.#o.tables) await this.#transform(chunk, table, run.from, run.to, letters);
       await this.#o.deadLetters(letters);
     } catch (error) {
@@ -161,7 +162,15 @@ export class Staging {
     const spans: Span[] = [];
     let next = this.#end;
     for (let left = bytes; left > 0; ) {
-      const run = await log.read(stream.name, partition, next, left);
+      let run: Run | undefined;
+      try {
+        run = await log.read(stream.name, partition, next, left);
+      } catch (error) {
+        const lost = lostEvents(error, next);
+        if (!lost) throw error;
+        if (parts.length > 0) break; // what is whole comes first
+        return lost;
+      }
       if (!run) break;
       parts.push(run.bytes);
       for (const span of run.spans) spans.push(span);
@@ -277,6 +286,21 @@ export class Staging {
     chunk.addSpans(run.spans);
     chunk.faults.push(run.from);
     letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", reason(cause), payload, run.spans, run.from));
+  }
+
+  /**
+   * Events whose bytes the disk has damaged keep their offsets: as `null`, which no event is, and a dead letter each that names
+   * file and range. Those after them go on.
+   */
+  async #keepLost(chunk: Chunk, load: Load, message: string, letters: DeadLetter[]): Promise<void> {
+    const count = load.to - load.from + 1;
+    await this.#o.local.run(`insert into ${chunk.table()} by name select 'null' as _payload from range(${count})`);
+    await this.#checkRows(chunk, load);
+    chunk.addSpans(load.spans);
+    for (let offset = load.from; offset <= load.to; offset++) {
+      chunk.faults.push(offset);
+      letters.push(this.#letter("log", "LOG_CORRUPT", message, "null", load.spans, offset));
+    }
   }
 
   /** Gives the events `from..to` to an append table, halving the range when the statement fails. */
@@ -405,6 +429,15 @@ interface Load {
   readonly to: number;
   readonly parts: readonly Uint8Array[];
   readonly spans: readonly Span[];
+  /** Why there are no bytes: the log has lost these events. */
+  readonly lost?: string;
+}
+
+/** The events from `from` on that an error of the log says are damaged. */
+function lostEvents(error: unknown, from: number): Load | undefined {
+  if (!(error instanceof MillraceError && error.code === "LOG_CORRUPT")) return undefined;
+  const { to, receivedAtMs, source } = error.details as { to: number; receivedAtMs: number; source: string };
+  return { from, to, parts: [], spans: [{ from, to, receivedAtMs, source }], lost: error.message };
 }
 
 /** The two halves of at least two events. */

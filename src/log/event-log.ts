@@ -36,7 +36,7 @@ export interface EventLog {
    * log's own reasons (a file ends, damage follows): only `undefined` says that `from` is the end.
    * @throws LOG_OFFSET_GONE when `from` is below the first kept offset, LOG_OFFSET_AHEAD when it is above the end;
    * LOG_CORRUPT when the bytes of `from` do not match their checksum, with `details` {stream, partition, file, from, to,
-   * at, bytes}: the events around the offsets `from`..`to` stay readable, so reading may go on at `to + 1`;
+   * at, bytes, receivedAtMs, source}: the events around the offsets `from`..`to` stay readable, so reading may go on at `to + 1`;
    * LOG_UNREADABLE (retryable) when the disk does not answer.
    */
   read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined>;

@@ -230,7 +230,8 @@ export class Partition {
 }
 
 function damageOfWhole(index: SpanIndex): Damage {
-  return { from: index.first, to: index.end - 1, at: 0, bytes: index.endAt };
+  const { receivedAtMs, source } = index.facts(0);
+  return { from: index.first, to: index.end - 1, at: 0, bytes: index.endAt, receivedAtMs, source };
 }
 
 function message(error: unknown): string {

@@ -11,6 +11,9 @@ export interface Damage {
   readonly to: number;
   readonly at: number;
   readonly bytes: number;
+  /** Arrival and source of the first of them. */
+  readonly receivedAtMs: number;
+  readonly source: string;
 }
 
 /**
@@ -28,7 +31,7 @@ export async function readRun(
   const bytes = await segment.read(index.at(first), index.until(last) - index.at(first));
   for (let i = first; i <= last; i++) {
     if (isIntact(index, i, bytes, index.at(first))) continue;
-    if (i === first) return { from: index.from(i), to: index.to(i), at: index.at(i), bytes: index.bytes(i) };
+    if (i === first) return damageOf(index, i);
     last = i - 1;
   }
   const start = wholeLines(bytes, from - index.from(first)).bytes;
@@ -40,6 +43,11 @@ export async function readRun(
   const to = from + lines.count - 1;
   const { receivedAtMs, source } = index.facts(first);
   return { from, to, bytes: bytes.subarray(start, start + lines.bytes), spans: [{ from, to, receivedAtMs, source }] };
+}
+
+function damageOf(index: SpanIndex, i: number): Damage {
+  const { receivedAtMs, source } = index.facts(i);
+  return { from: index.from(i), to: index.to(i), at: index.at(i), bytes: index.bytes(i), receivedAtMs, source };
 }
 
 /** The last span so that all from `first` to it fit into `maxBytes`; `first` when not even that one does. */
