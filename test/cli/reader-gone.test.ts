@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { millrace } from "../platform/running-platform.ts";
 
 const BIN = resolve(import.meta.dirname, "../../bin/millrace.js");
@@ -34,6 +36,7 @@ test("a platform whose output nobody reads any more stores what it has and stops
     errors += text;
   });
   await once(child.stdout, "data");
+  for (let waits = 0; !existsSync(told) && waits < 300; waits++) await sleep(100);
   child.stdout.destroy();
   const [code, signal] = await once(child, "exit");
   assert.deepEqual({ code, signal, errors }, { code: 0, signal: null, errors: "" });

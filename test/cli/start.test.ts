@@ -110,7 +110,7 @@ describe("a platform started from the command line", { concurrency: false }, () 
     assert.match((await run("tables")).stdout, /gold\.sales_daily +refresh/);
     const table = await run("tables", "gold.sales_daily");
     assert.match(table.stdout, /^gold\.sales_daily: refresh/);
-    assert.match(table.stdout, /revenue +decimal\(\d+, 2\)/);
+    assert.match(table.stdout, /revenue +decimal\(\d+,2\)/);
     const ledger = await run("ledger");
     assert.equal(ledger.code, 0, ledger.stdout);
     assert.match(ledger.stdout, /Every hop balances\.\n$/);
