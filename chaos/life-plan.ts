@@ -84,7 +84,7 @@ export class LifePlanner {
         ...(failing.length > 0 ? { failing } : {}),
         losesUnsynced,
       },
-      lastsMs: random.chance(0.15) ? random.int(4000, 7000) : random.int(100, named ? 3000 : 2500),
+      lastsMs: named ? random.int(4000, 8000) : random.int(100, random.chance(0.15) ? 7000 : 2500),
       measuredFromReady: named || random.chance(0.7),
       writesState: has("state", named ? 0.02 : 0.3),
       pauseMs: has("pause", 0.08) ? random.int(200, 1500) : undefined,
