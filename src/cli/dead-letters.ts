@@ -27,7 +27,7 @@ export const deadLetters: Command = {
   options: {
     stream: { type: "string", value: "STREAM", doc: "Only letters of this stream." },
     table: { type: "string", value: "TABLE", doc: "Only letters on the way to this table." },
-    stage: { type: "string", value: "STAGE", doc: "Only letters of this stage: door, parse, transform, check." },
+    stage: { type: "string", value: "STAGE", doc: "Only letters of this stage: door, log, parse, transform, check." },
     code: { type: "string", value: "CODE", doc: "Only letters with this error code." },
     status: { type: "string", value: "STATUS", doc: "list: open, retried or discarded." },
     limit: { type: "string", value: "N", doc: "list: how many at most (100)." },
