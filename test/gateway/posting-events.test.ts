@@ -380,6 +380,20 @@ describe("events of a stream with several partitions", () => {
     assert.ok(new Set(turns).size > 1, "without a key they take turns");
   });
 
+  it("do not follow the key of the event before them", async () => {
+    await using door = await openDoor({ streams: [{ ...orders, key: "note" }], partitions: 5 });
+    const lines = Array.from({ length: 40 }, (_, n) =>
+      n % 2 === 0 ? `{"id":"i${n}","n":1,"note":"k${n}"}` : `{"id":"i${n}","n":1}`,
+    );
+    await door.post("orders", lines.join("\n"), NDJSON);
+    for (let partition = 0; partition < 5; partition++) {
+      for (const line of door.log.lines("orders", partition)) {
+        const { id, note } = JSON.parse(line) as { id: string; note?: string };
+        assert.equal(partitionOf(note ?? id, 5), partition, line);
+      }
+    }
+  });
+
   it("say which partitions were stored when one of them fails", async () => {
     await using door = await openDoor({ streams: [{ ...orders, id: [] }], partitions: 2 });
     door.log.failure = (_stream, partition) =>
