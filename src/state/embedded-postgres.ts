@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync } from "node:fs";
-import { chown, mkdir, open, rename, rm } from "node:fs/promises";
+import { chown, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,7 +14,7 @@ import { clearPostmaster, readPostmasterPid } from "./postmaster-pid.ts";
 /**
  * A PostgreSQL server of our own, in a folder of the data folder:
  *
- *     postgres/cluster/      the server's data; made as cluster.new and renamed when it is whole
+ *     postgres/cluster/      the server's data; made as cluster.new-… and renamed when it is whole
  *     postgres/password      of the user millrace, mode 0600
  *     postgres/server.log    what the server says; the start before the last is in server.log.1
  *
@@ -131,8 +131,12 @@ class Server implements EmbeddedPostgres {
   }
 
   async #create(): Promise<void> {
-    const making = `${this.#cluster}.new`;
-    await rm(making, { recursive: true, force: true });
+    // The initdb of a start that was killed may still run: it gets no chance to touch the folder of this one.
+    for (const name of await readdir(this.#folder)) {
+      if (!name.startsWith("cluster.new")) continue;
+      await rm(join(this.#folder, name), { recursive: true, force: true, maxRetries: 10 });
+    }
+    const making = `${this.#cluster}.new-${randomBytes(4).toString("hex")}`;
     await mkdir(making, { mode: 0o700 });
     giveTo(this.#user.owner, making);
     const password = join(this.#folder, "password");
