@@ -211,8 +211,8 @@ export class Staging {
   async #parse(chunk: Chunk, run: Load, letters: DeadLetter[]): Promise<void> {
     const { local, stream, partition, tempDir, maxEventBytes } = this.#o;
     const file = join(tempDir, `${stream.name}-${partition}-${run.from}.ndjson`);
-    await writeFile(file, run.parts);
     try {
+      await this.#writeTemporary(file, run.parts);
       // The engine divides a file among its threads in pieces of twice the largest object.
       await local.run(
         `insert into ${chunk.table()} select e.*, payload from (
@@ -236,6 +236,15 @@ export class Staging {
       chunk.faults.push(Number(o));
       const message = "a required field could not be read as its type";
       letters.push(this.#letter("parse", "EVENT_NOT_STORABLE", message, String(payload), run.spans, Number(o)));
+    }
+  }
+
+  /** @throws LAKE_UNAVAILABLE (retryable), as a full disk is no fault of the query that needs the events staged. */
+  async #writeTemporary(file: string, parts: readonly Uint8Array[]): Promise<void> {
+    try {
+      await writeFile(file, parts);
+    } catch (cause) {
+      throw new MillraceError("LAKE_UNAVAILABLE", { operation: "write", key: file, reason: reason(cause) }, { cause });
     }
   }
 
