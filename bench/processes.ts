@@ -33,7 +33,10 @@ export const FLUSHES_AWAY = ["--flush-interval", "7d", "--flush", "1000GiB"];
 /** Starts the platform with the project of the benchmarks on a data folder. */
 export async function startPlatform(dir: string, flags: readonly string[] = []): Promise<Platform> {
   const args = ["start", join(ROOT, "bench/project"), "--data", dir, "--port", "0", "--log-level", "error", ...flags];
-  const server = await startServer([join(ROOT, "bin/millrace.js"), ...args]);
+  const server = await startServer([join(ROOT, "bin/millrace.js"), ...args]).catch(async (error: unknown) => {
+    await endPostgres(dir);
+    throw error;
+  });
   return {
     ...server,
     key: readFileSync(join(dir, "admin.key"), "utf8").trim(),

@@ -1,4 +1,4 @@
 import { measureIngest } from "../ingest.ts";
 
 export const measure = (seconds: number) =>
-  measureIngest({ connections: 16, eventsPerRequest: 100, seconds, rate: (result) => result.eventsPerSecond });
+  measureIngest({ connections: 64, eventsPerRequest: 100, seconds, rate: (result) => result.eventsPerSecond });
