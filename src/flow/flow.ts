@@ -10,7 +10,7 @@ import type { LocalSql, Relation, RunOptions, SqlEngine } from "../engine/sql-en
 import { MillraceError } from "../errors.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog } from "../log/event-log.ts";
-import { compactTable } from "./compact.ts";
+import { Background } from "./background.ts";
 import { ACTION_STREAM, ActionLog, actionStream, actionTable, deadLetterView } from "./dead-letter-actions.ts";
 import { DeadLetterDesk } from "./dead-letter-desk.ts";
 import {
@@ -21,7 +21,6 @@ import {
   deadLetterTable,
   isInternal,
 } from "./dead-letters.ts";
-import { flushChunk } from "./flush.ts";
 import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable } from "./ledger.ts";
 import { committedTo } from "./progress.ts";
@@ -39,14 +38,6 @@ import {
 import { replayTable } from "./replay.ts";
 import { Staging } from "./staging.ts";
 import { StreamIndex } from "./stream-index.ts";
-
-/** How often the flow looks at what there is to do. */
-const TICK_MS = 100;
-/** While somebody queries, staging keeps up by itself so that no query pays for the whole tail. */
-const EAGER_MS = 10_000;
-const VACUUM_EVERY_MS = 3_600_000;
-/** Flushes' worth of a stream's events that may be in memory when a query asks for all of them. */
-const MOST_STAGED = 3;
 
 export interface FlowOptions {
   readonly project: Project;
@@ -69,17 +60,6 @@ export interface FlowOptions {
   readonly clock: () => number;
 }
 
-interface StreamState {
-  readonly stream: Stream;
-  readonly stagings: readonly Staging[];
-  /** True while staging ahead of queries. */
-  staging: boolean;
-  flushing: Promise<void> | undefined;
-  lastFlushMs: number;
-  /** Why the last flush failed; undefined when it did not. */
-  failure: string | undefined;
-}
-
 export class Flow {
   readonly project: Project;
   readonly lake: LakeTables;
@@ -90,25 +70,16 @@ export class Flow {
   /** By `stream/partition`; streams without an id have none. */
   readonly #indexes: ReadonlyMap<string, StreamIndex>;
   readonly #actions: ActionLog;
-  readonly #streams = new Map<string, StreamState>();
-  readonly #compacting = new Set<string>();
-  readonly #background = new Set<Promise<void>>();
-  #tick: NodeJS.Timeout | undefined;
-  #lastQueryMs = 0;
-  #lastVacuumMs: number;
-  #lastWorkMs = 0;
+  readonly #background: Background;
 
   private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, StreamIndex>) {
     this.#o = o;
     this.#indexes = indexes;
     this.project = project;
     this.lake = lake;
-    this.#lastVacuumMs = o.clock();
     const stagings = new Map<string, readonly Staging[]>();
     for (const stream of project.streams.values()) {
       const parts = Array.from({ length: o.log.partitions(stream.name) }, (_, p) => this.#staging(stream, p));
-      const idle = { flushing: undefined, staging: false, lastFlushMs: o.clock(), failure: undefined };
-      this.#streams.set(stream.name, { stream, stagings: parts, ...idle });
       stagings.set(stream.name, parts);
     }
     const relations: RelationsOptions = {
@@ -119,7 +90,7 @@ export class Flow {
         ["system.ledger", ledgerTable(project, lake, o.log)],
         [DEAD_LETTER_TABLE, deadLetterView()],
       ]),
-      load: (streams) => this.#load(streams),
+      load: (streams) => this.#background.load(streams),
     };
     this.relations = new Relations(relations);
     this.refresher = new Refresher({
@@ -131,6 +102,11 @@ export class Flow {
       logger: o.logger,
     });
     this.relations.use(this.refresher);
+    this.#background = new Background({
+      ...{ project, lake, log: o.log, local: o.engine.local, indexes, stagings, refresher: this.refresher },
+      ...{ flushIntervalMs: o.flushIntervalMs, flushBytes: o.flushBytes, retentionMs: o.retentionMs },
+      ...{ logger: o.logger, clock: o.clock },
+    });
     this.#actions = new ActionLog(o.log, o.clock);
     this.deadLetterDesk = new DeadLetterDesk({
       project,
@@ -141,8 +117,8 @@ export class Flow {
       actions: this.#actions,
       deadLetters: (letters) => this.deadLetters(letters),
       flush: (stream) => this.flush([stream]),
-      alone: (stream, work) => this.#alone(this.#state(stream), work),
-      changed: (tables) => this.#changed(tables),
+      alone: (stream, work) => this.#background.alone(stream, work),
+      changed: (tables) => this.#background.changed(tables),
     });
   }
 
@@ -161,16 +137,17 @@ export class Flow {
     const lake = await LakeTables.open(o.store, o.lakeRoot, o.engine, project, o);
     for (const stream of project.streams.keys()) checkLogReachesLake(o.log, lake, project, stream);
     const flow = new Flow(o, project, lake, await openIndexes(o, project, lake));
-    await flow.#releaseStored();
-    flow.#tick = setInterval(() => flow.#work(), TICK_MS);
+    await flow.#background.start();
     flow.refresher.changed(lake.names());
-    if (o.log.ends(ACTION_STREAM, 0).end > 0) flow.#inBackground(flow.deadLetterDesk.settle(), "settling dead letters");
+    if (o.log.ends(ACTION_STREAM, 0).end > 0) {
+      flow.#background.run(flow.deadLetterDesk.settle(), "settling dead letters");
+    }
     return flow;
   }
 
   /** Relations that show every event acknowledged before the call (or only committed ones). */
   resolve(references: readonly Reference[], reach: Reach = "acknowledged"): Promise<Resolved> {
-    this.#lastQueryMs = this.#o.clock();
+    this.#background.queried();
     return this.relations.resolve(references, reach);
   }
 
@@ -193,21 +170,12 @@ export class Flow {
 
   /** Streams whose last flush failed, with the reason. */
   failures(): Record<string, string> {
-    const failed = [...this.#streams.values()].filter((state) => state.failure !== undefined);
-    return Object.fromEntries(failed.map((state) => [state.stream.name, state.failure ?? ""]));
+    return this.#background.failures();
   }
 
   /** Stores every event acknowledged before the call in all tables of its stream. */
-  async flush(streams: Iterable<string> = this.#streams.keys()): Promise<void> {
-    for (const name of streams) {
-      const state = this.#state(name);
-      const ends = state.stagings.map((s) => this.#o.log.ends(name, s.partition).end);
-      while (state.stagings.some((s, i) => this.#firstUnflushed(s) < (ends[i] ?? 0))) {
-        await this.#flush(state);
-        if (state.failure !== undefined)
-          throw new MillraceError("FLUSH_FAILED", { stream: name, reason: state.failure });
-      }
-    }
+  flush(streams?: Iterable<string>): Promise<void> {
+    return this.#background.flush(streams);
   }
 
   /** Recomputes a refreshed table now. @throws REFRESH_NOT_POSSIBLE, and what the engine throws. */
@@ -223,16 +191,15 @@ export class Flow {
     const table = this.project.tables.get(name);
     if (!table) throw unknownTable(name, this.project.tables.keys());
     if (table.mode === "refresh") return (await this.refresh(name, { ...options, full: true })).version;
-    const state = this.#state(table.stream);
     await this.flush([table.stream]);
     const parts = {
       ...{ project: this.project, lake: this.lake, engine: this.#o.engine, relations: this.relations },
       actions: this.#actions,
       deadLetters: (letters: readonly DeadLetter[]) => this.deadLetters(letters),
-      partitions: state.stagings.length,
+      partitions: this.#o.log.partitions(table.stream),
     };
     const version = await this.deadLetterDesk.inTurn(() =>
-      this.#alone(state, () => replayTable(parts, table, options)),
+      this.#background.alone(table.stream, () => replayTable(parts, table, options)),
     );
     this.refresher.changed([name]);
     return version;
@@ -243,8 +210,7 @@ export class Flow {
    * acknowledged is lost, since the log has it.
    */
   async close({ drain = true }: { drain?: boolean } = {}): Promise<void> {
-    clearInterval(this.#tick);
-    await Promise.allSettled([...this.#streams.values()].map((state) => state.flushing));
+    await this.#background.stop();
     try {
       if (drain) {
         await this.flush();
@@ -252,163 +218,10 @@ export class Flow {
       }
     } finally {
       await this.refresher.close();
-      await Promise.allSettled(this.#background);
+      await this.#background.ended();
       for (const index of this.#indexes.values()) await index.close();
       await this.lake.close();
     }
-  }
-
-  /** Tells the log what every table has, since it remembers that only while it runs. */
-  async #releaseStored(): Promise<void> {
-    for (const { stream, stagings } of this.#streams.values()) {
-      for (const staging of stagings) await this.#o.log.release(stream.name, staging.partition, staging.end);
-    }
-  }
-
-  #state(stream: string): StreamState {
-    const state = this.#streams.get(stream);
-    if (!state) throw new MillraceError("INTERNAL", { what: `looking up stream ${stream}` });
-    return state;
-  }
-
-  #firstUnflushed(staging: Staging): number {
-    return staging.chunks[0]?.from ?? staging.end;
-  }
-
-  #work(): void {
-    const now = this.#o.clock();
-    if (now < this.#lastWorkMs) this.#clockWentBack(now);
-    this.#lastWorkMs = now;
-    for (const state of this.#streams.values()) {
-      const { stagings, stream } = state;
-      const waiting = stagings.some((s) => this.#firstUnflushed(s) < this.#o.log.ends(stream.name, s.partition).end);
-      if (!waiting) {
-        state.lastFlushMs = now;
-        continue;
-      }
-      const bytes = stagings.reduce(
-        (sum, staging) => sum + staging.bytesBefore(this.#o.log.ends(stream.name, staging.partition).end),
-        0,
-      );
-      const due = now - state.lastFlushMs >= this.#o.flushIntervalMs || bytes >= this.#o.flushBytes;
-      if (due && !state.flushing) void this.#flush(state);
-      else if (now - this.#lastQueryMs < EAGER_MS && !state.staging) {
-        state.staging = true;
-        const work = this.#load(new Set([stream.name])).finally(() => {
-          state.staging = false;
-        });
-        this.#inBackground(work, "staging");
-      }
-    }
-    if (now - this.#lastVacuumMs > VACUUM_EVERY_MS) {
-      this.#lastVacuumMs = now;
-      this.#inBackground(this.#vacuum(now), "vacuum");
-    }
-  }
-
-  /** What waits for a moment counts from now: else it would wait until the clock is where it was before it was set back. */
-  #clockWentBack(now: number): void {
-    for (const state of this.#streams.values()) state.lastFlushMs = Math.min(state.lastFlushMs, now);
-    this.#lastQueryMs = Math.min(this.#lastQueryMs, now);
-    this.#lastVacuumMs = Math.min(this.#lastVacuumMs, now);
-  }
-
-  /**
-   * Stages what was acknowledged before the call. A long tail, as after a crash under load, is stored first, so that memory holds
-   * only its end.
-   */
-  async #load(streams: ReadonlySet<string>): Promise<void> {
-    await Promise.all(
-      [...streams].flatMap((name) => {
-        const state = this.#state(name);
-        return state.stagings.map(async (staging) => {
-          const { end } = this.#o.log.ends(name, staging.partition);
-          while (staging.bytesBefore(end) > MOST_STAGED * this.#o.flushBytes && state.failure === undefined) {
-            await this.#flush(state);
-          }
-          await staging.loadTo(end);
-        });
-      }),
-    );
-  }
-
-  /** Does work while nothing of the stream is flushed. */
-  async #alone<T>(state: StreamState, work: () => Promise<T>): Promise<T> {
-    while (state.flushing) await state.flushing;
-    const running = work();
-    state.flushing = running.then(
-      () => undefined,
-      () => undefined,
-    );
-    try {
-      return await running;
-    } finally {
-      state.flushing = undefined;
-    }
-  }
-
-  #changed(tables: readonly string[]): void {
-    this.refresher.changed(tables);
-    for (const table of tables) this.#compactLater(table);
-  }
-
-  async #flush(state: StreamState): Promise<void> {
-    while (state.flushing) await state.flushing;
-    state.flushing = this.#flushOnce(state).then(
-      () => {
-        state.failure = undefined;
-      },
-      (error: unknown) => {
-        state.failure = error instanceof Error ? error.message : String(error);
-        this.#o.logger.error({ err: error, stream: state.stream.name }, "flush failed; it is tried again");
-      },
-    );
-    await state.flushing;
-    state.flushing = undefined;
-    state.lastFlushMs = this.#o.clock();
-  }
-
-  async #flushOnce(state: StreamState): Promise<void> {
-    const { stream } = state;
-    for (const staging of state.stagings) {
-      const chunk = await staging.seal();
-      if (!chunk) continue;
-      // Its failure is that of the next seal, which does the same again and reports it.
-      const ahead = staging.stageAhead().catch(() => undefined);
-      const tables = await flushChunk(
-        { project: this.project, lake: this.lake, local: this.#o.engine.local },
-        stream,
-        staging,
-        chunk,
-      );
-      await this.#indexes.get(`${stream.name}/${staging.partition}`)?.commit(chunk.to);
-      staging.drop(chunk);
-      await this.#o.log.release(stream.name, staging.partition, chunk.to + 1);
-      this.#changed(tables);
-      await ahead;
-    }
-  }
-
-  async #vacuum(nowMs: number): Promise<void> {
-    const removed = await this.lake.vacuum(this.#o.retentionMs, nowMs);
-    this.#o.logger.info(removed, "vacuum");
-  }
-
-  #compactLater(name: string): void {
-    if (this.#compacting.has(name)) return;
-    this.#compacting.add(name);
-    const work = compactTable(this.lake, this.lake.get(name)).finally(() => this.#compacting.delete(name));
-    this.#inBackground(work, "compaction");
-  }
-
-  #inBackground(work: Promise<unknown>, what: string): void {
-    const watched = work
-      .then(
-        () => undefined,
-        (error: unknown) => this.#o.logger.error({ err: error }, `${what} failed; it is tried again`),
-      )
-      .finally(() => this.#background.delete(watched));
-    this.#background.add(watched);
   }
 
   #staging(stream: Stream, partition: number): Staging {

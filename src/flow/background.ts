@@ -1,0 +1,265 @@
+/**
+ * The flow's work that nobody waits for: flushes when they are due, staging ahead of queries, compaction of what a flush made
+ * smaller, vacuum every hour. What a caller asks for (a flush now, a tail in memory) goes through here too, since one stream is
+ * flushed once at a time.
+ */
+import type { Logger } from "pino";
+import type { Project, Stream } from "../define/project.ts";
+import type { LocalSql } from "../engine/sql-engine.ts";
+import { MillraceError } from "../errors.ts";
+import type { EventLog } from "../log/event-log.ts";
+import { compactTable } from "./compact.ts";
+import { flushChunk } from "./flush.ts";
+import type { LakeTables } from "./lake-tables.ts";
+import type { Refresher } from "./refresh.ts";
+import type { Staging } from "./staging.ts";
+import type { StreamIndex } from "./stream-index.ts";
+
+/** How often the flow looks at what there is to do. */
+const TICK_MS = 100;
+/** While somebody queries, staging keeps up by itself so that no query pays for the whole tail. */
+const EAGER_MS = 10_000;
+const VACUUM_EVERY_MS = 3_600_000;
+/** Flushes' worth of a stream's events that may be in memory when a query asks for all of them. */
+const MOST_STAGED = 3;
+
+export interface BackgroundParts {
+  readonly project: Project;
+  readonly lake: LakeTables;
+  readonly log: EventLog;
+  readonly local: LocalSql;
+  readonly refresher: Refresher;
+  /** By `stream/partition`; streams without an id have none. */
+  readonly indexes: ReadonlyMap<string, StreamIndex>;
+  /** By stream, one per partition. */
+  readonly stagings: ReadonlyMap<string, readonly Staging[]>;
+  readonly flushIntervalMs: number;
+  readonly flushBytes: number;
+  readonly retentionMs: number;
+  readonly logger: Logger;
+  readonly clock: () => number;
+}
+
+interface StreamState {
+  readonly stream: Stream;
+  readonly stagings: readonly Staging[];
+  /** True while staging ahead of queries. */
+  staging: boolean;
+  flushing: Promise<void> | undefined;
+  lastFlushMs: number;
+  /** Why the last flush failed; undefined when it did not. */
+  failure: string | undefined;
+}
+
+export class Background {
+  readonly #o: BackgroundParts;
+  readonly #streams = new Map<string, StreamState>();
+  readonly #compacting = new Set<string>();
+  readonly #running = new Set<Promise<void>>();
+  #tick: NodeJS.Timeout | undefined;
+  #lastQueryMs = 0;
+  #lastVacuumMs: number;
+  #lastWorkMs = 0;
+
+  constructor(o: BackgroundParts) {
+    this.#o = o;
+    this.#lastVacuumMs = o.clock();
+    for (const stream of o.project.streams.values()) {
+      const idle = { flushing: undefined, staging: false, lastFlushMs: o.clock(), failure: undefined };
+      this.#streams.set(stream.name, { stream, stagings: o.stagings.get(stream.name) ?? [], ...idle });
+    }
+  }
+
+  /** Begins to look for work. */
+  async start(): Promise<void> {
+    await this.#releaseStored();
+    this.#tick = setInterval(() => this.#work(), TICK_MS);
+  }
+
+  /** Begins nothing by itself any more, and waits for the flushes under way. */
+  async stop(): Promise<void> {
+    clearInterval(this.#tick);
+    await Promise.allSettled([...this.#streams.values()].map((state) => state.flushing));
+  }
+
+  /** Resolves when what runs in the background has ended. */
+  async ended(): Promise<void> {
+    await Promise.allSettled(this.#running);
+  }
+
+  /** Somebody queries: staging keeps up by itself for a while. */
+  queried(): void {
+    this.#lastQueryMs = this.#o.clock();
+  }
+
+  /** Streams whose last flush failed, with the reason. */
+  failures(): Record<string, string> {
+    const failed = [...this.#streams.values()].filter((state) => state.failure !== undefined);
+    return Object.fromEntries(failed.map((state) => [state.stream.name, state.failure ?? ""]));
+  }
+
+  /** Stores every event acknowledged before the call in all tables of its stream. @throws FLUSH_FAILED */
+  async flush(streams: Iterable<string> = this.#streams.keys()): Promise<void> {
+    for (const name of streams) {
+      const state = this.#state(name);
+      const ends = state.stagings.map((s) => this.#o.log.ends(name, s.partition).end);
+      while (state.stagings.some((s, i) => firstUnflushed(s) < (ends[i] ?? 0))) {
+        await this.#flush(state);
+        if (state.failure !== undefined)
+          throw new MillraceError("FLUSH_FAILED", { stream: name, reason: state.failure });
+      }
+    }
+  }
+
+  /**
+   * Stages what was acknowledged before the call. A long tail, as after a crash under load, is stored first, so that memory holds
+   * only its end.
+   */
+  async load(streams: ReadonlySet<string>): Promise<void> {
+    await Promise.all(
+      [...streams].flatMap((name) => {
+        const state = this.#state(name);
+        return state.stagings.map(async (staging) => {
+          const { end } = this.#o.log.ends(name, staging.partition);
+          while (staging.bytesBefore(end) > MOST_STAGED * this.#o.flushBytes && state.failure === undefined) {
+            await this.#flush(state);
+          }
+          await staging.loadTo(end);
+        });
+      }),
+    );
+  }
+
+  /** Does work while nothing of the stream is flushed. */
+  async alone<T>(stream: string, work: () => Promise<T>): Promise<T> {
+    const state = this.#state(stream);
+    while (state.flushing) await state.flushing;
+    const running = work();
+    state.flushing = running.then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await running;
+    } finally {
+      state.flushing = undefined;
+    }
+  }
+
+  /** Tables have new rows: what depends on them follows, and their small files are put together. */
+  changed(tables: readonly string[]): void {
+    this.#o.refresher.changed(tables);
+    for (const table of tables) this.#compactLater(table);
+  }
+
+  /** Watches over work that nobody waits for: its failure is logged, and `ended` waits for it. */
+  run(work: Promise<unknown>, what: string): void {
+    const watched = work
+      .then(
+        () => undefined,
+        (error: unknown) => this.#o.logger.error({ err: error }, `${what} failed; it is tried again`),
+      )
+      .finally(() => this.#running.delete(watched));
+    this.#running.add(watched);
+  }
+
+  /** Tells the log what every table has, since it remembers that only while it runs. */
+  async #releaseStored(): Promise<void> {
+    for (const { stream, stagings } of this.#streams.values()) {
+      for (const staging of stagings) await this.#o.log.release(stream.name, staging.partition, staging.end);
+    }
+  }
+
+  #state(stream: string): StreamState {
+    const state = this.#streams.get(stream);
+    if (!state) throw new MillraceError("INTERNAL", { what: `looking up stream ${stream}` });
+    return state;
+  }
+
+  #work(): void {
+    const now = this.#o.clock();
+    if (now < this.#lastWorkMs) this.#clockWentBack(now);
+    this.#lastWorkMs = now;
+    for (const state of this.#streams.values()) {
+      const { stagings, stream } = state;
+      const waiting = stagings.some((s) => firstUnflushed(s) < this.#o.log.ends(stream.name, s.partition).end);
+      if (!waiting) {
+        state.lastFlushMs = now;
+        continue;
+      }
+      const bytes = stagings.reduce(
+        (sum, staging) => sum + staging.bytesBefore(this.#o.log.ends(stream.name, staging.partition).end),
+        0,
+      );
+      const due = now - state.lastFlushMs >= this.#o.flushIntervalMs || bytes >= this.#o.flushBytes;
+      if (due && !state.flushing) void this.#flush(state);
+      else if (now - this.#lastQueryMs < EAGER_MS && !state.staging) {
+        state.staging = true;
+        const work = this.load(new Set([stream.name])).finally(() => {
+          state.staging = false;
+        });
+        this.run(work, "staging");
+      }
+    }
+    if (now - this.#lastVacuumMs > VACUUM_EVERY_MS) {
+      this.#lastVacuumMs = now;
+      this.run(this.#vacuum(now), "vacuum");
+    }
+  }
+
+  /** What waits for a moment counts from now: else it would wait until the clock is where it was before it was set back. */
+  #clockWentBack(now: number): void {
+    for (const state of this.#streams.values()) state.lastFlushMs = Math.min(state.lastFlushMs, now);
+    this.#lastQueryMs = Math.min(this.#lastQueryMs, now);
+    this.#lastVacuumMs = Math.min(this.#lastVacuumMs, now);
+  }
+
+  async #flush(state: StreamState): Promise<void> {
+    while (state.flushing) await state.flushing;
+    state.flushing = this.#flushOnce(state).then(
+      () => {
+        state.failure = undefined;
+      },
+      (error: unknown) => {
+        state.failure = error instanceof Error ? error.message : String(error);
+        this.#o.logger.error({ err: error, stream: state.stream.name }, "flush failed; it is tried again");
+      },
+    );
+    await state.flushing;
+    state.flushing = undefined;
+    state.lastFlushMs = this.#o.clock();
+  }
+
+  async #flushOnce(state: StreamState): Promise<void> {
+    const { project, lake, log, local, indexes } = this.#o;
+    const { stream } = state;
+    for (const staging of state.stagings) {
+      const chunk = await staging.seal();
+      if (!chunk) continue;
+      // Its failure is that of the next seal, which does the same again and reports it.
+      const ahead = staging.stageAhead().catch(() => undefined);
+      const tables = await flushChunk({ project, lake, local }, stream, staging, chunk);
+      await indexes.get(`${stream.name}/${staging.partition}`)?.commit(chunk.to);
+      staging.drop(chunk);
+      await log.release(stream.name, staging.partition, chunk.to + 1);
+      this.changed(tables);
+      await ahead;
+    }
+  }
+
+  async #vacuum(nowMs: number): Promise<void> {
+    const removed = await this.#o.lake.vacuum(this.#o.retentionMs, nowMs);
+    this.#o.logger.info(removed, "vacuum");
+  }
+
+  #compactLater(name: string): void {
+    if (this.#compacting.has(name)) return;
+    this.#compacting.add(name);
+    const work = compactTable(this.#o.lake, this.#o.lake.get(name)).finally(() => this.#compacting.delete(name));
+    this.run(work, "compaction");
+  }
+}
+
+function firstUnflushed(staging: Staging): number {
+  return staging.chunks[0]?.from ?? staging.end;
+}
