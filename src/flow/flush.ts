@@ -88,8 +88,8 @@ async function commitRange(
 }
 
 /** What became of the events `from..to` on their way to a table; the four add up to their number. */
-async function countFates(
-  o: FlushOptions,
+export async function countFates(
+  o: Pick<FlushOptions, "local">,
   table: AppendTable,
   chunk: Chunk,
   from: number,

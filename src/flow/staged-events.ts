@@ -35,7 +35,7 @@ export class Chunk {
   #readers = 0;
   #drop: (() => void) | undefined;
 
-  constructor(stream: Stream, partition: number, number: number, from: number) {
+  constructor(stream: Stream, partition: number, number: string, from: number) {
     this.stream = stream;
     this.partition = partition;
     this.name = `${stream.name} ${partition} ${number}`;

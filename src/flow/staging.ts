@@ -26,10 +26,12 @@ export interface StagingOptions {
   readonly tables: readonly AppendTable[];
   /** Columns of each append table as stored. */
   readonly storedColumns: (table: AppendTable) => readonly Column[];
-  readonly log: EventLog;
+  readonly log: Pick<EventLog, "ends" | "read">;
   readonly local: LocalSql;
   /** Finds duplicates; undefined when the stream has no id. */
-  readonly index: StreamIndex | undefined;
+  readonly index: Pick<StreamIndex, "lookup" | "stage"> | undefined;
+  /** Tells its tables from those of another staging of the partition; empty for the one that flushes and queries read. */
+  readonly label?: string;
   readonly tempDir: string;
   readonly maxEventBytes: number;
   /** A chunk is sealed when its events are this many bytes. */
@@ -185,7 +187,7 @@ export class Staging {
     const last = this.#chunks.at(-1);
     if (last && !last.sealed) return last;
     const { stream, partition, local, tables, storedColumns } = this.#o;
-    const chunk = new Chunk(stream, partition, ++this.#chunkNumber, this.#end);
+    const chunk = new Chunk(stream, partition, `${this.#o.label ?? ""}${++this.#chunkNumber}`, this.#end);
     const events = [...columnList(stream.columns), "_payload VARCHAR"];
     await local.run(`create or replace table ${chunk.table()} (${events.join(", ")})`);
     for (const table of tables) {

@@ -1,6 +1,7 @@
 import type { Stream } from "../define/project.ts";
 import type { LocalSql, SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
+import { pruneFiles } from "../lake/prune.ts";
 import { hashColumns } from "./dedupe/id-hash.ts";
 import { type IdBatch, type IdIndex, openIdIndex } from "./dedupe/id-index.ts";
 import type { LakeTables } from "./lake-tables.ts";
@@ -17,6 +18,8 @@ export interface StreamIndexOptions {
   readonly partition: number;
   /** As in `IdIndexOptions`. */
   readonly filesModule?: string | undefined;
+  /** Only events of bronze below this offset count; all of them unless given. */
+  readonly below?: number;
 }
 
 /**
@@ -78,7 +81,9 @@ export class StreamIndex {
 
   async *#stored(from: number, to: number): AsyncGenerator<IdBatch> {
     const { engine, lake, stream, partition } = this.#o;
-    const inputs = new Map([["bronze", lake.relation(lake.get(`bronze.${stream.name}`))]]);
+    const bronze = lake.get(`bronze.${stream.name}`);
+    const files = pruneFiles(bronze.snapshot.files, [{ column: "_offset", op: "<=", value: to }]);
+    const inputs = new Map([["bronze", lake.relation(bronze, bronze.snapshot, files)]]);
     const columns = async (sql: string) => engine.local.columns(await engine.local.compile({ sql, inputs }));
     // The next event may have arrived right after the last stored one, whatever the clock says now.
     const [last] = await columns(
@@ -102,6 +107,6 @@ export class StreamIndex {
   }
 }
 
-function storedTo({ lake, stream, partition }: StreamIndexOptions): number {
-  return committedTo(lake.get(`bronze.${stream.name}`).snapshot, stream.name, partition);
+function storedTo({ lake, stream, partition, below = Number.POSITIVE_INFINITY }: StreamIndexOptions): number {
+  return Math.min(committedTo(lake.get(`bronze.${stream.name}`).snapshot, stream.name, partition), below - 1);
 }
