@@ -23,6 +23,9 @@ export function conflictWith(request: CommitRequest, other: LoggedCommit): Confl
   return metadata || protocol ? "metadata" : undefined;
 }
 
+/** Our commits always say what they are. */
+export type PlannedCommit = Actions & Required<Pick<Actions, "commitInfo">>;
+
 /**
  * The actions that carry out a request on top of `state`. A file to remove that is not in the table makes it a conflict.
  * @throws DELTA_COMMIT_INVALID
@@ -33,7 +36,7 @@ export function planCommit(
   state: TableState | undefined,
   timestampMs: number,
   newId: () => string,
-): Actions | "removed" {
+): PlannedCommit | "removed" {
   const metadata = state === undefined ? undefined : state.facts.metadata;
   const changed = plannedMetadata(table, request, metadata, timestampMs, newId);
   const current = changed ?? metadata;

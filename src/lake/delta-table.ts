@@ -1,4 +1,5 @@
 import type { Column } from "../define/project.ts";
+import type { TableCopy } from "./table-copy.ts";
 
 /**
  * One Delta table (reader 1 / writer 2 for what we write). Implemented in `open-delta-table.ts`.
@@ -28,7 +29,8 @@ export interface DeltaTable {
 
   /**
    * Files whose rows the commits `after+1 .. to` brought in or took out; one that came and went is in both lists. Commits
-   * without `dataChange` count for neither. Undefined when the log no longer (or not yet) has all of these commits.
+   * without `dataChange` count for neither. Undefined when the log no longer (or not yet) has all of these commits whole, or was
+   * repaired among them.
    */
   changes(after: number, to: number): Promise<{ added: DataFile[]; removed: DataFile[] } | undefined>;
 
@@ -41,6 +43,9 @@ export interface DeltaTable {
    * @throws DELTA_COMMIT_INVALID when `retentionMs` is more than the table's `delta.deletedFileRetentionDuration` (a week)
    */
   vacuum(options: { retentionMs: number; dryRun?: boolean; keep?: (path: string) => boolean }): Promise<string[]>;
+
+  /** The newest version known, to be written elsewhere; undefined when nothing was read yet or there is no table. */
+  copy(): TableCopy | undefined;
 
   /** Finishes commits under way and the checkpoint that is being written behind them. */
   close(): Promise<void>;

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { MillraceError } from "../errors.ts";
-import { serializeActions } from "./actions.ts";
 import { Checkpointer } from "./checkpointer.ts";
+import { sealCommit } from "./commit-checksum.ts";
 import { conflictWith, planCommit } from "./commit-plan.ts";
 import type { CommitInfo, CommitRequest, CommitResult, DataFile, DeltaTable, Snapshot } from "./delta-table.ts";
 import { checkWritable } from "./features.ts";
@@ -9,7 +9,9 @@ import { commitInfoOf, dataChanges, versionAt, versionThatAdded } from "./histor
 import { commitKey } from "./log-names.ts";
 import { LogTail } from "./log-tail.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { replay } from "./replay.ts";
+import { isDamage, REPAIR } from "./repair-log.ts";
+import { type LoggedCommit, replay } from "./replay.ts";
+import { copyOf, type TableCopy } from "./table-copy.ts";
 import { type VacuumOptions, vacuum } from "./vacuum.ts";
 
 export interface DeltaTableOptions {
@@ -69,7 +71,7 @@ class StoredDeltaTable implements DeltaTable {
     const state = await this.#log.advance();
     const infos: CommitInfo[] = [];
     for (let version = state?.version ?? -1; version >= 0 && infos.length < limit; version--) {
-      const commit = await this.#log.commit(version);
+      const commit = await this.#readable(version);
       if (!commit) break;
       infos.push(commitInfoOf(commit));
     }
@@ -79,8 +81,8 @@ class StoredDeltaTable implements DeltaTable {
   async changes(after: number, to: number): Promise<{ added: DataFile[]; removed: DataFile[] } | undefined> {
     const commits = [];
     for (let version = after + 1; version <= to; version++) {
-      const commit = await this.#log.commit(version);
-      if (!commit) return undefined;
+      const commit = await this.#readable(version);
+      if (!commit || commit.actions.commitInfo?.operation === REPAIR) return undefined;
       commits.push(commit);
     }
     return dataChanges(commits);
@@ -97,9 +99,24 @@ class StoredDeltaTable implements DeltaTable {
     return versionThatAdded(this.#store, this.location, file);
   }
 
+  copy(): TableCopy | undefined {
+    const { state } = this.#log;
+    return state && copyOf(this.#store, this.location, state);
+  }
+
   async close(): Promise<void> {
     await this.#committing;
     await this.#checkpoints.close();
+  }
+
+  /** A commit that is in the log and whole. */
+  async #readable(version: number): Promise<LoggedCommit | undefined> {
+    try {
+      return await this.#log.commit(version);
+    } catch (error) {
+      if (isDamage(error)) return undefined;
+      throw error;
+    }
   }
 
   async #commit(request: CommitRequest): Promise<CommitResult> {
@@ -121,7 +138,7 @@ class StoredDeltaTable implements DeltaTable {
       const timestampMs = state ? Math.max(this.#clock(), state.timestampMs + 1) : this.#clock();
       const actions = planCommit(this.location, request, state, timestampMs, this.#newId);
       if (actions === "removed") return { kind: "conflict", reason: "removed", version: state?.version ?? -1 };
-      if (await this.#store.putIfAbsent(commitKey(this.location, version), serializeActions(actions))) {
+      if (await this.#store.putIfAbsent(commitKey(this.location, version), sealCommit(actions))) {
         this.#log.committed({ version, timestampMs, actions });
         if (this.#log.state) this.#checkpoints.after(this.#log.state);
         return { kind: "committed", version };

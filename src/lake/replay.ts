@@ -1,5 +1,6 @@
 import { MillraceError } from "../errors.ts";
 import { type Actions, MalformedAction, parseActions } from "./actions.ts";
+import { unsealCommit } from "./commit-checksum.ts";
 import { getIfPresent, type LogListing, listLog } from "./log-listing.ts";
 import { commitKey, logPrefix } from "./log-names.ts";
 import type { ObjectStore } from "./object-store.ts";
@@ -36,7 +37,7 @@ export async function replay(store: ObjectStore, location: string, version?: num
       const vanished = error.code === "OBJECT_NOT_FOUND";
       if (vanished && reload === MAX_RELOADS) {
         const missing = { table: location, file: "its log", reason: `names a file that is missing: ${error.message}` };
-        throw new MillraceError("DELTA_CORRUPT", missing, { cause: error });
+        throw new MillraceError("DELTA_CORRUPT", missing, { cause: error, details: missing });
       }
       // What does not work from the newest checkpoint on may work from an older one.
       if (!vanished && !(error.code === "DELTA_CORRUPT" && newestOnly)) throw error;
@@ -146,7 +147,7 @@ function firstGap(listing: LogListing, start: number, target: number): number | 
 
 function parseCommit(location: string, key: string, bytes: Uint8Array): Actions {
   try {
-    return parseActions(bytes);
+    return parseActions(unsealCommit(bytes));
   } catch (error) {
     if (error instanceof MalformedAction) throw corrupt(location, key, error.message, error);
     throw error;
@@ -161,5 +162,5 @@ function writtenTimestamp({ commitInfo }: Actions): number | undefined {
 
 function corrupt(table: string, key: string, reason: string, cause?: unknown): MillraceError {
   const file = key.slice(table.length + 1);
-  return new MillraceError("DELTA_CORRUPT", { table, file, reason }, { cause });
+  return new MillraceError("DELTA_CORRUPT", { table, file, reason }, { cause, details: { table, file, reason } });
 }

@@ -61,11 +61,8 @@ export class TableState {
   get facts(): TableFacts {
     if (!this.#protocol || !this.#metadata) {
       const missing = this.#protocol ? "metaData" : "protocol";
-      throw new MillraceError("DELTA_CORRUPT", {
-        table: this.#table,
-        file: "its log",
-        reason: `holds no ${missing} action`,
-      });
+      const details = { table: this.#table, file: "its log", reason: `holds no ${missing} action` };
+      throw new MillraceError("DELTA_CORRUPT", details, { details });
     }
     return { protocol: this.#protocol, metadata: this.#metadata, hasDeletionVectors: this.#deletionVectors > 0 };
   }

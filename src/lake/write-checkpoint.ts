@@ -1,5 +1,5 @@
 import { setTimeout } from "node:timers/promises";
-import { zstdCompressSync } from "node:zlib";
+import { constants, zstdCompressSync } from "node:zlib";
 import type { SchemaElement } from "hyparquet";
 import { ByteWriter, type ColumnSource, ParquetWriter } from "hyparquet-writer";
 import { addRecord, type Metadata, type Protocol, removeRecord, type Txn } from "./actions.ts";
@@ -17,6 +17,9 @@ export interface CheckpointContent {
   readonly tombstones: readonly RemovedFile[];
 }
 
+/** Each compressed page carries a checksum, which every reader of zstd looks at. */
+const SUMMED = { params: { [constants.ZSTD_c_checksumFlag]: 1 } };
+
 /** Rows encoded in one go, about four milliseconds of work; more, smaller row groups make the file larger and slower. */
 const ROWS_PER_SLICE = 200;
 
@@ -33,7 +36,7 @@ export async function writeCheckpoint(store: ObjectStore, location: string, cont
     writer: new ByteWriter(),
     schema: SCHEMA,
     codec: "ZSTD",
-    compressors: { ZSTD: (bytes) => zstdCompressSync(bytes) },
+    compressors: { ZSTD: (bytes) => zstdCompressSync(bytes, SUMMED) },
     statistics: false,
     createdBy: "Millrace",
   });
