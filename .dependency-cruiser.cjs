@@ -1,7 +1,7 @@
-// The layout's direction, held by a rule: cli -> platform -> (gateway, flow, react, orchestrate, serve)
+// The layout's direction, held by a rule: cli -> platform -> (gateway, flow, react, orchestrate, serve, backup)
 // -> (log, lake, engine, state) -> (define, config, errors). Parts of one level meet only through the types of ports,
 // so that each can be swapped on its own. swc reads the sources, because TypeScript 7 has no compiler API.
-const FEATURES = ["gateway", "flow", "react", "orchestrate", "serve"];
+const FEATURES = ["gateway", "flow", "react", "orchestrate", "serve", "backup"];
 const MEANS = ["log", "lake", "engine", "state"];
 const GROUND = ["define", "config", "errors"];
 

@@ -113,6 +113,30 @@ export const ERRORS = {
     message: '{option} of {subject} names "{field}", which is {got}; it must be {allowed}',
     hint: "Choose another field.",
   },
+  CRON_INVALID: {
+    status: 422,
+    retryable: false,
+    message: '{subject} has the expression "{got}", which names no moments: {reason}{nearest}',
+    hint: 'Write five fields (minute, hour, day, month, weekday) such as "0 2 * * *", or @hourly, @daily, @weekly, @monthly, @yearly.',
+  },
+  TIME_ZONE_UNKNOWN: {
+    status: 422,
+    retryable: false,
+    message: '{subject} has the time zone "{got}", which does not exist{nearest}',
+    hint: 'Use a name of the time zone database, such as "Europe/Berlin" or "UTC".',
+  },
+  TRIGGER_UNKNOWN: {
+    status: 422,
+    retryable: false,
+    message: '{subject} is triggered by {what} "{name}", which does not exist{nearest}',
+    hint: "Correct the name, or define what it names.",
+  },
+  WORKFLOW_CYCLE: {
+    status: 422,
+    retryable: false,
+    message: "workflows start each other in a circle, which would never end: {path}",
+    hint: "Remove one of these triggers.",
+  },
   SCHEMA_UNSUPPORTED: {
     status: 422,
     retryable: false,
@@ -273,8 +297,15 @@ export const ERRORS = {
   OVERLOADED: {
     status: 503,
     retryable: true,
-    message: "the door is full: {inflight} bytes are under way and {limit} are allowed (inflightBytes)",
-    hint: "Send the request again after the time in Retry-After.",
+    message: "more comes in than can be stored: {reason}",
+    hint: "Nothing of the request was stored; send it again after the time in Retry-After.",
+  },
+  SHARE_EXCEEDED: {
+    status: 429,
+    retryable: true,
+    message:
+      'the key {key} has {inflight} bytes under way to the stream "{stream}", more than its share while {lanes} senders are served',
+    hint: "Nothing of the request was stored; send it again after the time in Retry-After, or send less at once.",
   },
   SOURCE_INVALID: {
     status: 400,
@@ -464,6 +495,67 @@ export const ERRORS = {
     message: "{file} does not say which format the data folder has: {reason}",
     hint: 'Restore the file, or write {"version":1} into it if millrace 0.1 wrote the folder.',
   },
+  DATA_FOLDER_UNFINISHED: {
+    status: 409,
+    retryable: false,
+    message: "the data folder {dir} is a restore that was not finished",
+    hint: "Remove the folder and restore again; the backup is as it was.",
+  },
+  // --- backup and restore
+  BACKUP_TARGET_REFUSED: {
+    status: 409,
+    retryable: false,
+    message: "no backup can be made in {dir}: {reason}",
+    hint: "Name a folder of its own for this platform's backups, outside of its data folder; it is made when it is missing.",
+  },
+  BACKUP_UNDER_WAY: {
+    status: 409,
+    retryable: true,
+    message: "a backup into {dir} is under way",
+    hint: "Wait for its end; there is one backup at a time.",
+  },
+  BACKUP_FAILED: {
+    status: 500,
+    retryable: true,
+    message: "the backup into {dir} was not finished: {reason}",
+    hint: "What had been copied is removed again and the platform goes on; see to the disk and try again.",
+  },
+  BACKUP_UNUSABLE: {
+    status: 422,
+    retryable: false,
+    message: "{dir} holds no backup that can be restored: {reason}",
+    hint: "Name a folder that `millrace backup` wrote to, or one of the finished backups in it.",
+  },
+  BACKUP_DAMAGED: {
+    status: 422,
+    retryable: false,
+    message: "the file {file} of the backup {dir} is not what was backed up: {reason}",
+    hint: "Restore another backup; each is a folder of its own. Backups made after one another share unchanged files.",
+  },
+  RESTORE_TARGET_REFUSED: {
+    status: 409,
+    retryable: false,
+    message: "nothing can be restored into {dir}: {reason}",
+    hint: "Name a folder that is empty or not there yet.",
+  },
+  RESTORE_FAILED: {
+    status: 500,
+    retryable: true,
+    message: "the restore into {dir} was not finished: {reason}",
+    hint: "What had been written is removed again; see to the disk and try again.",
+  },
+  STATE_NOT_EMPTY: {
+    status: 409,
+    retryable: false,
+    message: "the database to restore the records into holds some already (in {table})",
+    hint: "Name an empty database with --postgres-url, or none for the embedded one.",
+  },
+  STATE_COPY_CUT: {
+    status: 422,
+    retryable: false,
+    message: "the copy of the records ends after {rows} rows, {expected} were written",
+    hint: "The backup is damaged: restore another one.",
+  },
   // --- lake
   OBJECT_NOT_FOUND: {
     status: 404,
@@ -494,6 +586,12 @@ export const ERRORS = {
     retryable: false,
     message: 'table "{table}" is damaged: {file} {reason}',
     hint: "Restore the file from a backup of the table's folder, or read an older version of the table.",
+  },
+  TABLE_UNAVAILABLE: {
+    status: 503,
+    retryable: false,
+    message: 'table "{table}" is unavailable: {what}',
+    hint: "{remedy}",
   },
   DELTA_VERSION_GONE: {
     status: 410,
@@ -580,6 +678,43 @@ export const ERRORS = {
     retryable: false,
     message: "{table} follows its stream event by event; only tables that combine rows are refreshed",
     hint: "`millrace replay {table}` rebuilds it from bronze.",
+  },
+  REPLAY_RUNNING: {
+    status: 409,
+    retryable: true,
+    message: "{table} is being replayed already{with}",
+    hint: "Wait for that replay, or cancel it; the table stays as it is until then.",
+  },
+  REPLAY_RANGE: {
+    status: 400,
+    retryable: false,
+    message: "a replay cannot begin there: {reason}",
+    hint: "`--from-offset N` (or P:N for one partition) is the offset of an event, `--from-time T` a moment like 2026-01-31T12:00:00Z; without them all of the table is rebuilt.",
+  },
+  REPLAY_NOT_POSSIBLE: {
+    status: 409,
+    retryable: false,
+    message: "{table} cannot be replayed so: {reason}",
+    hint: "{hint}",
+  },
+  REPLAY_LOG_GONE: {
+    status: 410,
+    retryable: false,
+    message:
+      'the log of stream "{stream}", partition {partition}, no longer has offset {offset}: the oldest one kept is {start}',
+    hint: "Replay from {start} on (`--from-offset {start}`), or from bronze.",
+  },
+  REPLAY_SOURCE_DAMAGED: {
+    status: 500,
+    retryable: false,
+    message: "bronze.{stream} cannot be replayed from: {reason}",
+    hint: "`millrace replay bronze.{stream}` rebuilds it from the log, as far back as segments are kept.",
+  },
+  REPLAY_CANCELLED: {
+    status: 499,
+    retryable: true,
+    message: "the replay of {table} was cancelled; the table is as it was",
+    hint: "Start it again if it is still wanted.",
   },
   COMMIT_CONFLICT: {
     status: 503,
@@ -775,6 +910,104 @@ export const ERRORS = {
     retryable: false,
     message: "{dir} already holds {names}, which init would overwrite",
     hint: "Name an empty or new folder: millrace init NAME",
+  },
+  // --- workflows and runs
+  WORKFLOW_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no workflow "{workflow}"{nearest}',
+    hint: "Workflows are defined in the project with `workflow(…)`; a change needs a restart.",
+  },
+  RUN_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no run "{run}"',
+    hint: "`millrace runs list` shows the runs; finished ones are kept for `runRetentionMs`.",
+  },
+  RUN_STATE: {
+    status: 409,
+    retryable: false,
+    message: "run {run} is {status}; only {allowed} can be {action}",
+    hint: "`millrace runs show RUN` says how it stands.",
+  },
+  RUN_FAILED: {
+    status: 422,
+    retryable: false,
+    message: "run {run} of workflow {workflow} {status}: {reason}",
+    hint: "`millrace runs show RUN` says which step failed and why.",
+  },
+  RUN_CANCELLED: {
+    status: 409,
+    retryable: false,
+    message: "the run was cancelled{by}",
+    hint: "Start another run when the work is still wanted.",
+  },
+  RUN_TIMEOUT: {
+    status: 504,
+    retryable: false,
+    message: "the run took longer than {timeoutMs} ms (`timeout` of its workflow)",
+    hint: "Raise the timeout, or see in the run's steps what took long.",
+  },
+  RUN_CHANGED: {
+    status: 409,
+    retryable: false,
+    message: "the run cannot go on: {reason}{code}",
+    hint: "Restore what the run began with and `millrace runs retry` it, or start a new run. What is not the same each time belongs inside a step.",
+  },
+  RUN_INTERRUPTED: {
+    status: 500,
+    retryable: false,
+    message: "the platform died {times} times in a row while this run was under way at {steps}",
+    hint: "A step that takes the platform with it belongs into a process of its own: run.exec with memoryBytes. Then retry the run.",
+  },
+  RUN_INPUT_INVALID: {
+    status: 422,
+    retryable: false,
+    message: "the input of workflow {workflow} {reason}",
+    hint: "Send JSON of at most 1 MiB.",
+  },
+  STEP_TIMEOUT: {
+    status: 504,
+    retryable: true,
+    message: "step {step} took longer than {timeoutMs} ms (`timeout`)",
+    hint: "Raise its timeout, or give it a retry policy. A function that goes on after its time is ignored, not stopped: it should heed `signal`.",
+  },
+  STEP_FAILED: {
+    status: 422,
+    retryable: false,
+    message: "step {step} failed: {reason}",
+    hint: "`millrace runs show RUN` has its attempts and logs; `millrace runs retry RUN` goes on at this step.",
+  },
+  STEP_INVALID: {
+    status: 422,
+    retryable: false,
+    message: "step {step} {reason}",
+    hint: "docs/workflows.md says what a step takes and gives.",
+  },
+  COMMAND_FAILED: {
+    status: 422,
+    retryable: true,
+    message: "the command {command} {reason}{said}",
+    hint: "The run's log has everything it printed.",
+  },
+  COMMAND_MEMORY: {
+    status: 422,
+    retryable: false,
+    message:
+      "the command {command} used {usedBytes} bytes of memory; its limit is {memoryBytes} (`memoryBytes`), so it was ended",
+    hint: "Raise the limit, or let it work on less at once.",
+  },
+  BACKFILL_INVALID: {
+    status: 422,
+    retryable: false,
+    message: "the backfill {reason}",
+    hint: "Give a workflow with either from, to and by (hour, day, month), or a list of up to 10,000 partitions.",
+  },
+  BACKFILL_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no backfill "{backfill}"',
+    hint: "`millrace runs backfill WORKFLOW …` answers with its id.",
   },
   SETTING_UNKNOWN: {
     status: 400,

@@ -1,3 +1,4 @@
+import { backup } from "./backup.ts";
 import type { Command } from "./command.ts";
 import { config } from "./config.ts";
 import { deadLetters } from "./dead-letters.ts";
@@ -7,6 +8,7 @@ import { keys } from "./keys.ts";
 import { ledger } from "./ledger.ts";
 import { refresh } from "./refresh.ts";
 import { replay } from "./replay.ts";
+import { restore } from "./restore.ts";
 import { sql } from "./sql.ts";
 import { start } from "./start.ts";
 import { status } from "./status.ts";
@@ -26,6 +28,8 @@ export const COMMANDS: readonly Command[] = [
   deadLetters,
   refresh,
   replay,
+  backup,
+  restore,
   keys,
   config,
 ];

@@ -1,9 +1,15 @@
 /**
  * The data folder: everything a platform keeps on local disks, owned by one process at a time.
  *
- *     DIR/format.json   {"version":1}
- *     DIR/lock/         see folder-lock.ts
+ *     DIR/format.json          {"version":1}
+ *     DIR/lock/                see folder-lock.ts
+ *     DIR/restore-unfinished   is there while a restore fills the folder
+ *
+ * The version is raised when what lies in the folder changes so that an older program would misread it. Whoever raises it adds
+ * the step that brings a folder of the version before to the new one; until there is a second version there is no step.
+ * A folder that version 1 wrote is kept with the tests, and every later version must open it.
  */
+import { existsSync } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { MillraceError } from "../errors.ts";
@@ -19,7 +25,7 @@ export interface DataFolder {
 /**
  * Opens a data folder for this process alone; creates it, readable by this user only, when it is missing.
  * @throws DATA_FOLDER_IN_USE when another process has it open; DATA_FOLDER_NEWER when a newer version wrote it;
- * DATA_FOLDER_READ_ONLY when it cannot be written; DATA_FOLDER_UNKNOWN when its format cannot be told.
+ * DATA_FOLDER_UNFINISHED when a restore into it was interrupted; DATA_FOLDER_READ_ONLY when it cannot be written; DATA_FOLDER_UNKNOWN when its format cannot be told.
  */
 export async function openDataFolder(path: string, options: { heartbeatMs?: number } = {}): Promise<DataFolder> {
   const dir = resolve(path);
@@ -69,10 +75,14 @@ async function makeFolder(dir: string): Promise<boolean> {
   return true;
 }
 
-/** Raised when what lies in the folder changes so that an older version would misread it. */
-const FORMAT_VERSION = 1;
+/** What this program writes and reads. */
+export const FORMAT_VERSION = 1;
+
+/** Its name in a folder that a restore is filling. */
+export const UNFINISHED = "restore-unfinished";
 
 async function checkFormat(dir: string): Promise<void> {
+  if (existsSync(join(dir, UNFINISHED))) throw new MillraceError("DATA_FOLDER_UNFINISHED", { dir });
   const file = join(dir, "format.json");
   const version = await readVersion(file);
   if (version === undefined) await writeDurably(dir, file, `${JSON.stringify({ version: FORMAT_VERSION })}\n`);

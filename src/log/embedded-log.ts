@@ -1,8 +1,8 @@
 /** The event log on local files: NDJSON segments with a side index, made durable by group commit. */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { MillraceError } from "../errors.ts";
-import type { Appended, Batch, Ends, EventLog, Run } from "./event-log.ts";
-import { type LogFs, nodeFs } from "./file-system.ts";
+import type { Appended, Batch, Ends, EventLog, LogFileContents, LogHold, Run } from "./event-log.ts";
+import { type LogFs, nodeFs, withFile } from "./file-system.ts";
 import { Partition } from "./partition.ts";
 import type { LogFinding } from "./recovery.ts";
 
@@ -116,10 +116,54 @@ class EmbeddedLog implements EventLog {
     return this.#working(stream, partition).release(offset);
   }
 
+  hold(): LogHold {
+    const held = new Map([...this.#partitions].map(([stream, partitions]) => [stream, [...partitions]]));
+    const releases = [...held.values()].flat().map((partition) => partition.hold());
+    const { fs } = this.#options;
+    return {
+      contents: async () => {
+        // First of all, and without waiting: what comes after is of no moment.
+        const open = [...held].flatMap(([stream, parts]) =>
+          parts.map((part, partition) => ({ stream, partition, ...part.durable() })),
+        );
+        const files: LogFileContents[] = [];
+        for (const { stream, partition, files: durable } of open) {
+          for (const { path, bytes } of durable) {
+            const size = bytes ?? (await sizeOf(fs, path));
+            if (size === undefined) continue; // a data file lost before; the log reports it where it is read
+            files.push({ name: `${stream}/${partition}/${basename(path)}`, path, bytes: size });
+          }
+        }
+        files.push(...(await this.#formerFiles(held)));
+        return { partitions: open.map(({ files: _, ...ends }) => ends), files };
+      },
+      release: () => {
+        for (const release of releases.splice(0)) release();
+      },
+    };
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#streams.values()); // whoever opened a stream hears of its failure
     await Promise.all([...this.#partitions.values()].flat().map((partition) => partition.close()));
+  }
+
+  /** Files of streams that no definition names any more. Nobody writes to them. */
+  async #formerFiles(open: ReadonlyMap<string, unknown>): Promise<LogFileContents[]> {
+    const { dir, fs } = this.#options;
+    const files: LogFileContents[] = [];
+    for (const stream of await fs.list(dir)) {
+      if (open.has(stream)) continue;
+      for (const partition of await fs.list(join(dir, stream))) {
+        for (const file of await fs.list(join(dir, stream, partition))) {
+          const path = join(dir, stream, partition, file);
+          const bytes = await sizeOf(fs, path);
+          if (bytes !== undefined) files.push({ name: `${stream}/${partition}/${file}`, path, bytes });
+        }
+      }
+    }
+    return files;
   }
 
   #working(stream: string, partition: number): Partition {
@@ -144,4 +188,8 @@ function flawOf({ payload, count, source }: Batch): string | undefined {
   if (payload.length < count || payload.at(-1) !== 10) return "the payload does not end with a line break";
   if (source.length > 200) return `source has ${source.length} characters, at most 200 are kept`;
   return undefined;
+}
+
+async function sizeOf(fs: LogFs, path: string): Promise<number | undefined> {
+  return (await withFile(fs, path, (file) => file.stat()))?.size;
 }

@@ -51,6 +51,12 @@ export interface EventLog {
   release(stream: string, partition: number, offset: number): Promise<void>;
 
   /**
+   * Keeps every file that is in the log now until the hold is released, so that they can be copied. Only logs whose events are
+   * files of this machine have it.
+   */
+  hold?(): LogHold;
+
+  /**
    * Stops taking batches, finishes those under way and closes every file. From then on every call that would append, read
    * or wait, and every wait under way, rejects with SHUTTING_DOWN.
    */
@@ -93,4 +99,26 @@ export interface Span {
   readonly to: number;
   readonly receivedAtMs: number;
   readonly source: string;
+}
+
+/** What a log consists of, for as long as it is held. Appends go on meanwhile. */
+export interface LogHold {
+  /** What is durable at the moment of the call: every event acknowledged before it, and perhaps some that are just about to be. */
+  contents(): Promise<LogContents>;
+  /** Lets retention remove what is old. Again: nothing. */
+  release(): void;
+}
+
+export interface LogContents {
+  /** `start`: first offset kept; `end`: the one after the last durable event. Streams that are not open are not told of. */
+  readonly partitions: readonly ({ readonly stream: string; readonly partition: number } & Ends)[];
+  readonly files: readonly LogFileContents[];
+}
+
+export interface LogFileContents {
+  /** `/`-separated, relative to the log's folder. */
+  readonly name: string;
+  readonly path: string;
+  /** What is durable of it; the file may have become longer since. */
+  readonly bytes: number;
 }

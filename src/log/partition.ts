@@ -36,6 +36,8 @@ export class Partition {
   /** Taken out of the log, their files not yet removed. */
   readonly #expired: Segment[] = [];
   #sweeping: Promise<void> = Promise.resolve();
+  /** Who wants no file removed. */
+  #holds = 0;
   #end = 0;
   #receivedAtMs: number;
   #released = 0;
@@ -121,6 +123,26 @@ export class Partition {
   release(offset: number): Promise<void> {
     this.#released = Math.max(this.#released, offset);
     return this.#sweep();
+  }
+
+  /** Keeps the files of every segment until the function it returns is called. */
+  hold(): () => void {
+    this.#holds++;
+    return () => {
+      this.#holds--;
+      // What fails stays in the list of the expired, and the next `release` tries again and tells.
+      this.#sweep().catch(() => undefined);
+    };
+  }
+
+  /** What is durable now. `bytes` is missing for sealed files, which are complete. */
+  durable(): Ends & { files: { path: string; bytes?: number }[] } {
+    const active = this.#writer.durable();
+    const files = this.#segments.flatMap((segment) => [
+      { path: segment.dataPath, ...(active?.segment === segment && { bytes: active.dataBytes }) },
+      { path: segment.indexPath, ...(active?.segment === segment && { bytes: active.indexBytes }) },
+    ]);
+    return { start: this.ends.start, end: Math.max(this.#end, active?.end ?? 0), files };
   }
 
   async close(): Promise<void> {
@@ -222,7 +244,7 @@ export class Partition {
       this.#indexes.delete(oldest);
       this.#expired.push(oldest);
     }
-    while (this.#expired[0]) {
+    while (this.#expired[0] && this.#holds === 0) {
       await this.#expired[0].remove();
       this.#expired.shift();
     }

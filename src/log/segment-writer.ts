@@ -98,6 +98,14 @@ export class SegmentWriter {
     throw failure.reason;
   }
 
+  /** What of the segment being written is durable; undefined when none is, after an fsync that failed. */
+  durable(): { segment: Segment; dataBytes: number; indexBytes: number; end: number } | undefined {
+    const active = this.#active;
+    if (!active) return undefined;
+    const { segment, index, indexBytes } = active;
+    return { segment, dataBytes: index.endAt, indexBytes, end: index.end };
+  }
+
   async close(): Promise<void> {
     const active = this.#active;
     this.#active = undefined;

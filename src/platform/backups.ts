@@ -1,0 +1,30 @@
+import { type BackupSource, makeBackup } from "../backup/backup.ts";
+import { MillraceError } from "../errors.ts";
+import type { EventLog } from "../log/event-log.ts";
+import type { Backups } from "../serve/backup-route.ts";
+
+export type BackupsParts = Omit<BackupSource, "log" | "state"> & {
+  readonly log: EventLog;
+  readonly state: Promise<BackupSource["state"]>;
+};
+
+/** Backups of the running platform, one at a time. */
+export function backups({ log, state, ...parts }: BackupsParts): Backups {
+  let underWay: string | undefined;
+  return {
+    async make({ dir, keep, signal }) {
+      if (underWay !== undefined) throw new MillraceError("BACKUP_UNDER_WAY", { dir: underWay }, { retryAfterS: 10 });
+      if (!log.hold) {
+        const reason = "the events of this platform are kept by another log, which has its own ways";
+        throw new MillraceError("BACKUP_TARGET_REFUSED", { dir, reason });
+      }
+      underWay = dir;
+      try {
+        const held = { hold: () => log.hold!() };
+        return await makeBackup({ ...parts, log: held, state: await state }, { dir, keep, signal });
+      } finally {
+        underWay = undefined;
+      }
+    },
+  };
+}
