@@ -32,6 +32,13 @@ export interface RefreshOutcome {
   readonly elapsedMs: number;
 }
 
+export interface RefreshOptions extends RunOptions {
+  /** Recomputes all of it, whatever the plan says. */
+  readonly full?: boolean;
+  /** Rows of inputs that carry `by`: their values are recomputed beside what the plan says. */
+  readonly rows?: readonly Relation[];
+}
+
 export interface RefresherOptions {
   readonly project: Project;
   readonly lake: LakeTables;
@@ -92,8 +99,8 @@ export class Refresher {
     await Promise.allSettled(this.#running.values());
   }
 
-  /** Brings a table to the committed state of its inputs. `full` recomputes whatever the plan says. */
-  async refresh(name: string, options: RunOptions & { full?: boolean } = {}): Promise<RefreshOutcome> {
+  /** Brings a table to the committed state of its inputs. */
+  async refresh(name: string, options: RefreshOptions = {}): Promise<RefreshOutcome> {
     const table = this.#o.project.tables.get(name);
     if (table === undefined && !this.#o.lake.has(name)) {
       throw new MillraceError("TABLE_UNKNOWN", {
@@ -115,14 +122,15 @@ export class Refresher {
     }
   }
 
-  async #refreshOnce(table: RefreshTable, options: RunOptions & { full?: boolean }): Promise<RefreshOutcome> {
+  async #refreshOnce(table: RefreshTable, options: RefreshOptions): Promise<RefreshOutcome> {
     const started = performance.now();
     const { lake } = this.#o;
     const lakeTable = lake.get(table.name);
     for (let attempt = 0; attempt < 3; attempt++) {
       const picture = new Picture(this.#o.relations, this, "committed");
       const snapshot = picture.snapshot(table.name);
-      const plan: Plan = options.full ? { kind: "full", reason: "asked for" } : await this.#plan(table, picture);
+      const due: Plan = options.full ? { kind: "full", reason: "asked for" } : await this.#plan(table, picture);
+      const plan = await this.#withRows(table, due, options.rows ?? []);
       const outcome = (version: number): RefreshOutcome => ({
         table: table.name,
         kind: plan.kind,
@@ -158,6 +166,17 @@ export class Refresher {
       if (result.kind === "committed") return outcome(result.version);
     }
     throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
+  }
+
+  /** A plan that recomputes the values of `by` of some rows as well. */
+  async #withRows(table: RefreshTable, plan: Plan, rows: readonly Relation[]): Promise<Plan> {
+    if (plan.kind === "full" || rows.length === 0) return plan;
+    if (this.#undivided.has(table.name)) return { kind: "full", reason: "`by` does not divide the rows" };
+    const touched = await touchedValues(this.#o.engine, table, rows);
+    if (!touched) return { kind: "full", reason: "too many values are touched" };
+    const tuples = [...touched.tuples, ...(plan.kind === "by" ? plan.touched.tuples : [])];
+    if (tuples.length === 0) return plan;
+    return { kind: "by", touched: { tuples: [...new Map(tuples.map((tuple) => [tuple.join(), tuple])).values()] } };
   }
 
   /** The table as of all events the picture shows. */
