@@ -4,14 +4,16 @@
  * flushed once at a time.
  */
 import type { Logger } from "pino";
-import type { Project, Stream } from "../define/project.ts";
+import type { AppendTable, Project, Stream } from "../define/project.ts";
 import type { LocalSql } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { compactTable } from "./compact.ts";
 import { flushChunk } from "./flush.ts";
 import type { LakeTables } from "./lake-tables.ts";
+import { committedTo } from "./progress.ts";
 import type { Refresher } from "./refresh.ts";
+import { isStreamItself } from "./relations.ts";
 import type { Staging } from "./staging.ts";
 import type { StreamIndex } from "./stream-index.ts";
 
@@ -146,6 +148,19 @@ export class Background {
     }
   }
 
+  /** Lets a table that was built anew take events again; false when it lacks some that were flushed meanwhile. */
+  readmit(table: AppendTable): Promise<boolean> {
+    return this.alone(table.stream, async () => {
+      const { lake } = this.#o;
+      const { stagings } = this.#state(table.stream);
+      const { snapshot } = lake.get(table.name);
+      if (stagings.some((s) => committedTo(snapshot, table.stream, s.partition) + 1 < firstUnflushed(s))) return false;
+      if (!isStreamItself(table)) for (const staging of stagings) await staging.adopt(table);
+      lake.take(table.name);
+      return true;
+    });
+  }
+
   /** Tables have new rows: what depends on them follows, and their small files are put together. */
   changed(tables: readonly string[]): void {
     this.#o.refresher.changed(tables);
@@ -166,8 +181,17 @@ export class Background {
   /** Tells the log what every table has, since it remembers that only while it runs. */
   async #releaseStored(): Promise<void> {
     for (const { stream, stagings } of this.#streams.values()) {
-      for (const staging of stagings) await this.#o.log.release(stream.name, staging.partition, staging.end);
+      for (const staging of stagings) await this.#release(stream.name, staging.partition, firstUnflushed(staging));
     }
+  }
+
+  /** A table that stands still may need every event there is. */
+  async #release(stream: string, partition: number, offset: number): Promise<void> {
+    const { project, lake, log } = this.#o;
+    for (const table of project.tables.values()) {
+      if (table.mode === "append" && table.stream === stream && lake.held(table.name)) return;
+    }
+    await log.release(stream, partition, offset);
   }
 
   #state(stream: string): StreamState {
@@ -231,7 +255,7 @@ export class Background {
   }
 
   async #flushOnce(state: StreamState): Promise<void> {
-    const { project, lake, log, local, indexes } = this.#o;
+    const { project, lake, local, indexes } = this.#o;
     const { stream } = state;
     for (const staging of state.stagings) {
       const chunk = await staging.seal();
@@ -241,13 +265,15 @@ export class Background {
       const tables = await flushChunk({ project, lake, local }, stream, staging, chunk);
       await indexes.get(`${stream.name}/${staging.partition}`)?.commit(chunk.to);
       staging.drop(chunk);
-      await log.release(stream.name, staging.partition, chunk.to + 1);
+      await this.#release(stream.name, staging.partition, chunk.to + 1);
       this.changed(tables);
       await ahead;
     }
   }
 
   async #vacuum(nowMs: number): Promise<void> {
+    // A stream that gets no events any more would keep its old segments for ever: nothing else asks the log to look.
+    await this.#releaseStored();
     const removed = await this.#o.lake.vacuum(this.#o.retentionMs, nowMs);
     this.#o.logger.info(removed, "vacuum");
   }

@@ -308,6 +308,7 @@ export class DeadLetterDesk {
         await (from === undefined ? actions.abandon(batch) : actions.finish(batch, from));
         continue;
       }
+      if (lake.held(String(table))) continue; // what became of it shows once the table is back
       const snapshot = lake.has(String(table)) ? await lake.get(String(table)).delta.snapshot() : undefined;
       const mark = snapshot?.txn.get(retriedMark(stream, partition)) ?? -1;
       await (mark >= Number(row["mark"]) ? actions.finish(batch) : actions.abandon(batch));

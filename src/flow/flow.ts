@@ -21,6 +21,7 @@ import {
   deadLetterTable,
   isInternal,
 } from "./dead-letters.ts";
+import { waitingFor } from "./held-tables.ts";
 import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable } from "./ledger.ts";
 import { committedTo } from "./progress.ts";
@@ -79,7 +80,9 @@ export class Flow {
     this.lake = lake;
     const stagings = new Map<string, readonly Staging[]>();
     for (const stream of project.streams.values()) {
-      const parts = Array.from({ length: o.log.partitions(stream.name) }, (_, p) => this.#staging(stream, p));
+      const parts = lake.held(`bronze.${stream.name}`)
+        ? []
+        : Array.from({ length: o.log.partitions(stream.name) }, (_, p) => this.#staging(stream, p));
       stagings.set(stream.name, parts);
     }
     const relations: RelationsOptions = {
@@ -135,6 +138,9 @@ export class Flow {
     await mkdir(tempDir, { recursive: true });
     await o.engine.local.run("create schema if not exists stage");
     const lake = await LakeTables.open(o.store, o.lakeRoot, o.engine, project, o);
+    for (const [table, { file, reason, remedy }] of lake.unavailable()) {
+      o.logger.error({ table, file, reason, remedy }, "a table is unavailable");
+    }
     for (const stream of project.streams.keys()) checkLogReachesLake(o.log, lake, project, stream);
     const flow = new Flow(o, project, lake, await openIndexes(o, project, lake));
     await flow.#background.start();
@@ -173,6 +179,16 @@ export class Flow {
     return this.#background.failures();
   }
 
+  /** Tables that can be neither read nor written, with the reason and what to do. */
+  unavailable(): Record<string, string> {
+    return Object.fromEntries(
+      [...this.lake.unavailable()].map(([table, { file, reason, remedy }]) => [
+        table,
+        `${file === undefined ? reason : `${file} ${reason}`}. ${remedy}`,
+      ]),
+    );
+  }
+
   /** Stores every event acknowledged before the call in all tables of its stream. */
   flush(streams?: Iterable<string>): Promise<void> {
     return this.#background.flush(streams);
@@ -191,6 +207,32 @@ export class Flow {
     const table = this.project.tables.get(name);
     if (!table) throw unknownTable(name, this.project.tables.keys());
     if (table.mode === "refresh") return (await this.refresh(name, { ...options, full: true })).version;
+    if (!this.lake.held(name)) return this.#replay(table, options);
+    return this.#bringBack(table, options);
+  }
+
+  /**
+   * Builds a table that stands still from bronze and lets it take events again, and with it those that waited for it alone. What waits
+   * for its stream's bronze must wait on.
+   */
+  async #bringBack(table: AppendTable, options: RunOptions): Promise<number> {
+    this.lake.get(`bronze.${table.stream}`);
+    await this.lake.restart(table);
+    let version = 0;
+    let back = false;
+    // A flush that comes between the two leaves the table behind once more; the next replay is as right as the first.
+    for (let attempt = 0; attempt < 5 && !back; attempt++) {
+      version = await this.#replay(table, options);
+      back = await this.#background.readmit(table);
+    }
+    if (!back) throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
+    for (const waiting of waitingFor(this.project, this.lake, table.name)) await this.#bringBack(waiting, options);
+    this.refresher.changed([table.name]);
+    return version;
+  }
+
+  async #replay(table: AppendTable, options: RunOptions): Promise<number> {
+    const { name } = table;
     await this.flush([table.stream]);
     const parts = {
       ...{ project: this.project, lake: this.lake, engine: this.#o.engine, relations: this.relations },
@@ -226,7 +268,7 @@ export class Flow {
 
   #staging(stream: Stream, partition: number): Staging {
     const { log, engine, dataDir, flushBytes } = this.#o;
-    const tables = appendTables(this.project, stream.name);
+    const tables = appendTables(this.project, stream.name).filter((table) => !this.lake.held(table.name));
     const snapshots = [`bronze.${stream.name}`, ...tables.map((t) => t.name)].map(
       (name) => this.lake.get(name).snapshot,
     );
@@ -293,6 +335,7 @@ function checkLogReachesLake(log: EventLog, lake: LakeTables, project: Project, 
   for (let partition = 0; partition < log.partitions(stream); partition++) {
     const { end } = log.ends(stream, partition);
     for (const name of tables) {
+      if (!lake.has(name)) continue;
       const committed = committedTo(lake.get(name).snapshot, stream, partition);
       if (committed >= end) {
         throw new MillraceError("LOG_BEHIND_LAKE", { stream, partition, end, table: name, committed });
@@ -304,7 +347,7 @@ function checkLogReachesLake(log: EventLog, lake: LakeTables, project: Project, 
 async function openIndexes(o: FlowOptions, project: Project, lake: LakeTables): Promise<Map<string, StreamIndex>> {
   const indexes = new Map<string, StreamIndex>();
   for (const stream of project.streams.values()) {
-    if (stream.id.length === 0) continue;
+    if (stream.id.length === 0 || lake.held(`bronze.${stream.name}`)) continue;
     for (let partition = 0; partition < o.log.partitions(stream.name); partition++) {
       const dir = join(o.dataDir, "dedupe", stream.name, String(partition));
       const index = await StreamIndex.open({

@@ -25,7 +25,8 @@ export interface FlushOptions {
 /** Stores a sealed chunk in bronze and in every append table of its stream. Resolves when all have committed. */
 export async function flushChunk(o: FlushOptions, stream: Stream, staging: Staging, chunk: Chunk): Promise<string[]> {
   const tables = [...o.project.tables.values()].filter(
-    (table): table is AppendTable => table.mode === "append" && table.stream === stream.name,
+    (table): table is AppendTable =>
+      table.mode === "append" && table.stream === stream.name && !o.lake.held(table.name),
   );
   await Promise.all([
     flushBronze(o, stream, staging, chunk),

@@ -6,13 +6,18 @@ import { createHash, randomUUID } from "node:crypto";
 import { compareColumns } from "../define/changes.ts";
 import type { Column, Project, Stream, Table } from "../define/project.ts";
 import { BRONZE_COLUMNS } from "../define/project.ts";
-import type { Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
+import type { Relation, RunOptions, SqlEngine, Statement, WrittenFile } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import { cleanLog } from "../lake/clean-log.ts";
 import type { CommitRequest, CommitResult, DataFile, DeltaTable, Snapshot } from "../lake/delta-table.ts";
 import { dataFilePath } from "../lake/file-path.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import { openDeltaTable } from "../lake/open-delta-table.ts";
+import { continueLog, examineLog, isDamage } from "../lake/repair-log.ts";
+import type { TableCopy } from "../lake/table-copy.ts";
+import type { EventLog } from "../log/event-log.ts";
+import { heldTables, tableUnavailable } from "./held-tables.ts";
+import { mendTable, streamOf, type Unavailable } from "./mend-table.ts";
 
 export interface LakeTable {
   readonly name: string;
@@ -26,25 +31,39 @@ export interface LakeTable {
   snapshot: Snapshot;
 }
 
+export interface LakeTablesOptions {
+  readonly clock: () => number;
+  readonly retentionMs: number;
+  /** Open, with the streams of the project: it says which events can be stored again. */
+  readonly log: EventLog;
+}
+
 export class LakeTables {
   readonly #store: ObjectStore;
   readonly #root: string;
   readonly #engine: SqlEngine;
+  readonly #options: LakeTablesOptions;
   readonly #tables = new Map<string, LakeTable>();
+  /** Tables that are damaged, and those that wait for one of them. */
+  #held = new Map<string, Unavailable>();
   /**
    * Keys of files on their way into a table. By their age vacuum could take them for what a crash left, since a clock that
    * jumps makes any file old. One that never got into its table stays until the next start.
    */
   readonly #onTheirWay = new Set<string>();
+  /** The end of the queue of works that want no file removed, or remove some. */
+  #undisturbed: Promise<unknown> = Promise.resolve();
 
-  private constructor(store: ObjectStore, root: string, engine: SqlEngine) {
+  private constructor(store: ObjectStore, root: string, engine: SqlEngine, options: LakeTablesOptions) {
+    this.#options = options;
     this.#store = store;
     this.#root = root;
     this.#engine = engine;
   }
 
   /**
-   * Opens every table of the project, creating what is missing and adding columns that are new.
+   * Opens every table of the project, creating what is missing and adding columns that are new. One whose log is damaged is mended
+   * where that loses and repeats nothing; otherwise it is unavailable, and the rest goes on.
    * @throws SCHEMA_CHANGE_REFUSED when a definition no longer fits what is stored; all such tables are listed.
    */
   static async open(
@@ -52,9 +71,10 @@ export class LakeTables {
     root: string,
     engine: SqlEngine,
     project: Project,
-    options: { readonly clock: () => number; readonly retentionMs: number },
+    options: LakeTablesOptions,
   ): Promise<LakeTables> {
-    const lake = new LakeTables(store, root, engine);
+    const lake = new LakeTables(store, root, engine, options);
+    const damaged = new Map<string, Unavailable>();
     const refused: { table: string; file: string; differences: unknown }[] = [];
     const wanted: [string, readonly Column[], Table | undefined, Stream | undefined][] = [];
     for (const stream of project.streams.values()) {
@@ -64,9 +84,12 @@ export class LakeTables {
     // Each table's disk work is independent, and a new project has dozens of them.
     const tables = await Promise.all(
       wanted.map(async ([name, columns, definition, stream]) => {
-        const delta = openDeltaTable(store, name.replace(".", "/"), { clock: options.clock });
-        const opened = await openOne(name, delta, columns, definition, options.retentionMs);
+        const opened = await lake.#open(name, columns, definition, streamOf(definition, stream));
         if ("delta" in opened) return opened;
+        if ("remedy" in opened) {
+          damaged.set(name, opened);
+          return undefined;
+        }
         refused.push({ table: name, file: definition?.file ?? stream?.file ?? "", differences: opened.differences });
         return undefined;
       }),
@@ -76,12 +99,72 @@ export class LakeTables {
       const named = refused.map((r) => `${r.table} (${r.file}): ${JSON.stringify(r.differences)}`).join("; ");
       throw new MillraceError("SCHEMA_CHANGE_REFUSED", { tables: named }, { details: refused });
     }
+    lake.#held = heldTables(project, lake, options.log, damaged);
     return lake;
   }
 
-  /** @throws INTERNAL when there is no such table: names are resolved before they come here. */
+  async #open(
+    name: string,
+    columns: readonly Column[],
+    definition: Table | undefined,
+    stream: string | undefined,
+  ): Promise<LakeTable | Unavailable | { differences: unknown }> {
+    const location = name.replace(".", "/");
+    const { clock, retentionMs, log } = this.#options;
+    const open = () =>
+      openOne(name, openDeltaTable(this.#store, location, { clock }), columns, definition, retentionMs);
+    try {
+      return await open();
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      const form = { ...formOf(definition, retentionMs), columns, nowMs: clock() };
+      return (
+        (await mendTable({ ...form, store: this.#store, location, log, stream, definition }, error)) ?? (await open())
+      );
+    }
+  }
+
+  /** Why a table takes no events and answers no query; undefined for one that does. */
+  held(name: string): Unavailable | undefined {
+    return this.#held.get(name);
+  }
+
+  /** @throws TABLE_UNAVAILABLE when the table stands still. */
+  check(name: string): void {
+    const held = this.#held.get(name);
+    if (held) throw tableUnavailable(name, held);
+  }
+
+  /** Every table that stands still, the damaged ones before those that wait for them. */
+  unavailable(): ReadonlyMap<string, Unavailable> {
+    return this.#held;
+  }
+
+  /** Puts an empty table in place of one that cannot be read, for it to be built anew. It stays held until `take`. */
+  async restart(definition: Table): Promise<void> {
+    const { name, columns } = definition;
+    if (this.#tables.has(name)) return;
+    const { clock, retentionMs } = this.#options;
+    const location = name.replace(".", "/");
+    const remains = await examineLog(this.#store, location);
+    const form = { ...formOf(definition, retentionMs), columns, nowMs: clock() };
+    await continueLog(this.#store, location, { ...remains, state: undefined }, form);
+    const delta = openDeltaTable(this.#store, location, { clock });
+    const opened = await openOne(name, delta, columns, definition, retentionMs);
+    if (!("delta" in opened)) throw new MillraceError("INTERNAL", { what: `starting ${name} anew` });
+    this.#tables.set(name, opened);
+  }
+
+  /** From now on the table takes events again. */
+  take(name: string): void {
+    this.#held.delete(name);
+  }
+
+  /** @throws TABLE_UNAVAILABLE; INTERNAL when there is no such table: names are resolved before they come here. */
   get(name: string): LakeTable {
     const table = this.#tables.get(name);
+    const held = table ? undefined : this.#held.get(name);
+    if (held) throw tableUnavailable(name, held);
     if (!table) throw new MillraceError("INTERNAL", { what: `looking up table ${name}` });
     return table;
   }
@@ -109,20 +192,29 @@ export class LakeTables {
   /** Runs a statement and stores its rows as files of the table, durable but not yet part of it. */
   async write(table: LakeTable, statement: Statement, options: RunOptions = {}): Promise<DataFile[]> {
     const keys = new Map<string, string>();
-    const written = await this.#engine.write(
-      statement,
-      {
-        partitionColumns: table.partitionColumns,
-        path: async (partition) => {
-          const file = dataFilePath(partition, randomUUID());
-          this.#onTheirWay.add(`${table.delta.location}/${file}`);
-          const path = await this.#store.stage(`${table.delta.location}/${file}`);
-          keys.set(path, file);
-          return path;
+    let written: WrittenFile[] = [];
+    try {
+      written = await this.#engine.write(
+        statement,
+        {
+          partitionColumns: table.partitionColumns,
+          path: async (partition) => {
+            const file = dataFilePath(partition, randomUUID());
+            this.#onTheirWay.add(`${table.delta.location}/${file}`);
+            const path = await this.#store.stage(`${table.delta.location}/${file}`);
+            keys.set(path, file);
+            return path;
+          },
         },
-      },
-      options,
-    );
+        options,
+      );
+    } finally {
+      // A statement without rows, or one that failed, leaves no file; remembering each for ever would add up.
+      const there = new Set(written.map(({ path }) => path));
+      for (const [path, file] of keys) {
+        if (!there.has(path)) this.#onTheirWay.delete(`${table.delta.location}/${file}`);
+      }
+    }
     return Promise.all(
       written.map(async ({ path, partition, stats }) => {
         const file = keys.get(path);
@@ -133,18 +225,62 @@ export class LakeTables {
     );
   }
 
+  /** Lets vacuum take files that were written and shall not be committed after all. */
+  forget(table: LakeTable, files: readonly DataFile[]): void {
+    for (const { path } of files) this.#onTheirWay.delete(`${table.delta.location}/${path}`);
+  }
+
   /**
    * Removes what no version within the retention time needs: data files (also those a crash left behind) and old entries of the
    * tables' logs. Returns how many of each.
    */
-  async vacuum(retentionMs: number, nowMs: number): Promise<{ files: number; entries: number }> {
-    const removed = { files: 0, entries: 0 };
-    for (const { delta } of this.#tables.values()) {
-      const keep = (path: string) => this.#onTheirWay.has(`${delta.location}/${path}`);
-      removed.files += (await delta.vacuum({ retentionMs, keep })).length;
-      removed.entries += (await cleanLog(this.#store, delta.location, { retentionMs, nowMs })).length;
+  vacuum(retentionMs: number, nowMs: number): Promise<{ files: number; entries: number }> {
+    return this.undisturbed(async () => {
+      const removed = { files: 0, entries: 0 };
+      const failures: unknown[] = [];
+      for (const { delta } of this.#tables.values()) {
+        const keep = (path: string) => this.#onTheirWay.has(`${delta.location}/${path}`);
+        try {
+          removed.files += (await delta.vacuum({ retentionMs, keep })).length;
+          removed.entries += (await cleanLog(this.#store, delta.location, { retentionMs, nowMs })).length;
+        } catch (error) {
+          // One table that refuses must not let all others grow.
+          failures.push(error);
+        }
+      }
+      if (failures.length > 0) throw failures[0];
+      return removed;
+    });
+  }
+
+  /** Does work while nothing is removed from the lake: one such work after the other. */
+  undisturbed<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#undisturbed.then(work);
+    this.#undisturbed = done.catch(() => undefined); // whoever asked for this one is told; the next does not care
+    return done;
+  }
+
+  /**
+   * Every table of the project at one moment: what a table was computed from is there with it, in that version or a newer one.
+   * Nothing is waited for, so whoever asks for the log's ends in the same breath has all that these tables hold.
+   */
+  copies(): TableCopy[] {
+    return [...this.#tables.values()].flatMap(({ delta }) => delta.copy() ?? []);
+  }
+
+  /** Tables in the store that no definition names any more. Nobody commits to them. */
+  async formerCopies(): Promise<TableCopy[]> {
+    const known = new Set([...this.#tables.values()].map(({ delta }) => delta.location));
+    const keys = (await this.#store.list("")).map(({ key }) => key);
+    const all = new Set(keys.flatMap((key) => /^(.*)\/_delta_log\//.exec(key)?.[1] ?? []));
+    const copies: TableCopy[] = [];
+    for (const location of all) {
+      if (known.has(location)) continue;
+      const delta = openDeltaTable(this.#store, location);
+      await delta.snapshot();
+      copies.push(...[delta.copy() ?? []].flat());
     }
-    return removed;
+    return copies;
   }
 
   /** Waits for what tables still do in the background. */
@@ -162,6 +298,9 @@ export class LakeTables {
   }
 }
 
+/** For how long a table remembers the files it no longer has. */
+const REMEMBERS = "delta.deletedFileRetentionDuration";
+
 /** Creates or widens one table; what it cannot become is returned. */
 async function openOne(
   name: string,
@@ -170,11 +309,7 @@ async function openOne(
   definition: Table | undefined,
   retentionMs: number,
 ): Promise<LakeTable | { differences: unknown }> {
-  const partitionColumns = Object.keys(definition?.partitionBy ?? {});
-  const configuration = {
-    "delta.deletedFileRetentionDuration": `interval ${retentionMs} milliseconds`,
-    ...(definition && { "millrace.definition": definitionHash(definition) }),
-  };
+  const { partitionColumns, configuration } = formOf(definition, retentionMs);
   let snapshot = await delta.snapshot();
   if (snapshot === undefined) {
     await delta.commit({
@@ -190,17 +325,31 @@ async function openOne(
     if (snapshot.partitionColumns.join("\0") !== partitionColumns.join("\0")) {
       return { differences: [{ what: "partitionBy", stored: snapshot.partitionColumns, wanted: partitionColumns }] };
     }
-    if (change.kind === "additive") {
+    // A table remembers removed files by its own property: unless it follows the setting, a longer one cannot be kept.
+    const remembers = snapshot.configuration[REMEMBERS] === configuration[REMEMBERS];
+    if (change.kind === "additive" || !remembers) {
       await delta.commit({
         operation: "ALTER",
         readVersion: snapshot.version,
-        schema: { columns: change.columns, partitionColumns },
+        ...(change.kind === "additive" && { schema: { columns: change.columns, partitionColumns } }),
+        ...(!remembers && { configuration: { [REMEMBERS]: configuration[REMEMBERS] } }),
       });
       snapshot = await delta.snapshot();
     }
   }
   if (snapshot === undefined) throw new MillraceError("INTERNAL", { what: `creating table ${name}` });
   return { name, delta, columns: snapshot.columns, partitionColumns, definition, snapshot };
+}
+
+/** What a new table is given beside its columns. */
+function formOf(definition: Table | undefined, retentionMs: number) {
+  return {
+    partitionColumns: Object.keys(definition?.partitionBy ?? {}),
+    configuration: {
+      [REMEMBERS]: `interval ${retentionMs} milliseconds`,
+      ...(definition && { "millrace.definition": definitionHash(definition) }),
+    },
+  };
 }
 
 /** Changes when what the table computes changes, so that a stored result of an older definition is recomputed. */

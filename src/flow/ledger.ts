@@ -37,6 +37,7 @@ export function hops(project: Project, lake: LakeTables, log: EventLog): LedgerE
     for (let partition = 0; partition < log.partitions(stream); partition++) {
       const accepted = log.ends(stream, partition).end;
       for (const hop of [`bronze.${stream}`, ...tables.map((table) => table.name)]) {
+        if (lake.held(hop)) continue; // it counts nothing while it stands still, which readiness says
         const { snapshot } = lake.get(hop);
         const { stored, duplicate, filtered, dead } = counts(snapshot, stream, partition);
         const committed = committedTo(snapshot, stream, partition) + 1;

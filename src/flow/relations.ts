@@ -6,7 +6,7 @@
 
 import { didYouMean } from "../define/nearest.ts";
 import type { AppendTable, Column, Project, RefreshTable, Stream, Table } from "../define/project.ts";
-import { META_COLUMNS } from "../define/project.ts";
+import { BRONZE_COLUMNS, META_COLUMNS } from "../define/project.ts";
 import { quoteLiteral } from "../define/sql-text.ts";
 import { jsonStructure } from "../define/types.ts";
 import type { Relation, Statement } from "../engine/sql-engine.ts";
@@ -77,7 +77,8 @@ export class Relations {
 
   /** Every name a statement may use. */
   names(): string[] {
-    return [...new Set([...this.#o.project.streams.keys(), ...this.#o.lake.names(), ...this.#o.virtual.keys()])];
+    const { project, lake, virtual } = this.#o;
+    return [...new Set([...project.streams.keys(), ...lake.names(), ...lake.unavailable().keys(), ...virtual.keys()])];
   }
 
   /** Columns as queries see them; undefined for a name that is not there. */
@@ -86,7 +87,9 @@ export class Relations {
     if (stream) return [...stream.columns, ...META_COLUMNS];
     const computed = this.#o.virtual.get(name);
     if (computed) return computed.columns;
-    return this.#o.lake.has(name) ? this.#o.lake.get(name).columns : undefined;
+    if (this.#o.lake.has(name)) return this.#o.lake.get(name).columns;
+    if (!this.#o.lake.held(name)) return undefined;
+    return this.#o.project.tables.get(name)?.columns ?? BRONZE_COLUMNS;
   }
 
   /** @throws TABLE_UNKNOWN, DELTA_VERSION_GONE */
@@ -149,11 +152,14 @@ export class Picture {
     for (const unpin of this.#pins.splice(0)) unpin();
   }
 
+  /** @throws TABLE_UNAVAILABLE, which what is computed from the table passes on. */
   snapshot(name: string): Snapshot {
+    this.#o.lake.check(name);
     return this.#snapshots.get(name) ?? this.#o.lake.get(name).snapshot;
   }
 
   async relation({ name, at, predicates = [] }: Reference): Promise<Relation> {
+    if (at === undefined) this.#o.lake.check(name);
     if (at !== undefined) return this.#past(name, at);
     if (predicates.length > 0) return this.#make(name, predicates);
     const known = this.#memo.get(name) ?? this.#make(name, predicates);
@@ -226,6 +232,7 @@ export class Picture {
   }
 
   #appendRelation(table: AppendTable, predicates: readonly Predicate[]): Relation {
+    this.#o.lake.check(table.name);
     const lakeTable = this.#o.lake.get(table.name);
     const staged = this.stagedSql(table.name, table.stream, (chunk, from, to) =>
       isStreamItself(table)

@@ -47,6 +47,7 @@ export class Staging {
   readonly #o: StagingOptions;
   readonly #structure: string;
   readonly #required: string;
+  readonly #tables: AppendTable[];
   #chunks: Chunk[] = [];
   /** One past the last staged offset. */
   #end: number;
@@ -57,6 +58,7 @@ export class Staging {
   constructor(options: StagingOptions) {
     this.#o = options;
     this.#end = options.from;
+    this.#tables = [...options.tables];
     this.#structure = quoteLiteral(jsonStructure(options.stream.columns));
     this.#required = requiredPresent(options.stream.columns);
   }
@@ -119,10 +121,26 @@ export class Staging {
     await turn;
   }
 
+  /** Takes in a table that has every event before the first chunk, and gives it the rows of the chunks there are. */
+  async adopt(table: AppendTable): Promise<void> {
+    const turn = this.#queue.then(async () => {
+      const letters: DeadLetter[] = [];
+      for (const chunk of this.#chunks) {
+        chunk.deadLettered.delete(table.name);
+        await this.#createTable(chunk, table);
+        if (chunk.to >= chunk.from) await this.#transform(chunk, table, chunk.from, chunk.to, letters);
+      }
+      await this.#o.deadLetters(letters);
+      this.#tables.push(table);
+    });
+    this.#queue = turn.catch(() => undefined); // the caller sees the failure, and loads go on without the table
+    await turn;
+  }
+
   /** Forgets a chunk whose events are in every table now; its memory goes when the last query has read it. */
   drop(chunk: Chunk): void {
     this.#chunks = this.#chunks.filter((other) => other !== chunk);
-    const names = [chunk.table(), chunk.duplicateTable, ...this.#o.tables.map((table) => chunk.table(table.name))];
+    const names = [chunk.table(), chunk.duplicateTable, ...this.#tables.map((table) => chunk.table(table.name))];
     chunk.whenUnread(() => {
       // Only an engine that is closing refuses, and its memory goes with it.
       this.#o.local.run(names.map((name) => `drop table if exists ${name}`).join("; ")).catch(() => undefined);
@@ -139,7 +157,7 @@ export class Staging {
     try {
       if (run.lost === undefined) await this.#loadEvents(chunk, run, letters);
       else await this.#keepLost(chunk, run, run.lost, letters);
-      for (const table of this.#o.tables) await this.#transform(chunk, table, run.from, run.to, letters);
+      for (const table of this.#tables) await this.#transform(chunk, table, run.from, run.to, letters);
       await this.#o.deadLetters(letters);
     } catch (error) {
       chunk.forgetAfter(chunk.to);
@@ -186,17 +204,18 @@ export class Staging {
   async #openChunk(): Promise<Chunk> {
     const last = this.#chunks.at(-1);
     if (last && !last.sealed) return last;
-    const { stream, partition, local, tables, storedColumns } = this.#o;
+    const { stream, partition, local } = this.#o;
     const chunk = new Chunk(stream, partition, `${this.#o.label ?? ""}${++this.#chunkNumber}`, this.#end);
     const events = [...columnList(stream.columns), "_payload VARCHAR"];
     await local.run(`create or replace table ${chunk.table()} (${events.join(", ")})`);
-    for (const table of tables) {
-      await local.run(
-        `create or replace table ${chunk.table(table.name)} (${columnList(storedColumns(table)).join(", ")})`,
-      );
-    }
+    for (const table of this.#tables) await this.#createTable(chunk, table);
     this.#chunks.push(chunk);
     return chunk;
+  }
+
+  async #createTable(chunk: Chunk, table: AppendTable): Promise<void> {
+    const columns = columnList(this.#o.storedColumns(table)).join(", ");
+    await this.#o.local.run(`create or replace table ${chunk.table(table.name)} (${columns})`);
   }
 
   /** Parses a run into the chunk's table of events, halving it when the engine refuses it. */
@@ -350,7 +369,7 @@ export class Staging {
   }
 
   #driverSql(chunk: Chunk, table: AppendTable, from: number, to: number): string {
-    const driver = this.#o.tables.find((other) => other.name === table.driver);
+    const driver = this.#tables.find((other) => other.name === table.driver);
     if (!driver) return chunk.eventsSql(from, to);
     return `select * from ${chunk.table(driver.name)} where _offset between ${from} and ${to}`;
   }

@@ -13,6 +13,11 @@ export function readiness(parts: { flow: Flow; log: EventLog; dir: string }): ()
     const failures = Object.entries(parts.flow.failures());
     checks["flow"] =
       failures.length === 0 ? { ok: true } : { ok: false, message: failures.map((f) => f.join(": ")).join("; ") };
+    const unavailable = Object.entries(parts.flow.unavailable());
+    checks["tables"] =
+      unavailable.length === 0
+        ? { ok: true }
+        : { ok: false, message: unavailable.map(([table, why]) => `${table} is unavailable: ${why}`).join(" ") };
     const unbalanced = parts.flow.ledger().filter((entry) => !entry.balanced);
     checks["ledger"] =
       unbalanced.length === 0

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { test } from "node:test";
 import type { MillraceError } from "../../src/errors.ts";
 import { openEmbeddedLog } from "../../src/log/embedded-log.ts";
-import { openFlow, temporaryFolder } from "../flow/open-flow.ts";
+import { DAY_MS, openFlow, temporaryFolder } from "../flow/open-flow.ts";
 
 const order = (n: number) => ({
   order_id: `o${n}`,
@@ -13,6 +13,28 @@ const order = (n: number) => ({
   amount: "1.50",
   placed_at: "2026-01-01T00:00:00Z",
 });
+/** Commits of a table, oldest first. */
+function commits(dir: string, table: string): string[] {
+  const folder = join(dir, "lake", table.replace(".", "/"), "_delta_log");
+  const names = readdirSync(folder).filter((name) => /^\d{20}\.json$/.test(name));
+  return names.sort().map((name) => join(folder, name));
+}
+
+/** Damages a table's newest commit and returns its name. */
+function spoilNewestCommit(dir: string, table: string, spoil: (bytes: Buffer) => Buffer): string {
+  const file = commits(dir, table).at(-1) as string;
+  writeFileSync(file, spoil(readFileSync(file)));
+  return basename(file);
+}
+
+/** What tables hold, event by event. */
+async function pictures(flow: Awaited<ReturnType<typeof openFlow>>, tables: readonly string[], reach?: "committed") {
+  const rows = tables.map(async (table) =>
+    (await flow.query(`select * from ${table} order by all`, [table], reach)).map(String),
+  );
+  return Object.fromEntries((await Promise.all(rows)).map((all, i) => [tables[i], all]));
+}
+
 const COUNT = "select count(*)::integer from bronze.orders";
 
 test("a flipped bit in events that are not stored yet costs these events alone: each is a dead letter that names file and range, and the rest goes on", async () => {
@@ -76,27 +98,159 @@ test("a flipped bit in events that are not stored yet costs these events alone: 
   assert.deepEqual([hop?.accepted, hop?.stored, hop?.deadLettered, hop?.pending, hop?.balanced], [5, 3, 2, 0, true]);
 });
 
-test("a damaged newest commit is reported with its table and file, and is mended by putting the file back", async () => {
+const DAMAGES: Readonly<Record<string, (bytes: Buffer) => Buffer>> = {
+  cut: (bytes) => bytes.subarray(0, bytes.length - 40),
+  "cut between two lines": (bytes) => bytes.subarray(0, bytes.lastIndexOf(10, bytes.length - 2) + 1),
+  "with a flipped bit that leaves it well-formed": (bytes) => {
+    const at = bytes.indexOf('"size":') + 7;
+    return Buffer.concat([bytes.subarray(0, at), Buffer.from([bytes[at]! ^ 1]), bytes.subarray(at + 1)]);
+  },
+};
+
+for (const [how, spoil] of Object.entries(DAMAGES)) {
+  test(`a newest commit ${how} is mended by the next start in every kind of table, and each event is there once`, async () => {
+    await using dir = await temporaryFolder();
+    const before = await openFlow(dir.path);
+    await before.append("rates", [{ country: "DE", rate: 2 }]);
+    await before.flow.flush();
+    await before.append("orders", [order(0), order(1)]);
+    await before.flow.flush();
+    await before.append("orders", [order(1), order(2)]);
+    await before.append("rates", [{ country: "DE", rate: 3 }]);
+    await before.flow.flush();
+    await before.flow.refresher.settle();
+    const tables = ["bronze.orders", "silver.enriched", "silver.fx", "gold.daily"];
+    const wanted = await pictures(before, tables);
+    const ledger = before.flow.ledger();
+    await before.crash();
+    for (const table of tables) spoilNewestCommit(dir.path, table, spoil);
+
+    await using flow = await openFlow(dir.path);
+    assert.deepEqual(flow.flow.unavailable(), {});
+    assert.deepEqual(await pictures(flow, tables), wanted, "before anything is stored again");
+    await flow.flow.flush();
+    await flow.flow.refresher.settle();
+    assert.deepEqual(await pictures(flow, tables), wanted, "after it is");
+    assert.deepEqual(await pictures(flow, tables, "committed"), wanted, "in the files themselves");
+    assert.deepEqual(flow.flow.ledger(), ledger);
+    await flow.append("orders", [order(3)]);
+    await flow.flow.flush();
+    await flow.flow.refresher.settle();
+    const orders = await flow.query("select sum(orders)::integer from gold.daily", ["gold.daily"], "committed");
+    assert.deepEqual(orders, [[4]]);
+  });
+}
+
+test("a silver table whose newest commit does not even say what it was is unavailable, and nothing else; a replay brings it back", async () => {
   await using dir = await temporaryFolder();
   const before = await openFlow(dir.path);
-  await before.append("orders", [order(0)]);
+  await before.append("rates", [{ country: "DE", rate: 2 }]);
+  await before.append("orders", [order(0), order(1)]);
   await before.flow.flush();
   await before.crash();
-  const folder = join(dir.path, "lake/bronze/orders/_delta_log");
-  const newest = readdirSync(folder)
-    .filter((name) => /^\d{20}\.json$/.test(name))
-    .sort()
-    .at(-1) as string;
-  const good = readFileSync(join(folder, newest));
-  writeFileSync(join(folder, newest), good.subarray(0, good.length - 40));
-  await assert.rejects(openFlow(dir.path), (error: MillraceError) => {
-    assert.equal(error.code, "DELTA_CORRUPT");
-    assert.ok(error.message.includes("bronze/orders") && error.message.includes(newest), error.message);
-    return true;
-  });
-  writeFileSync(join(folder, newest), good);
+  const file = spoilNewestCommit(dir.path, "silver.fx", (bytes) => Buffer.alloc(bytes.length));
+
   await using flow = await openFlow(dir.path);
-  assert.deepEqual(await flow.query(COUNT, ["bronze.orders"]), [[1]]);
+  const said = flow.flow.unavailable();
+  assert.deepEqual(Object.keys(said).sort(), ["silver.enriched", "silver.fx", "silver.large"]);
+  assert.match(said["silver.fx"] ?? "", new RegExp(`${file}.*millrace replay silver.fx`));
+  assert.match(said["silver.enriched"] ?? "", /needs silver.fx/);
+  for (const table of ["silver.fx", "silver.enriched", "gold.totals"]) {
+    await assert.rejects(flow.query(`select * from ${table}`, [table]), (error: MillraceError) => {
+      assert.equal(error.code, "TABLE_UNAVAILABLE");
+      return true;
+    });
+  }
+  await flow.append("rates", [{ country: "FR", rate: 3 }]);
+  await flow.append("orders", [order(2), order(1)]);
+  assert.deepEqual(await flow.query(COUNT, ["bronze.orders"]), [[4]]);
+  await flow.flow.flush();
+  await flow.append("orders", [order(3)]);
+  assert.deepEqual(await flow.query(COUNT, ["bronze.orders"]), [[5]]);
+  assert.deepEqual(flow.flow.failures(), {});
+
+  await flow.flow.replay("silver.fx");
+  assert.deepEqual(flow.flow.unavailable(), {});
+  const seen = async () => {
+    const fx = await flow.query("select country, rate::integer from silver.fx order by 1", ["silver.fx"]);
+    assert.deepEqual(fx, [
+      ["DE", 2],
+      ["FR", 3],
+    ]);
+    const orders = await flow.query("select order_id from silver.enriched order by 1", ["silver.enriched"]);
+    assert.deepEqual(orders, [["o0"], ["o1"], ["o2"], ["o3"]]);
+  };
+  await seen();
+  await flow.flow.flush();
+  await seen();
+  assert.ok(flow.flow.ledger().every((hop) => hop.balanced && hop.pending === 0));
+});
+
+test("bronze that the log of events cannot make again stands still with what hangs on it, and events are taken all the same", async () => {
+  await using dir = await temporaryFolder();
+  let nowMs = Date.now() - 9 * DAY_MS;
+  const clock = () => nowMs;
+  const before = await openFlow(dir.path, { clock });
+  await before.append("rates", [{ country: "DE", rate: 2 }]);
+  for (let i = 0; i < 3; i++) {
+    const note = "x".repeat(700);
+    await before.append(
+      "orders",
+      Array.from({ length: 1500 }, (_, n) => ({ ...order(i * 1500 + n), note })),
+    );
+  }
+  await before.flow.flush();
+  nowMs += 8 * DAY_MS;
+  await before.append("orders", [order(9000)]);
+  await before.flow.flush();
+  assert.ok(before.log.ends("orders", 0).start > 0, "the log has forgotten its first events");
+  await before.crash();
+  const [file] = commits(dir.path, "bronze.orders").slice(1);
+  writeFileSync(file as string, "{");
+
+  await using flow = await openFlow(dir.path, { clock });
+  const said = flow.flow.unavailable();
+  assert.match(said["bronze.orders"] ?? "", /lake\/bronze\/orders\/_delta_log\/00000000000000000001.json/);
+  assert.ok("silver.enriched" in said && "silver.large" in said && !("silver.fx" in said));
+  await flow.append("orders", [order(9001)]);
+  await flow.append("rates", [{ country: "FR", rate: 3 }]);
+  await flow.flow.flush();
+  assert.deepEqual(await flow.query("select count(*)::integer from silver.fx", ["silver.fx"]), [[2]]);
+  for (const table of ["orders", "bronze.orders", "silver.enriched", "gold.daily"]) {
+    await assert.rejects(flow.query(`select * from ${table}`, [table]), { code: "TABLE_UNAVAILABLE" });
+  }
+  await assert.rejects(flow.flow.replay("silver.enriched"), { code: "TABLE_UNAVAILABLE" });
+  assert.ok(flow.flow.ledger().every((hop) => hop.balanced));
+});
+
+test("a table defined after the log has forgotten the first events is built from bronze by a replay, and holds up nothing until then", async () => {
+  await using dir = await temporaryFolder();
+  let nowMs = Date.now() - 9 * DAY_MS;
+  const clock = () => nowMs;
+  const before = await openFlow(dir.path, { clock });
+  const note = "x".repeat(700);
+  for (let i = 0; i < 3; i++) {
+    await before.append(
+      "orders",
+      Array.from({ length: 1500 }, (_, n) => ({ ...order(i * 1500 + n), note })),
+    );
+  }
+  await before.flow.flush();
+  nowMs += 8 * DAY_MS;
+  await before.append("orders", [order(9000)]);
+  await before.flow.flush();
+  await before.crash();
+  rmSync(join(dir.path, "lake/silver/large"), { recursive: true });
+
+  await using flow = await openFlow(dir.path, { clock });
+  assert.deepEqual(Object.keys(flow.flow.unavailable()), ["silver.large"]);
+  await flow.append("orders", [{ ...order(9001), amount: "500.00" }]);
+  await flow.flow.flush();
+  await flow.flow.replay("silver.large");
+  await flow.append("orders", [{ ...order(9002), amount: "600.00" }]);
+  const rows = await flow.query("select order_id from silver.large order by 1", ["silver.large"]);
+  assert.deepEqual(rows, [["o9001"], ["o9002"]]);
+  assert.ok(flow.flow.ledger().every((hop) => hop.balanced));
 });
 
 test("a cut Parquet file fails the queries that read it and no others", async () => {
