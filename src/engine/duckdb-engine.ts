@@ -4,6 +4,7 @@ import { Connections, type DuckdbOptions } from "./duckdb-connections.ts";
 import { openDuckdbInspector } from "./duckdb-inspector.ts";
 import { localSql } from "./duckdb-local.ts";
 import { queryRows } from "./duckdb-query.ts";
+import { tolerant } from "./duckdb-tolerant.ts";
 import { writeFiles } from "./duckdb-write.ts";
 import { ParseCache } from "./parse-cache.ts";
 import type { LocalSql, SqlEngine, Statement } from "./sql-engine.ts";
@@ -29,7 +30,7 @@ export async function openDuckdbEngine(options: DuckdbOptions): Promise<DuckdbEn
   return {
     name: "duckdb",
     inspector,
-    local: localSql(connections, text),
+    local: localSql(connections, text, (sql, failed) => tolerant(sql, failed, inspector)),
     query: async (statement, run = {}) => queryRows(connections, await text(statement), statement.params, run),
     async write(statement, target, run = {}) {
       if (statement.params !== undefined) throw new TypeError("a statement that is written takes no parameters");

@@ -9,7 +9,11 @@ import type { LocalSql, Statement } from "./sql-engine.ts";
  * The engine's own session. Every call has a connection of its own, so calls under way together run together: what
  * belongs in one transaction goes into one text.
  */
-export function localSql(connections: Connections, compile: (statement: Statement) => Promise<string>): LocalSql {
+export function localSql(
+  connections: Connections,
+  compile: (statement: Statement) => Promise<string>,
+  tolerant: LocalSql["tolerant"],
+): LocalSql {
   const run = async <T>(sql: string, read: (result: Result) => T): Promise<T> => {
     try {
       return await connections.with(async (connection) => {
@@ -26,10 +30,44 @@ export function localSql(connections: Connections, compile: (statement: Statemen
   };
   return {
     compile,
+    tolerant,
+    attempts: (sql, values) => attempts(connections, sql, values),
     run: (sql) => run(sql, () => undefined),
     rows: (sql) => run(sql, rowObjects),
     columns: (sql) => run(sql, typedColumns),
   };
+}
+
+/** Half of a short statement is spent between threads, so that more of them than there are cores pays. */
+const ATTEMPTS_AT_A_TIME = 4;
+
+async function attempts(connections: Connections, sql: string, values: readonly number[]): Promise<unknown[]> {
+  const outcomes: unknown[] = new Array(values.length).fill(undefined);
+  let next = 0;
+  const work = async (): Promise<void> => {
+    await connections.with(async (connection) => {
+      const statement = await connection.prepare(sql);
+      try {
+        while (next < values.length) {
+          const index = next++;
+          statement.bindBigInt(1, BigInt(values[index] ?? 0));
+          try {
+            await statement.run();
+          } catch (error) {
+            outcomes[index] = engineError(error);
+          }
+        }
+      } finally {
+        statement.destroySync();
+      }
+    });
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(ATTEMPTS_AT_A_TIME, values.length) }, work));
+  } catch (error) {
+    throw engineError(error);
+  }
+  return outcomes;
 }
 
 interface Result {

@@ -95,4 +95,15 @@ export interface LocalSql {
   columns(sql: string): Promise<(BigInt64Array | BigUint64Array | Float64Array)[]>;
   /** The text of a statement in this engine's dialect, to be put in parentheses or behind INSERT INTO. */
   compile(statement: Statement): Promise<string>;
+  /**
+   * Runs a statement once with each value in place of `$1`, several at a time, and gives for each value the error it ended with
+   * (as `run` would throw it) or undefined. Its rows are not kept.
+   */
+  attempts(sql: string, values: readonly number[]): Promise<unknown[]>;
+  /**
+   * The text of a SELECT that goes on where the given one would end with an error: what fails is null, and the column `failed`
+   * tells rows in which something did, equal texts standing for equal reasons; it is null in all others. A hint where to look, no
+   * proof, and the text may fail all the same. Undefined where there is no such text.
+   */
+  tolerant(sql: string, failed: string): Promise<string | undefined>;
 }
