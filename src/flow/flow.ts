@@ -36,7 +36,7 @@ import {
   type Resolved,
   unknownTable,
 } from "./relations.ts";
-import { replayTable } from "./replay.ts";
+import { type ReplayedTable, type ReplayOptions, type ReplayOutcome, type ReplayRequest, Replays } from "./replay.ts";
 import { Staging } from "./staging.ts";
 import { StreamIndex } from "./stream-index.ts";
 
@@ -72,6 +72,7 @@ export class Flow {
   readonly #indexes: ReadonlyMap<string, StreamIndex>;
   readonly #actions: ActionLog;
   readonly #background: Background;
+  readonly #replays: Replays;
 
   private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, StreamIndex>) {
     this.#o = o;
@@ -119,6 +120,17 @@ export class Flow {
       relations: this.relations,
       actions: this.#actions,
       deadLetters: (letters) => this.deadLetters(letters),
+      flush: (stream) => this.flush([stream]),
+      alone: (stream, work) => this.#background.alone(stream, work),
+      changed: (tables) => this.#background.changed(tables),
+    });
+    this.#replays = new Replays({
+      ...{ project, lake, log: o.log, engine: o.engine, dataDir: o.dataDir, clock: o.clock },
+      ...{ flushBytes: o.flushBytes, maxEventBytes: o.maxEventBytes },
+      ...{ relations: this.relations, refresher: this.refresher, actions: this.#actions, desk: this.deadLetterDesk },
+      lookups: (table) => this.#lookups(table),
+      deadLetters: (letters) => this.deadLetters(letters),
+      held: (table) => lake.held(table) !== undefined,
       flush: (stream) => this.flush([stream]),
       alone: (stream, work) => this.#background.alone(stream, work),
       changed: (tables) => this.#background.changed(tables),
@@ -202,49 +214,33 @@ export class Flow {
     return outcome;
   }
 
-  /** Rebuilds a table: append tables from bronze, refreshed ones from their inputs. Resolves to the new version. */
-  async replay(name: string, options: RunOptions = {}): Promise<number> {
+  /** Rebuilds a table and what is over it. @throws what `Replays.replay` does */
+  async replay(name: string, request: ReplayRequest = {}, options: ReplayOptions = {}): Promise<ReplayOutcome> {
     const table = this.project.tables.get(name);
-    if (!table) throw unknownTable(name, this.project.tables.keys());
-    if (table.mode === "refresh") return (await this.refresh(name, { ...options, full: true })).version;
-    if (!this.lake.held(name)) return this.#replay(table, options);
-    return this.#bringBack(table, options);
+    if (table?.mode !== "append" || !this.lake.held(name)) return this.#replays.replay(name, request, options);
+    const tables = await this.#bringBack(table, options);
+    return { version: this.lake.get(name).snapshot.version, tables };
   }
 
   /**
    * Builds a table that stands still from bronze and lets it take events again, and with it those that waited for it alone. What waits
    * for its stream's bronze must wait on.
    */
-  async #bringBack(table: AppendTable, options: RunOptions): Promise<number> {
+  async #bringBack(table: AppendTable, options: ReplayOptions): Promise<ReplayedTable[]> {
     this.lake.get(`bronze.${table.stream}`);
     await this.lake.restart(table);
-    let version = 0;
+    let tables: ReplayedTable[] = [];
     let back = false;
     // A flush that comes between the two leaves the table behind once more; the next replay is as right as the first.
     for (let attempt = 0; attempt < 5 && !back; attempt++) {
-      version = await this.#replay(table, options);
+      tables = [...(await this.#replays.replay(table.name, { only: true }, options)).tables];
       back = await this.#background.readmit(table);
     }
     if (!back) throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
-    for (const waiting of waitingFor(this.project, this.lake, table.name)) await this.#bringBack(waiting, options);
+    for (const waiting of waitingFor(this.project, this.lake, table.name))
+      tables.push(...(await this.#bringBack(waiting, options)));
     this.refresher.changed([table.name]);
-    return version;
-  }
-
-  async #replay(table: AppendTable, options: RunOptions): Promise<number> {
-    const { name } = table;
-    await this.flush([table.stream]);
-    const parts = {
-      ...{ project: this.project, lake: this.lake, engine: this.#o.engine, relations: this.relations },
-      actions: this.#actions,
-      deadLetters: (letters: readonly DeadLetter[]) => this.deadLetters(letters),
-      partitions: this.#o.log.partitions(table.stream),
-    };
-    const version = await this.deadLetterDesk.inTurn(() =>
-      this.#background.alone(table.stream, () => replayTable(parts, table, options)),
-    );
-    this.refresher.changed([name]);
-    return version;
+    return tables;
   }
 
   /**
@@ -252,6 +248,7 @@ export class Flow {
    * acknowledged is lost, since the log has it.
    */
   async close({ drain = true }: { drain?: boolean } = {}): Promise<void> {
+    await this.#replays.close();
     await this.#background.stop();
     try {
       if (drain) {

@@ -1,184 +1,219 @@
 /**
- * A replay decides anew about every event of a table, so the dead letters on the way to it are brought in step with what it finds, in
+ * A replay decides anew about events, so the dead letters on the way to a table are brought in step with what it finds, in
  * the commit that swaps the rows in: letters of events that are taken now are closed, letters of those that fail still or again are
- * open with the new reason, and events that fail for the first time get one.
+ * open with the new reason and one more attempt, and events that fail for the first time get one.
  */
 import type { AppendTable } from "../define/project.ts";
 import { quoteLiteral } from "../define/sql-text.ts";
-import type { Relation, SqlEngine, Statement } from "../engine/sql-engine.ts";
-import { MillraceError } from "../errors.ts";
-import type { ActionLog, Outcome } from "./dead-letter-actions.ts";
+import type { Relation, SqlEngine } from "../engine/sql-engine.ts";
+import { pruneFiles } from "../lake/prune.ts";
+import { ACTION_TABLE, type ActionLog, newestOutcomes, type Outcome } from "./dead-letter-actions.ts";
 import { DEAD_LETTER_TABLE, type DeadLetter, eventLetterId, isInternal } from "./dead-letters.ts";
+import type { LakeTables } from "./lake-tables.ts";
 import { retriedMark } from "./progress.ts";
 import type { Relations } from "./relations.ts";
+import type { Failure } from "./replay-build.ts";
 import { selectRows } from "./select-rows.ts";
 
-export interface ReplayedParts {
+export interface LetterParts {
   readonly engine: SqlEngine;
+  readonly lake: LakeTables;
   readonly relations: Relations;
   readonly actions: ActionLog;
   readonly deadLetters: (letters: readonly DeadLetter[]) => Promise<void>;
 }
 
-export interface Replayed {
-  /** Every row the table's SQL gives. */
-  readonly computed: Statement;
-  /** Those of events of which no row fails a check. */
-  readonly passed: Statement;
-  readonly bronze: Relation;
-  /** By partition, the last offset the replay covers. */
-  readonly to: readonly number[];
+/** The dead letters of one event that concern a table. */
+export interface EventLetters {
+  readonly partition: number;
+  readonly offset: number;
+  /** State of its letter at the table; undefined when it has none. */
+  readonly own: string | undefined;
+  /** State of its letter that concerns every table, since the event could not be parsed. */
+  readonly general: string | undefined;
+  /** What the newest try to get it into the table came to; undefined when there was none. */
+  readonly outcome: string | undefined;
+}
+
+export interface Findings {
+  /** By `partition-offset`. */
+  readonly failed: ReadonlyMap<string, Failure>;
+  readonly unparsed: ReadonlyMap<string, Failure>;
+  /** Events with letters that gave rows. */
+  readonly taken: ReadonlySet<string>;
+  /** True for an event that the replay decided about. */
+  readonly covers: (event: { readonly partition: number; readonly offset: number }) => boolean;
+  /** Which letters that concern every table are settled with this one: all, those of events that fail again, or none. */
+  readonly settles: "all" | "failed" | "none";
 }
 
 export interface Settlement {
   /** Goes into the commit with the rows. */
   readonly txn: ReadonlyMap<string, number>;
+  readonly opened: number;
+  readonly closed: number;
   /** Makes the outcomes count, once the commit is there. */
   finish(): Promise<void>;
-}
-
-interface Letter {
-  readonly partition: number;
-  readonly offset: number;
-  readonly status: string;
-  /** False for the letter of an event that could not be parsed. */
-  readonly own: boolean;
 }
 
 /** Letters written at once. */
 const BATCH = 2000;
 
-export async function settleReplayed(o: ReplayedParts, table: AppendTable, replayed: Replayed): Promise<Settlement> {
-  if (isInternal(table.stream)) return { txn: new Map(), finish: async () => undefined };
-  const letters = (await readLetters(o, table)).filter(
-    ({ partition, offset }) => offset <= (replayed.to[partition] ?? -1),
+/** Every event that has a dead letter on the way to a table. */
+export async function readLetters(o: LetterParts, table: AppendTable): Promise<EventLetters[]> {
+  if (isInternal(table.stream)) return [];
+  const { inputs, release } = await o.relations.resolve(
+    [{ name: DEAD_LETTER_TABLE }, { name: ACTION_TABLE }],
+    "acknowledged",
   );
-  const failing = await failingEvents(o, table, replayed.computed);
-  await writeLetters(o, table, failing, letters, replayed.bronze);
-  const taken = await eventsAmong(o, letters, replayed.passed);
-  const txn = new Map<string, number>();
-  const batches: string[] = [];
-  for (const [partition] of replayed.to.entries()) {
-    const outcomes = letters.flatMap((letter): Outcome[] => {
-      if (letter.partition !== partition) return [];
-      const deadLetterId = eventLetterId(table.stream, partition, letter.offset, table.name);
-      const check = failing.get(placeOf(letter));
-      if (check !== undefined) {
-        if (!letter.own || letter.status === "discarded") return [];
-        return [{ deadLetterId, outcome: "failed", code: "CHECK_FAILED", message: messageOf(table, check) }];
-      }
-      if (letter.status === "retried" && letter.own) return [];
-      if (taken.has(placeOf(letter))) return [{ deadLetterId, outcome: "stored" }];
-      // What could not be parsed is in no row either way.
-      return letter.own ? [{ deadLetterId, outcome: "filtered" }] : [];
-    });
-    if (outcomes.length === 0) continue;
-    const target = { stream: table.stream, partition, table: table.name };
-    const { batch, mark } = await o.actions.begin(outcomes, target, "replay");
-    batches.push(batch);
-    txn.set(retriedMark(table.stream, partition), mark);
-  }
-  return {
-    txn,
-    async finish() {
-      for (const batch of batches) await o.actions.finish(batch);
-    },
-  };
-}
-
-async function readLetters(o: ReplayedParts, table: AppendTable): Promise<Letter[]> {
-  const { inputs, release } = await o.relations.resolve([{ name: DEAD_LETTER_TABLE }], "acknowledged");
   try {
+    const newest = newestOutcomes(inputs.get(ACTION_TABLE) as Relation);
     const rows = await selectRows(o.engine, {
-      sql: `select event_partition as p, event_offset as o, status, table_name is not null as own from ${DEAD_LETTER_TABLE}
-        where stream = ${quoteLiteral(table.stream)} and event_offset is not null
-          and (table_name is null or table_name = ${quoteLiteral(table.name)})`,
-      inputs,
+      sql: `select l.event_partition as p, l.event_offset as o, any_value(n.outcome) as outcome,
+          any_value(l.status) filter (l.table_name is not null) as own,
+          any_value(l.status) filter (l.table_name is null) as general
+        from (select *, stream || '/' || event_partition || '/' || event_offset || '/' || ${quoteLiteral(table.name)} as fate_id
+          from ${DEAD_LETTER_TABLE} where stream = ${quoteLiteral(table.stream)} and event_offset is not null
+            and (table_name is null or table_name = ${quoteLiteral(table.name)})) l
+        left join newest n on n.dead_letter_id = l.fate_id group by all`,
+      inputs: new Map<string, Relation>([...inputs, ["newest", { kind: "view", statement: newest }]]),
     });
+    const text = (value: unknown) => (value === null || value === undefined ? undefined : String(value));
     return rows.map((row) => ({
       partition: Number(row["p"]),
       offset: Number(row["o"]),
-      status: String(row["status"]),
-      own: row["own"] === true,
+      own: text(row["own"]),
+      general: text(row["general"]),
+      outcome: text(row["outcome"]),
     }));
   } finally {
     release();
   }
 }
 
-/** Place of the event -> the check it fails. */
-async function failingEvents(o: ReplayedParts, table: AppendTable, computed: Statement): Promise<Map<string, string>> {
-  const checks = Object.entries(table.checks);
-  if (checks.length === 0) return new Map();
-  const names = checks.map(([name, sql]) => `when not (${sql}) then ${quoteLiteral(name)}`).join(" ");
-  const rows = await selectRows(o.engine, {
-    sql: `select p, o, min(name) as name from (
-      select _partition as p, _offset as o, case ${names} end as name from computed) where name is not null group by p, o`,
-    inputs: new Map([["computed", { kind: "view", statement: computed }]]),
-  });
-  return new Map(rows.map((row) => [`${row["p"]}-${row["o"]}`, String(row["name"])]));
+/** True for an event that the ledger counts as dead-lettered at the table. */
+export function isDead({ outcome }: EventLetters): boolean {
+  return outcome !== "stored" && outcome !== "filtered";
 }
 
-async function eventsAmong(o: ReplayedParts, letters: readonly Letter[], rows: Statement): Promise<Set<string>> {
-  if (letters.length === 0) return new Set();
-  const found = await selectRows(o.engine, {
-    sql: "select distinct _partition as p, _offset as o from passed where (_partition, _offset) in (select (p, o) from wanted)",
-    inputs: new Map<string, Relation>([
-      ["passed", { kind: "view", statement: rows }],
-      ["wanted", places(letters)],
-    ]),
-  });
-  return new Set(found.map((row) => `${row["p"]}-${row["o"]}`));
+export async function settleReplayed(
+  o: LetterParts,
+  table: AppendTable,
+  letters: readonly EventLetters[],
+  findings: Findings,
+): Promise<Settlement> {
+  if (isInternal(table.stream)) return { txn: new Map(), opened: 0, closed: 0, finish: async () => undefined };
+  const known = new Map(letters.map((letter) => [placeOf(letter), letter]));
+  const fresh = [...findings.failed].filter(([place]) => known.get(place)?.own === undefined);
+  const unread = [...findings.unparsed].filter(([place]) => known.get(place)?.general === undefined);
+  await writeLetters(o, table.stream, fresh, table.name);
+  await writeLetters(o, table.stream, unread);
+  const byPartition = new Map<number, Outcome[]>();
+  let [opened, closed] = [fresh.length + unread.length, 0];
+  for (const letter of letters) {
+    if (!findings.covers(letter)) continue;
+    for (const outcome of outcomesOf(table, letter, findings)) {
+      const list = byPartition.get(letter.partition) ?? [];
+      list.push(outcome);
+      byPartition.set(letter.partition, list);
+      if (outcome.outcome !== "failed") closed++;
+      else if (letter.own === "retried") opened++;
+    }
+  }
+  const txn = new Map<string, number>();
+  const batches: string[] = [];
+  for (const [partition, outcomes] of byPartition) {
+    const target = { stream: table.stream, partition, table: table.name };
+    for (let i = 0; i < outcomes.length; i += BATCH) {
+      const { batch, mark } = await o.actions.begin(outcomes.slice(i, i + BATCH), target, "replay");
+      batches.push(batch);
+      txn.set(retriedMark(table.stream, partition), mark);
+    }
+  }
+  return {
+    txn,
+    opened,
+    closed,
+    async finish() {
+      for (const batch of batches) await o.actions.finish(batch);
+    },
+  };
+}
+
+function outcomesOf(table: AppendTable, letter: EventLetters, findings: Findings): Outcome[] {
+  const place = placeOf(letter);
+  const { own, general, outcome } = letter;
+  const id = eventLetterId(table.stream, letter.partition, letter.offset, table.name);
+  const generalId = eventLetterId(table.stream, letter.partition, letter.offset);
+  const outcomes: Outcome[] = [];
+  const unparsed = findings.unparsed.get(place);
+  if (findings.settles !== "none" && general !== undefined) {
+    if (unparsed !== undefined && general !== "discarded") outcomes.push(failedAgain(generalId, unparsed));
+    // Every table has it now, or a letter of its own.
+    if (unparsed === undefined && findings.settles === "all" && general === "open")
+      outcomes.push({ deadLetterId: generalId, outcome: "stored" });
+  }
+  const failure = findings.failed.get(place) ?? unparsed;
+  if (failure !== undefined) {
+    // An earlier outcome under the letter's name would make it look settled.
+    const settled = outcome === "stored" || outcome === "filtered";
+    if (settled || (own !== undefined && own !== "discarded")) outcomes.push(failedAgain(id, failure));
+    return outcomes;
+  }
+  const now = findings.taken.has(place) ? "stored" : "filtered";
+  if (outcome !== now) outcomes.push({ deadLetterId: id, outcome: now });
+  return outcomes;
+}
+
+function failedAgain(deadLetterId: string, { code, message }: Failure): Outcome {
+  return { deadLetterId, outcome: "failed", code, message };
 }
 
 async function writeLetters(
-  o: ReplayedParts,
-  table: AppendTable,
-  failing: ReadonlyMap<string, string>,
-  letters: readonly Letter[],
-  bronze: Relation,
+  o: LetterParts,
+  stream: string,
+  failures: readonly (readonly [string, Failure])[],
+  table?: string,
 ): Promise<void> {
-  const known = new Set(letters.filter((letter) => letter.own).map(placeOf));
-  const fresh = [...failing.keys()].filter((place) => !known.has(place));
-  for (let i = 0; i < fresh.length; i += BATCH) {
-    const wanted = fresh.slice(i, i + BATCH).map((place) => {
-      const [partition = 0, offset = 0] = place.split("-").map(Number);
-      return { partition, offset };
-    });
+  const bronze = o.lake.get(`bronze.${stream}`);
+  for (let i = 0; i < failures.length; i += BATCH) {
+    const batch = new Map(failures.slice(i, i + BATCH));
+    const events = [...batch.keys()].map((place) => place.split("-").map(Number) as [number, number]);
+    const offsets = events.map(([, offset]) => offset);
+    const files = pruneFiles(bronze.snapshot.files, [{ column: "_offset", op: "in", values: offsets }]);
     const rows = await selectRows(o.engine, {
       sql: `select _partition as p, _offset as o, payload, _source from bronze
         where (_partition, _offset) in (select (p, o) from wanted)`,
       inputs: new Map<string, Relation>([
-        ["bronze", bronze],
-        ["wanted", places(wanted)],
+        ["bronze", o.lake.relation(bronze, bronze.snapshot, files)],
+        ["wanted", { kind: "native", sql: wantedSql(events) }],
       ]),
     });
     await o.deadLetters(
-      rows.map((row) => ({
-        stream: table.stream,
-        stage: "check",
-        code: "CHECK_FAILED",
-        message: messageOf(table, failing.get(`${row["p"]}-${row["o"]}`) ?? ""),
-        payload: String(row["payload"]),
-        source: String(row["_source"]),
-        table: table.name,
-        partition: Number(row["p"]),
-        offset: Number(row["o"]),
-      })),
+      rows.flatMap((row): DeadLetter[] => {
+        const failure = batch.get(`${row["p"]}-${row["o"]}`);
+        if (!failure) return [];
+        return [
+          {
+            ...failure,
+            stream,
+            payload: String(row["payload"]),
+            source: String(row["_source"]),
+            ...(table === undefined ? {} : { table }),
+            partition: Number(row["p"]),
+            offset: Number(row["o"]),
+          },
+        ];
+      }),
     );
   }
 }
 
-function places(events: readonly { partition: number; offset: number }[]): Relation {
-  const list = (of: (event: (typeof events)[number]) => number) => events.map(of).join(", ");
-  const sql = `select unnest([${list((e) => e.partition)}]::integer[]) as p, unnest([${list((e) => e.offset)}]::bigint[]) as o`;
-  return { kind: "native", sql };
+function wantedSql(events: readonly (readonly [number, number])[]): string {
+  const list = (index: 0 | 1) => events.map((event) => event[index]).join(", ");
+  return `select unnest([${list(0)}]::integer[]) as p, unnest([${list(1)}]::bigint[]) as o`;
 }
 
-function placeOf({ partition, offset }: { partition: number; offset: number }): string {
+function placeOf({ partition, offset }: { readonly partition: number; readonly offset: number }): string {
   return `${partition}-${offset}`;
-}
-
-function messageOf(table: AppendTable, check: string): string {
-  return new MillraceError("CHECK_FAILED", { table: table.name, check, condition: table.checks[check] }).message;
 }

@@ -30,7 +30,7 @@ export function administration(parts: AdministrationParts): Administration {
     status: () => status(parts, perSecond),
     ledger: async () => mergePartitions(flow.ledger()),
     refresh: (table, options) => flow.refresh(table, options),
-    replay: async (table, options) => ({ version: await flow.replay(table, options) }),
+    replay: (table, request, options) => flow.replay(table, request, options),
   };
 }
 

@@ -1,3 +1,5 @@
+import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { FastifyInstance, preHandlerAsyncHookHandler } from "fastify";
 import { MillraceError } from "../errors.ts";
 import type { Scope } from "../gateway/auth.ts";
@@ -12,9 +14,14 @@ import type { Scope } from "../gateway/auth.ts";
  *     GET    /v1/status                    PlatformStatus                                            query
  *     GET    /v1/ledger                    {"balanced": true, "hops": [LedgerHop]}                   query
  *     POST   /v1/tables/{table}/refresh {full?}    {table, kind, version, elapsedMs}                 admin
- *     POST   /v1/tables/{table}/replay             {table, version, elapsedMs}                       admin
+ *     POST   /v1/tables/{table}/replay {fromOffset?, fromTime?, source?, only?}
+ *                                          {table, version, tables: [ReplayedTable], elapsedMs}      admin
  *
- * Errors: KEY_INVALID, KEY_UNKNOWN, REQUEST_INVALID, TABLE_UNKNOWN, REFRESH_NOT_POSSIBLE, STATE_UNAVAILABLE.
+ * A replay asked for with `Accept: application/x-ndjson` answers line by line: {"progress": ReplayProgress} now and then, at last
+ * {"replayed": {…}} or {"error": {…}}. Going away cancels it.
+ *
+ * Errors: KEY_INVALID, KEY_UNKNOWN, REQUEST_INVALID, TABLE_UNKNOWN, REFRESH_NOT_POSSIBLE, STATE_UNAVAILABLE, REPLAY_RUNNING,
+ * REPLAY_RANGE, REPLAY_NOT_POSSIBLE, REPLAY_LOG_GONE, REPLAY_SOURCE_DAMAGED, REPLAY_CANCELLED.
  */
 export interface Administration {
   readonly keys: {
@@ -27,7 +34,32 @@ export interface Administration {
   status(): Promise<PlatformStatus>;
   ledger(): Promise<LedgerHop[]>;
   refresh(table: string, options: RunOptions & { full: boolean }): Promise<RefreshView>;
-  replay(table: string, options: RunOptions): Promise<{ version: number }>;
+  replay(
+    table: string,
+    order: ReplayOrder,
+    options: RunOptions & { readonly onProgress?: (progress: ReplayProgress) => void },
+  ): Promise<ReplayView>;
+}
+
+export interface ReplayOrder {
+  /** First offset in every partition that has it, or by partition. */
+  readonly fromOffset?: number | ReadonlyMap<number, number> | undefined;
+  readonly fromTimeMs?: number | undefined;
+  readonly source?: "bronze" | "log" | undefined;
+  /** Leaves the tables over it to themselves. */
+  readonly only?: boolean | undefined;
+}
+
+export interface ReplayView {
+  readonly version: number;
+  readonly tables: readonly object[];
+}
+
+export interface ReplayProgress {
+  readonly phase: string;
+  readonly table: string;
+  readonly events: number;
+  readonly total: number;
 }
 
 interface RunOptions {
@@ -154,11 +186,73 @@ export async function adminRoute(app: FastifyInstance, options: AdminRouteOption
     return timed(table, () => platform.refresh(table, { full, signal: request.signal }));
   });
 
-  app.post<{ Params: { table: string } }>("/v1/tables/:table/replay", admin, async (request) => {
-    body(request.body);
+  app.post<{ Params: { table: string } }>("/v1/tables/:table/replay", admin, async (request, reply) => {
+    const order = replayOrder(body(request.body));
     const { table } = request.params;
-    return timed(table, () => platform.replay(table, { signal: request.signal }));
+    const { signal } = request;
+    const run = (onProgress: (progress: ReplayProgress) => void) =>
+      timed(table, () => platform.replay(table, order, { signal, onProgress }));
+    if (!request.headers.accept?.includes("application/x-ndjson")) return run(() => undefined);
+    return reply.type("application/x-ndjson").send(Readable.from(replayLines(run)));
   });
+}
+
+/** A line of progress for a person who watches; more of them would only be overwritten. */
+const PROGRESS_MS = 200;
+
+async function* replayLines(
+  run: (tell: (progress: ReplayProgress) => void) => Promise<object>,
+): AsyncGenerator<string> {
+  const line = (content: object) => `${JSON.stringify(content)}\n`;
+  let latest: ReplayProgress | undefined;
+  const outcome = run((progress) => {
+    latest = progress;
+  }).then(
+    (replayed) => ({ replayed }),
+    (error: unknown) => ({
+      error:
+        error instanceof MillraceError ? error : new MillraceError("INTERNAL", { what: "a replay" }, { cause: error }),
+    }),
+  );
+  for (;;) {
+    const ended = await Promise.race([outcome, sleep(PROGRESS_MS, undefined)]);
+    if (ended !== undefined) return yield line(ended);
+    if (latest !== undefined) yield line({ progress: latest });
+    latest = undefined;
+  }
+}
+
+function replayOrder(given: Record<string, unknown>): ReplayOrder {
+  const refuse = (reason: string) => new MillraceError("REQUEST_INVALID", { reason });
+  const { fromOffset, fromTime, source, only, ...others } = given;
+  const [other] = Object.keys(others);
+  if (other !== undefined) throw refuse(`a replay has no "${other}"; it takes fromOffset, fromTime, source and only`);
+  if (source !== undefined && source !== "bronze" && source !== "log") throw refuse("source must be bronze or log");
+  if (only !== undefined && typeof only !== "boolean") throw refuse("only must be true or false");
+  const order = { source, only } as const;
+  if (fromOffset !== undefined) return { ...order, fromOffset: offsets(fromOffset), fromTimeMs: moment(fromTime) };
+  return { ...order, fromTimeMs: moment(fromTime) };
+}
+
+function offsets(given: unknown): number | Map<number, number> {
+  const isOffset = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (isOffset(given)) return given;
+  const entries = typeof given === "object" && given !== null ? Object.entries(given) : [];
+  if (
+    entries.length === 0 ||
+    !entries.every(([partition, offset]) => /^\d{1,9}$/.test(partition) && isOffset(offset))
+  ) {
+    const reason = 'fromOffset must be an offset, like 5000, or one for each of some partitions, like {"0": 5000}';
+    throw new MillraceError("REQUEST_INVALID", { reason });
+  }
+  return new Map(entries.map(([partition, offset]) => [Number(partition), offset as number]));
+}
+
+function moment(given: unknown): number | undefined {
+  if (given === undefined) return undefined;
+  const ms = typeof given === "string" && /^\d{4}-\d\d-\d\d/.test(given) ? Date.parse(given) : Number.NaN;
+  if (!Number.isNaN(ms)) return ms;
+  throw new MillraceError("REQUEST_INVALID", { reason: "fromTime must be a moment like 2026-01-31T12:00:00Z" });
 }
 
 async function timed<T extends object>(

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import fastify, { type FastifyInstance } from "fastify";
 import { MillraceError } from "../../src/errors.ts";
 import { type Administration, adminRoute, type KeyView } from "../../src/serve/admin-route.ts";
@@ -68,8 +69,16 @@ const administration: Administration = {
     heard.push({ table, full });
     return { kind: full ? "full" : "by", version: 7 };
   },
-  async replay(table) {
-    return { version: table.length };
+  async replay(table, order, { signal, onProgress }) {
+    heard.push({ table, ...order });
+    onProgress?.({ phase: "rebuild", table, events: 5, total: 9 });
+    if (table === "silver.endless") {
+      await once(signal, "abort");
+      heard.push("aborted");
+    }
+    if (table === "silver.taken") throw new MillraceError("REPLAY_RUNNING", { table, with: "" });
+    if (table === "silver.slow") await sleep(500);
+    return { version: table.length, tables: [{ table, kind: "rebuilt" }] };
   },
 };
 
@@ -170,9 +179,78 @@ test("a refresh is by what was touched unless all of it is asked for, and says h
   ]);
 });
 
-test("a replay answers the table's new version", async () => {
-  const { body } = await call("POST", "/v1/tables/silver.orders/replay", "admin");
-  assert.deepEqual([body.table, body.version], ["silver.orders", 13]);
+test("a replay answers the table's new version and which tables changed, and is told what was asked", async () => {
+  const path = "/v1/tables/silver.orders/replay";
+  const { body } = await call("POST", path, "admin");
+  assert.deepEqual(
+    [body.table, body.version, body.tables],
+    ["silver.orders", 13, [{ table: "silver.orders", kind: "rebuilt" }]],
+  );
+  await call("POST", path, "admin", { fromOffset: 5000, source: "log", only: true });
+  await call("POST", path, "admin", { fromOffset: { "1": 7 } });
+  await call("POST", path, "admin", { fromTime: "2026-01-31T12:00:00Z" });
+  const nothing = { source: undefined, only: undefined, fromTimeMs: undefined };
+  assert.deepEqual(heard.splice(0), [
+    { table: "silver.orders", ...nothing },
+    { table: "silver.orders", ...nothing, fromOffset: 5000, source: "log", only: true },
+    { table: "silver.orders", ...nothing, fromOffset: new Map([[1, 7]]) },
+    { table: "silver.orders", ...nothing, fromTimeMs: Date.parse("2026-01-31T12:00:00Z") },
+  ]);
+});
+
+test("a replay that is asked for wrongly is refused before anything is done", async () => {
+  for (const wrong of [
+    { fromOffset: -1 },
+    { fromOffset: 1.5 },
+    { fromOffset: "7" },
+    { fromOffset: {} },
+    { fromOffset: { first: 7 } },
+    { fromTime: 7 },
+    { fromTime: "yesterday" },
+    { source: "gold" },
+    { only: "yes" },
+    { offset: 7 },
+  ]) {
+    const answer = await call("POST", "/v1/tables/silver.orders/replay", "admin", wrong);
+    assert.deepEqual([answer.status, answer.body.error?.code], [400, "REQUEST_INVALID"], JSON.stringify(wrong));
+  }
+  assert.deepEqual(heard.splice(0), []);
+});
+
+test("a replay tells its progress line by line to whoever asks for lines, and how it ended", async () => {
+  const lines = async (table: string) => {
+    const response = await fetch(`${url}/v1/tables/${table}/replay`, {
+      method: "POST",
+      headers: { authorization: "admin", accept: "application/x-ndjson" },
+    });
+    const text = await response.text();
+    return text
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, Record<string, unknown>>);
+  };
+  const slow = await lines("silver.slow");
+  assert.deepEqual(slow[0], { progress: { phase: "rebuild", table: "silver.slow", events: 5, total: 9 } });
+  assert.equal(slow.at(-1)?.["replayed"]?.["version"], 11);
+  assert.equal((await lines("silver.taken"))[0]?.["error"]?.["code"], "REPLAY_RUNNING");
+  heard.splice(0);
+});
+
+test("a replay whose caller has gone is told so, whether it answers at once or line by line", async () => {
+  for (const accept of ["application/json", "application/x-ndjson"]) {
+    const request = httpRequest(`${url}/v1/tables/silver.endless/replay`, {
+      method: "POST",
+      headers: { authorization: "admin", accept },
+    });
+    request.on("error", () => undefined);
+    request.end();
+    setTimeout(() => request.destroy(), 300);
+    for (let waited = 0; !heard.includes("aborted"); waited += 5) {
+      assert.ok(waited < 5_000, `${accept}: the replay never heard of it`);
+      await sleep(5);
+    }
+    heard.splice(0);
+  }
 });
 
 test("work whose caller has gone is told so", async () => {
