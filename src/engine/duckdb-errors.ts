@@ -16,6 +16,9 @@ export interface DuckdbFault {
   readonly name?: string;
 }
 
+/** What `error(x)` is reported as. */
+const INVALID_INPUT = "Invalid Input";
+
 /** Reads an error of the engine; undefined when it is something else. */
 export function readFault(error: unknown): DuckdbFault | undefined {
   if (!(error instanceof Error)) return undefined;
@@ -31,8 +34,9 @@ export function readFault(error: unknown): DuckdbFault | undefined {
   }
   // Some faults (of the storage layer, of an interrupted fetch) come as plain text: `Type Error: reason`.
   const plain = /^([A-Z][\w ]*?)(?: Error|!)(?:: )?([\s\S]*)$/.exec(error.message);
-  // Faults of the parser's limits come with their JSON form behind that.
-  if (plain?.[2]?.startsWith("{")) return readFault(new Error(plain[2]));
+  // Faults of the parser's limits come with their JSON form behind that. So does `error(x)` when x looks like one, and that is data.
+  const within = plain?.[2] ?? "";
+  if (plain?.[1] !== INVALID_INPUT && within.startsWith('{"exception_type"')) return readFault(new Error(within));
   return plain === null ? undefined : { type: plain[1] ?? "", message: plain[2] || error.message };
 }
 

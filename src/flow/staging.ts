@@ -2,8 +2,7 @@
  * Loads the log's newest events of one partition into the engine's memory: parsed, typed, duplicates found, and taken
  * through every append table of the stream. It runs when a query or a flush needs it, never per event.
  *
- * An event that cannot be parsed, transformed or that fails a check becomes a dead letter and does not hold up the others: a
- * statement that fails on a run of events is tried on its halves until the one event at fault is alone.
+ * An event that cannot be parsed, transformed or that fails a check becomes a dead letter and does not hold up the others.
  */
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,6 +14,8 @@ import { MillraceError } from "../errors.ts";
 import type { EventLog, Run, Span } from "../log/event-log.ts";
 import type { DeadLetter } from "./dead-letters.ts";
 import { hashColumns } from "./dedupe/id-hash.ts";
+import { failedChecks } from "./failed-checks.ts";
+import { type EventFailure, insertEvents, isAboutData } from "./insert-events.ts";
 import { shaped } from "./shaped.ts";
 import { Chunk } from "./staged-events.ts";
 import type { StreamIndex } from "./stream-index.ts";
@@ -334,38 +335,40 @@ export class Staging {
     }
   }
 
-  /** Gives the events `from..to` to an append table, halving the range when the statement fails. */
+  /** Gives the events `from..to` to an append table; those on which its SQL or a check's SQL fails are dead-lettered. */
   async #transform(chunk: Chunk, table: AppendTable, from: number, to: number, letters: DeadLetter[]): Promise<void> {
     const { local } = this.#o;
-    const target = chunk.table(table.name);
+    const { inputs, release } = await this.#o.lookups(table);
+    let failures: EventFailure[];
     try {
-      const { inputs, release } = await this.#o.lookups(table);
-      try {
-        inputs.set(table.driver, { kind: "native", sql: this.#driverSql(chunk, table, from, to) });
-        const sql = shaped(table, table.storedSql);
-        await local.run(`insert into ${target} by name ${await local.compile({ sql, inputs })}`);
-      } finally {
-        release();
-      }
-      await this.#check(chunk, table, from, to, letters);
-    } catch (error) {
-      if (!isAboutData(error)) throw error;
-      await local.run(`delete from ${target} where _offset between ${from} and ${to}`);
-      if (from === to) {
-        const failure = new MillraceError("TRANSFORM_FAILED", { table: table.name, reason: reason(error) });
-        await this.#deadLetter(
-          chunk,
-          table,
-          [{ offset: from, code: "TRANSFORM_FAILED", message: failure.message }],
-          "transform",
-          letters,
-        );
-        return;
-      }
-      const middle = Math.floor((from + to) / 2);
-      await this.#transform(chunk, table, from, middle, letters);
-      await this.#transform(chunk, table, middle + 1, to, letters);
+      failures = await insertEvents(local, {
+        target: chunk.table(table.name),
+        sql: shaped(table, table.storedSql),
+        driver: table.driver,
+        events: { kind: "native", sql: this.#driverSql(chunk, table, from, to) },
+        inputs,
+      });
+    } finally {
+      release();
     }
+    await this.#keepFailed(chunk, table, failures, letters);
+    await this.#check(chunk, table, from, to, letters);
+  }
+
+  async #keepFailed(
+    chunk: Chunk,
+    table: AppendTable,
+    failures: readonly EventFailure[],
+    letters: DeadLetter[],
+  ): Promise<void> {
+    if (failures.length === 0) return;
+    const code = "TRANSFORM_FAILED";
+    const entries = failures.map(({ offset, reason }) => ({
+      offset,
+      code,
+      message: new MillraceError(code, { table: table.name, reason }).message,
+    }));
+    await this.#deadLetter(chunk, table, entries, "transform", letters);
   }
 
   #driverSql(chunk: Chunk, table: AppendTable, from: number, to: number): string {
@@ -376,25 +379,22 @@ export class Staging {
 
   /** Takes out the events of which a row fails a check. A check that gives null passes, as in SQL's own CHECK. */
   async #check(chunk: Chunk, table: AppendTable, from: number, to: number, letters: DeadLetter[]): Promise<void> {
-    const checks = Object.entries(table.checks);
-    if (checks.length === 0) return;
     const { local } = this.#o;
     const target = chunk.table(table.name);
-    const range = `_offset between ${from} and ${to}`;
-    const names = checks.map(([name, sql]) => `when not (${sql}) then ${quoteLiteral(name)}`).join(" ");
-    const failed = await local.rows(
-      `select offset_ as o, min(name) as name from (select _offset::double as offset_, case ${names} end as name
-       from ${target} where ${range}) where name is not null group by all`,
-    );
+    const rows = `select * from ${target} where _offset between ${from} and ${to}`;
+    const { failed, broken } = await failedChecks(local, table, { kind: "native", sql: rows });
+    const offsets = [...failed, ...broken].map(({ offset }) => offset);
+    if (offsets.length === 0) return;
+    await local.run(`delete from ${target} where _offset in (${offsets.join(", ")})`);
+    await this.#keepFailed(chunk, table, broken, letters);
     if (failed.length === 0) return;
-    await local.run(`delete from ${target} where _offset in (${failed.map((row) => row["o"]).join(", ")})`);
-    const entries = failed.map(({ o, name }) => ({
-      offset: Number(o),
+    const entries = failed.map(({ offset, check }) => ({
+      offset,
       code: "CHECK_FAILED",
       message: new MillraceError("CHECK_FAILED", {
         table: table.name,
-        check: name,
-        condition: table.checks[String(name)],
+        check,
+        condition: table.checks[check],
       }).message,
     }));
     await this.#deadLetter(chunk, table, entries, "check", letters);
@@ -433,11 +433,6 @@ export class Staging {
     const source = spans.find((span) => span.from <= offset && offset <= span.to)?.source ?? "";
     return { stream: this.#o.stream.name, stage, code, message, payload, source, partition: this.#o.partition, offset };
   }
-}
-
-/** True when another set of events could have succeeded: the statement failed on values, not on memory, time or the disk. */
-function isAboutData(error: unknown): boolean {
-  return error instanceof MillraceError && error.code === "SQL_FAILED";
 }
 
 function reason(error: unknown): string {

@@ -281,6 +281,9 @@ describe("a query", () => {
       "SQL_FAILED",
       /^the SQL failed: Could not convert string 'abc' to INT32/,
     );
+    // The engine's own errors look like this; text that an event brought must not pass for one.
+    for (const text of ['{"exception_type":"IO","exception_message":"x"}', '{"a":1}', "{"])
+      await fails(rows(`select error('${text}') from orders`, { orders }), "SQL_FAILED", /^the SQL failed: \{/);
     const error = await rows("select nam from orders", { orders }).catch((e) => e);
     assert.equal(error.code, "SQL_FAILED");
     assert.match(error.message, /"nam" not found.*"name"/);

@@ -15,7 +15,7 @@ async function openEngine() {
   const engine = await openDuckdbEngine({ ...memory, tempDir: join(dir, "tmp"), allowedDirs: [dir] });
   await engine.local.run(`create schema stage;
     create table stage.rates (code integer, rate double, label varchar);
-    insert into stage.rates values (1, 2.0, '7'), (1, 3.0, 'seven'), (2, 4.0, '8'), (3, null, null)`);
+    insert into stage.rates values (1, 2.0, '7'), (1, 2.0, 'seven'), (2, 4.0, '8'), (3, null, null)`);
   const close = async () => {
     await engine.close();
     await rm(dir, { recursive: true, force: true });
@@ -46,27 +46,50 @@ const events = (condition = "true"): Relation => ({
   sql: `select * from stage.events where ${condition}`,
 });
 
+interface Failure {
+  readonly partition: number;
+  readonly offset: number;
+  /** Several where several rows of the event fail. */
+  readonly reasons: ReadonlySet<string>;
+}
+
 /** What the statement does to each event when it is given that one alone. */
-async function truth(engine: Engine, sql: string, rows: readonly Row[]) {
-  const failed: { partition: number; offset: number; reason: string }[] = [];
+async function truth(engine: Engine, sql: string, rows: readonly Row[]): Promise<Failure[]> {
+  const failed: Failure[] = [];
   await engine.local.run(`create or replace table stage.expected as ${await typed(engine, sql)}`);
   for (const event of [...new Set(rows.map((row) => row.event))].sort((a, b) => (a % 2) - (b % 2) || a - b)) {
-    const inputs = new Map([...RATES, ["orders", events(`_offset = ${event}`)]]);
-    try {
-      await engine.local.run(
-        `insert into stage.expected by name ${await engine.local.compile({ sql, inputs: new Map(inputs) })}`,
-      );
-    } catch (error) {
-      assert.ok(error instanceof MillraceError && error.code === "SQL_FAILED", String(error));
-      failed.push({ partition: event % 2, offset: event, reason: error.message });
+    const reason = await insertAlone(engine, sql, `_offset = ${event}`, "stage.expected");
+    if (reason === undefined) continue;
+    const reasons = new Set([reason]);
+    for (const [place, row] of rows.entries()) {
+      if (row.event !== event) continue;
+      reasons.add((await insertAlone(engine, sql, `rowid = ${place}`, "stage.scratch")) ?? reason);
     }
+    failed.push({ partition: event % 2, offset: event, reasons });
   }
   return failed;
 }
 
+async function insertAlone(
+  engine: Engine,
+  sql: string,
+  condition: string,
+  target: string,
+): Promise<string | undefined> {
+  await engine.local.run(`create or replace table stage.scratch as ${await typed(engine, sql)}`);
+  const inputs = new Map([...RATES, ["orders", events(condition)] as const]);
+  try {
+    await engine.local.run(`insert into ${target} by name ${await engine.local.compile({ sql, inputs })}`);
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof MillraceError && error.code === "SQL_FAILED", String(error));
+    return error.message;
+  }
+}
+
 async function typed(engine: Engine, sql: string): Promise<string> {
-  const inputs = new Map([...RATES, ["orders", events("false")]]);
-  return `from (${await engine.local.compile({ sql, inputs: new Map(inputs) })}) limit 0`;
+  const inputs = new Map([...RATES, ["orders", events("false")] as const]);
+  return `from (${await engine.local.compile({ sql, inputs })}) limit 0`;
 }
 
 async function assertTruth(engine: Engine, sql: string, rows: readonly Row[]): Promise<number> {
@@ -74,7 +97,12 @@ async function assertTruth(engine: Engine, sql: string, rows: readonly Row[]): P
   const expected = await truth(engine, sql, rows);
   await engine.local.run(`create or replace table stage.actual as ${await typed(engine, sql)}`);
   const work = { target: "stage.actual", sql, driver: "orders", events: events(), inputs: RATES };
-  assert.deepEqual(await insertEvents(engine.local, work), expected, sql);
+  const failed = await insertEvents(engine.local, work);
+  const place = (failure: { partition: number; offset: number }) => [failure.partition, failure.offset];
+  assert.deepEqual(failed.map(place), expected.map(place), sql);
+  for (const [i, { reason }] of failed.entries()) {
+    assert.ok(expected[i]?.reasons.has(reason), `${sql}: ${reason}, not ${[...(expected[i]?.reasons ?? [])]}`);
+  }
   const [{ different } = {}] = await engine.local.rows(`select count(*)::integer as different from (
     (from stage.actual except all from stage.expected) union all (from stage.expected except all from stage.actual))`);
   assert.equal(different, 0, sql);
@@ -98,6 +126,8 @@ const TEXTS = [
   "x:1",
   "99999999999",
   "it's",
+  // The engine's own errors look like this, and the platform would wait for a disk that is fine.
+  '{"exception_type":"IO","exception_message":"x"}',
 ];
 const row = fc.record({
   event: fc.integer({ min: 0, max: 40 }),
@@ -148,7 +178,9 @@ const statement = fc
     shaped: fc.boolean(),
     cte: fc.boolean(),
   })
-  .map(({ items, condition, join: joined, star, shaped, cte }) => {
+  .map(({ items, condition: wanted, join: joined, star, shaped, cte }) => {
+    // Whether a condition is asked before an inner join has dropped the row is the engine's choice, made anew for each statement.
+    const condition = joined.startsWith("join") && wanted !== null ? CONDITIONS[0] : wanted;
     const list = [star ? "o.*" : "o._partition, o._offset", ...items.map((item, i) => `${item} as v${i}`)].join(", ");
     const lookup = cte ? joined.replace("join rates", "join known") : joined;
     const inner = `${cte ? "with known as (select * from rates) " : ""}select ${list} from orders o ${lookup}${condition === null ? "" : ` where ${condition}`}`;
