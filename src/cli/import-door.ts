@@ -105,7 +105,7 @@ export class ImportDoor {
 }
 
 /** Refusals before anything of the batch was taken: it can be sent again as it is. */
-const NOTHING_TAKEN = new Set(["OVERLOADED", "SHUTTING_DOWN"]);
+const NOTHING_TAKEN = new Set(["OVERLOADED", "SHARE_EXCEEDED", "SHUTTING_DOWN"]);
 
 /**
  * Does the work again for as long as its failure may pass: the platform is restarting, or its disk refused a write. The work must
@@ -118,7 +118,7 @@ export async function patiently<T>(work: () => Promise<T>, onPause: (reason: str
       return await work();
     } catch (error) {
       const passing =
-        (error instanceof AnsweredError && error.status === 503) ||
+        (error instanceof AnsweredError && (error.status === 503 || error.status === 429)) ||
         (error instanceof MillraceError && error.code === "PLATFORM_UNREACHABLE");
       if (!passing) throw error;
       // Work that went well for a while begins a new count.

@@ -4,8 +4,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import { MillraceError } from "../errors.ts";
-import type { Admission } from "./admission.ts";
-import { REQUEST_BYTES } from "./admission.ts";
+import type { Refusal, Ticket } from "./admission.ts";
 
 export interface BodyLimits {
   readonly maxBodyBytes: number;
@@ -13,42 +12,18 @@ export interface BodyLimits {
   readonly idleBodyMs: number;
 }
 
-/** What a request holds of the door's memory; given back once. */
-export class Ticket {
-  readonly #admission: Admission;
-  #bytes = 0;
-
-  constructor(admission: Admission) {
-    this.#admission = admission;
-  }
-
-  /** False when there is no room for `bytes` more. */
-  take(bytes: number): boolean {
-    if (!this.#admission.admit(bytes)) return false;
-    this.#bytes += bytes;
-    return true;
-  }
-
-  release(): void {
-    this.#admission.release(this.#bytes);
-    this.#bytes = 0;
-  }
-}
-
-type Done = (error: MillraceError | undefined, body: Buffer) => void;
+type Done = (error: MillraceError | Refusal | undefined, body: Buffer) => void;
 
 const EMPTY = Buffer.alloc(0);
 
 export class BodyReader {
   readonly #limits: BodyLimits;
-  readonly #admission: Admission;
   /** Bodies of which a part is still to come, with the time of the last part. */
   readonly #pending = new Map<PendingBody, number>();
   readonly #sweep: NodeJS.Timeout;
 
-  constructor(limits: BodyLimits, admission: Admission) {
+  constructor(limits: BodyLimits) {
     this.#limits = limits;
-    this.#admission = admission;
     // One timer for all bodies: a timer each would cost more than reading most of them.
     this.#sweep = setInterval(() => this.#endIdle(), Math.min(1000, limits.idleBodyMs / 4)).unref();
   }
@@ -58,22 +33,19 @@ export class BodyReader {
   }
 
   /**
-   * Calls back once, with the body or with what is wrong. The ticket holds room for the body until it is released.
-   * `onRoom` is called before the body is read, when nothing yet speaks against it.
+   * The length that a request announces; 0 when it has no such header.
+   * @throws BODY_TOO_LARGE
    */
-  read(request: IncomingMessage, ticket: Ticket, onRoom: (() => void) | undefined, done: Done): void {
+  announced(request: IncomingMessage): number {
     const { maxBodyBytes } = this.#limits;
-    const header = request.headers["content-length"];
-    const announced = header === undefined ? 0 : Number(header);
-    if (announced > maxBodyBytes) {
-      done(tooLarge(maxBodyBytes), EMPTY);
-      return;
-    }
-    if (!ticket.take(REQUEST_BYTES + announced)) {
-      done(this.#admission.refusal(), EMPTY);
-      return;
-    }
-    onRoom?.();
+    const announced = Number(request.headers["content-length"] ?? 0);
+    if (announced > maxBodyBytes) throw tooLarge(maxBodyBytes);
+    return announced;
+  }
+
+  /** Calls back once, with the body or with what is wrong. The ticket holds room for `announced` bytes, and is asked for more. */
+  read(request: IncomingMessage, announced: number, ticket: Ticket, done: Done): void {
+    const { maxBodyBytes } = this.#limits;
     const body = new PendingBody(request, announced, (error, bytes) => {
       this.#pending.delete(body);
       done(error, bytes);
@@ -81,13 +53,17 @@ export class BodyReader {
     request.on("data", (chunk: Buffer) => {
       if (body.ended) return;
       body.add(chunk);
-      if (body.size > maxBodyBytes) body.end(tooLarge(maxBodyBytes));
-      else if (body.size > body.counted && !body.count(ticket)) body.end(this.#admission.refusal());
+      if (body.size > maxBodyBytes) {
+        body.end(tooLarge(maxBodyBytes));
+        return;
+      }
+      const refusal = body.size > body.counted ? body.count(ticket) : undefined;
+      if (refusal !== undefined) body.end(refusal);
       else if (body.size !== announced) this.#pending.set(body, performance.now());
     });
     request.on("end", () => body.end(undefined));
     request.on("error", () => body.end(new MillraceError("BODY_CUT_OFF", { got: body.size })));
-    if (announced > 0 || header === undefined) this.#pending.set(body, performance.now());
+    if (announced > 0 || request.headers["content-length"] === undefined) this.#pending.set(body, performance.now());
   }
 
   #endIdle(): void {
@@ -124,25 +100,24 @@ class PendingBody {
   }
 
   /** Asks for room in steps, so that a body in small chunks does not ask for each. */
-  count(ticket: Ticket): boolean {
+  count(ticket: Ticket): Refusal | undefined {
     const step = Math.max(64 * 1024, this.size - this.counted);
-    if (!ticket.take(step)) return false;
-    this.counted += step;
-    return true;
+    const refusal = ticket.grow(step);
+    if (refusal === undefined) this.counted += step;
+    return refusal;
   }
 
-  end(error: MillraceError | undefined): void {
+  end(error: MillraceError | Refusal | undefined): void {
     if (this.ended) return;
     this.ended = true;
-    if (error === undefined && !this.#request.complete) {
-      this.#done(new MillraceError("BODY_CUT_OFF", { got: this.size }), EMPTY);
-      return;
-    }
-    if (error !== undefined) {
-      this.#done(error, EMPTY);
-      return;
-    }
-    this.#done(undefined, this.#more === undefined ? (this.#first ?? EMPTY) : Buffer.concat(this.#more, this.size));
+    const first = this.#first ?? EMPTY;
+    const more = this.#more;
+    // The request lives until its answer is sent, and must not keep the pieces beside the whole.
+    this.#first = undefined;
+    this.#more = undefined;
+    if (error !== undefined) this.#done(error, EMPTY);
+    else if (!this.#request.complete) this.#done(new MillraceError("BODY_CUT_OFF", { got: this.size }), EMPTY);
+    else this.#done(undefined, more === undefined ? first : Buffer.concat(more, this.size));
   }
 }
 

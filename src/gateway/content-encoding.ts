@@ -4,9 +4,10 @@
  * A body that ends too early, or goes on after its end, is refused: a decoder that stops at the first frame would lose
  * the rest without a word. Several gzip members or zstd frames in a row are one body (RFC 1952, RFC 8878).
  */
-import type { InputType } from "node:zlib";
-import { brotliDecompress, constants, gunzip, zstdDecompress } from "node:zlib";
+import type { Transform } from "node:stream";
+import { constants, createBrotliDecompress, createGunzip, createZstdDecompress } from "node:zlib";
 import { MillraceError } from "../errors.ts";
+import type { Refusal } from "./admission.ts";
 
 export type Encoding = "gzip" | "zstd" | "br";
 
@@ -27,20 +28,25 @@ export function contentEncoding(header: string | undefined): Encoding | undefine
   );
 }
 
-/** Calls back with the whole body unpacked, or with BODY_TOO_LARGE, or BODY_ENCODING_BROKEN. */
+/**
+ * Calls back with the whole body unpacked, or with BODY_TOO_LARGE, or BODY_ENCODING_BROKEN. `grow` is asked before any more bytes
+ * are kept, and its refusal is the answer: many bombs at once stop there as well.
+ */
 export function unpack(
   encoding: Encoding,
   packed: Buffer,
   limit: number,
-  done: (error: MillraceError | undefined, body: Buffer) => void,
+  grow: (bytes: number) => Refusal | undefined,
+  done: (error: MillraceError | Refusal | undefined, body: Buffer) => void,
 ): void {
   const parts: Buffer[] = [];
   let frames = 0;
   let size = 0;
   const next = (rest: Buffer): void => {
     // At least one byte over the limit must fit, or a body of exactly the limit would seem too large.
-    decode(encoding, rest, Math.max(1, limit - size), (error, part, used) => {
-      if (error !== undefined) return done(unpackError(encoding, error, limit), rest);
+    decode(encoding, rest, Math.max(1, limit - size), grow, (problem, part, used) => {
+      if (problem !== undefined)
+        return done(problem instanceof Error ? unpackError(encoding, problem, limit) : problem, rest);
       parts.push(part);
       size += part.length;
       if (size > limit) return done(new MillraceError("BODY_TOO_LARGE", { limit, unpacked: " when unpacked" }), rest);
@@ -55,23 +61,13 @@ export function unpack(
   next(packed);
 }
 
-interface Decoded {
-  readonly buffer: Buffer;
-  /** The stream that did the work; it knows how many bytes it took. */
-  readonly engine: { readonly bytesWritten: number };
-}
+/** What the types of a decoder leave out: how many bytes it took. */
+type Decoder = Transform & { readonly bytesWritten: number };
 
-/** A decoder with `info`, which the type definitions do not have: it then gives the engine beside the bytes. */
-type Decoder = (
-  packed: InputType,
-  options: object,
-  done: (error: NodeJS.ErrnoException | null, result: Decoded) => void,
-) => void;
-
-const DECODERS: Readonly<Record<Encoding, Decoder>> = {
-  gzip: gunzip as unknown as Decoder,
-  zstd: zstdDecompress as unknown as Decoder,
-  br: brotliDecompress as unknown as Decoder,
+const DECODERS: Readonly<Record<Encoding, (options: object) => Decoder>> = {
+  gzip: createGunzip,
+  zstd: createZstdDecompress,
+  br: createBrotliDecompress,
 };
 
 /** Fewer and larger steps through the thread pool than by default. */
@@ -85,18 +81,38 @@ function decode(
   encoding: Encoding,
   packed: Buffer,
   limit: number,
-  done: (error: NodeJS.ErrnoException | undefined, part: Buffer, used: number) => void,
+  grow: (bytes: number) => Refusal | undefined,
+  done: (problem: NodeJS.ErrnoException | Refusal | undefined, part: Buffer, used: number) => void,
 ): void {
   const params = encoding === "zstd" ? { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } : {};
-  const options = { maxOutputLength: limit, chunkSize: CHUNK_BYTES, info: true, params };
-  DECODERS[encoding](packed, options, (error, result) => {
-    if (error !== null) done(error, packed, 0);
-    else done(undefined, result.buffer, result.engine.bytesWritten);
+  const decoder = DECODERS[encoding]({ chunkSize: CHUNK_BYTES, params });
+  const chunks: Buffer[] = [];
+  let size = 0;
+  let ended = false;
+  const end = (problem: NodeJS.ErrnoException | Refusal | undefined): void => {
+    if (ended) return;
+    ended = true;
+    const used = decoder.bytesWritten;
+    decoder.destroy();
+    if (problem !== undefined) done(problem, packed, 0);
+    else done(undefined, chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, size), used);
+  };
+  decoder.on("data", (chunk: Buffer) => {
+    if (ended) return;
+    size += chunk.length;
+    if (size > limit) return end(Object.assign(new Error("too large"), { code: TOO_LARGE }));
+    const refusal = grow(chunk.length);
+    if (refusal !== undefined) return end(refusal);
+    chunks.push(chunk);
   });
+  decoder.on("error", end);
+  decoder.on("end", () => end(undefined));
+  decoder.end(packed);
 }
 
+const TOO_LARGE = "TOO_LARGE";
+
 function unpackError(encoding: Encoding, error: NodeJS.ErrnoException, limit: number): MillraceError {
-  if (error.code === "ERR_BUFFER_TOO_LARGE")
-    return new MillraceError("BODY_TOO_LARGE", { limit, unpacked: " when unpacked" });
+  if (error.code === TOO_LARGE) return new MillraceError("BODY_TOO_LARGE", { limit, unpacked: " when unpacked" });
   return new MillraceError("BODY_ENCODING_BROKEN", { encoding, reason: error.message }, { cause: error });
 }

@@ -14,6 +14,8 @@ export interface StreamCounts {
   /** Bytes of accepted events. */
   bytes: number;
   rejected(code: string): void;
+  /** A request that there was no room for. */
+  refused(code: string): void;
 }
 
 const DURATION_BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
@@ -50,6 +52,18 @@ export function doorMetrics(registry: Registry, inflightBytes: () => number): Do
       this.reset();
       for (const [stream, counts] of streams) {
         for (const [code, count] of counts.byCode) this.inc({ stream, code }, count);
+      }
+    },
+  });
+  new Counter({
+    name: "millrace_door_requests_refused_total",
+    help: "Requests sent away because there was no room for them, by code.",
+    labelNames: ["stream", "code"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [stream, counts] of streams) {
+        for (const [code, count] of counts.refusals) this.inc({ stream, code }, count);
       }
     },
   });
@@ -120,8 +134,13 @@ class CountedStream implements StreamCounts {
   accepted = 0;
   bytes = 0;
   readonly byCode = new Map<string, number>();
+  readonly refusals = new Map<string, number>();
 
   rejected(code: string): void {
     this.byCode.set(code, (this.byCode.get(code) ?? 0) + 1);
+  }
+
+  refused(code: string): void {
+    this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
   }
 }

@@ -94,7 +94,8 @@ export function rawErrorAnswer(error: MillraceError): string {
   );
 }
 
-function isSmallRest(request: IncomingMessage): boolean {
+/** True when what may still come of the body is cheaper to read than a new connection is to open. */
+export function isSmallRest(request: IncomingMessage): boolean {
   const announced = request.headers["content-length"];
   if (announced !== undefined) return Number(announced) <= DRAIN_BYTES && request.headers.expect === undefined;
   return request.headers["transfer-encoding"] === undefined;

@@ -1,7 +1,7 @@
 /**
  * One request to the events door, from its whole body to its answer.
  *
- *     judge each event -> refused ones into the dead letters (durable) -> accepted ones into the log (durable) -> answer
+ *     wait for its turn -> judge each event -> refused ones into the dead letters (durable) -> accepted ones into the log (durable) -> answer
  *
  * The dead letters come first: when the log then fails, the sender sends everything again, and a dead letter twice is
  * better than an event twice. This file is on the hot path, so it works with callbacks and makes no object per event.
@@ -10,22 +10,24 @@ import { isUtf8 } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { MillraceError } from "../errors.ts";
 import type { AcceptedRun } from "./accepted-events.ts";
-import type { Ticket } from "./body-reader.ts";
+import { Refusal, type Ticket } from "./admission.ts";
 import type { Attributes } from "./cloud-events.ts";
 import { binaryAttributes, CloudIntake, isBinaryMode } from "./cloud-events.ts";
 import type { DeadLetterEntry } from "./dead-letter-sink.ts";
-import { answer, answerError, asMillraceError } from "./error-answer.ts";
+import { answer, answerError, asMillraceError, isSmallRest } from "./error-answer.ts";
 import type { RefusedEvent } from "./event-reader.ts";
 import { EventReader } from "./event-reader.ts";
 import { bodyForm, requireJsonData } from "./media-type.ts";
 import { PlainIntake } from "./plain-intake.ts";
 import type { DoorDeps, StreamDoor } from "./stream-door.ts";
+import type { Job, Place } from "./turns.ts";
 import { firstInvalidUtf8 } from "./utf8-fault.ts";
 
 /** Refusals listed in an answer; how many more there were is said beside them. */
 export const MAX_LISTED = 1000;
 
-export class Post {
+export class Post implements Job {
+  readonly place: Place;
   readonly #deps: DoorDeps;
   readonly #door: StreamDoor;
   readonly #request: IncomingMessage;
@@ -38,9 +40,8 @@ export class Post {
   readonly #attributes: Attributes | undefined;
   readonly #listed: RefusedEvent[] = [];
   #refusedCount = 0;
-  #body!: Buffer;
-  #reader!: EventReader;
-  #intake!: PlainIntake | CloudIntake;
+  /** The body and what reads it; gone once its events are on their way to the log. */
+  #reading: Reading | undefined;
 
   /** @throws what is wrong with the headers */
   constructor(
@@ -53,6 +54,7 @@ export class Post {
   ) {
     this.#deps = deps;
     this.#door = door;
+    this.place = ticket.lane.place;
     this.#request = request;
     this.#response = response;
     this.#ticket = ticket;
@@ -71,51 +73,60 @@ export class Post {
     }
   }
 
+  /** The body is there whole. */
   begin(body: Buffer): void {
-    const { judge, router, wholeEnvelope } = this.#door;
-    this.#body = body;
-    if (!isUtf8(body)) {
-      this.fail(new MillraceError("BODY_NOT_UTF8", { position: firstInvalidUtf8(body) }));
+    if (body.length === 0) {
+      this.fail(new MillraceError("BODY_EMPTY"));
       return;
     }
-    this.#intake = this.#cloudEvents
-      ? new CloudIntake(body, judge, router, wholeEnvelope, this.#attributes)
-      : new PlainIntake(body, this.#source, judge, router);
-    this.#reader = new EventReader(body, this.#framing, this.#intake, this.#deps.limits.maxEventBytes);
-    this.#read();
+    this.#reading = { body, reader: undefined, intake: undefined };
+    this.#ticket.whole();
+    this.#deps.admission.turns.take(this);
   }
 
-  #read(): void {
-    const reader = this.#reader;
+  /** Judges a part of the events. */
+  step(): "done" | "more" | "paused" {
+    const reading = this.#reading as Reading;
     let done: boolean;
+    let reader: EventReader;
     try {
-      if (this.#body.length === 0) throw new MillraceError("BODY_EMPTY");
+      reader = reading.reader ?? this.#open(reading);
       done = reader.read();
       if (done && reader.count === 0) throw new MillraceError("BODY_EMPTY");
     } catch (error) {
       this.fail(error);
-      return;
+      return "done";
     }
     const refused = reader.takeRefused();
-    const onwards = (): void => {
-      if (done) this.#store();
-      else setImmediate(() => this.#read());
-    };
     if (refused.length === 0) {
-      onwards();
-      return;
+      if (!done) return "more";
+      this.#store();
+      return "done";
     }
-    this.#deps.deadLetters.record(refused.map((event) => this.#deadLetter(event))).then(
+    this.#deps.deadLetters.record(refused.map((event) => this.#deadLetter(event, reading.body))).then(
       () => {
         this.#note(refused);
-        onwards();
+        if (done) this.#store();
+        else this.#deps.admission.turns.resume(this);
       },
       (error: unknown) => this.fail(error),
     );
+    return "paused";
   }
 
-  #deadLetter({ start, end, code, message }: RefusedEvent): DeadLetterEntry {
-    const payload = this.#body.subarray(start, Math.min(end, start + this.#deps.limits.maxEventBytes));
+  #open(reading: Reading): EventReader {
+    const { judge, router, wholeEnvelope } = this.#door;
+    const { body } = reading;
+    if (!isUtf8(body)) throw new MillraceError("BODY_NOT_UTF8", { position: firstInvalidUtf8(body) });
+    reading.intake = this.#cloudEvents
+      ? new CloudIntake(body, judge, router, wholeEnvelope, this.#attributes)
+      : new PlainIntake(body, this.#source, judge, router);
+    reading.reader = new EventReader(body, this.#framing, reading.intake, this.#deps.limits.maxEventBytes);
+    return reading.reader;
+  }
+
+  #deadLetter({ start, end, code, message }: RefusedEvent, body: Buffer): DeadLetterEntry {
+    const payload = body.subarray(start, Math.min(end, start + this.#deps.limits.maxEventBytes));
     return { stream: this.#door.stream.name, stage: "door", code, message, payload, source: this.#source };
   }
 
@@ -128,12 +139,14 @@ export class Post {
   }
 
   #store(): void {
-    const runs = this.#intake.runs();
+    const runs = this.#reading?.intake?.runs() ?? [];
+    this.#reading = undefined;
     const [first] = runs;
     if (first === undefined) {
       this.#finish([], runs);
       return;
     }
+    this.#ticket.logging();
     const { log } = this.#deps;
     const { name } = this.#door.stream;
     if (runs.length === 1) {
@@ -190,9 +203,22 @@ export class Post {
     this.#deps.metrics.answered(status, (performance.now() - this.#startedMs) / 1000);
   }
 
+  /** Answers with what is wrong; nothing of the body is kept. */
   fail(error: unknown): void {
+    this.#reading = undefined;
+    if (error instanceof Refusal) {
+      this.#ticket.release();
+      refuse(this.#deps, this.#door, this.#request, this.#response, this.#startedMs, error);
+      return;
+    }
     fail(this.#deps, this.#request, this.#response, this.#ticket, this.#startedMs, error);
   }
+}
+
+interface Reading {
+  readonly body: Buffer;
+  reader: EventReader | undefined;
+  intake: PlainIntake | CloudIntake | undefined;
 }
 
 interface StoredRun {
@@ -208,14 +234,39 @@ export function fail(
   deps: DoorDeps,
   request: IncomingMessage,
   response: ServerResponse,
-  ticket: Ticket,
+  ticket: Ticket | undefined,
   startedMs: number,
   error: unknown,
 ): void {
   const shown = asMillraceError(error, `${request.method} ${request.url}`, deps.report);
   answerError(request, response, shown);
-  ticket.release();
+  ticket?.release();
   deps.metrics.answered(shown.status, (performance.now() - startedMs) / 1000);
+}
+
+/** Sends a request away for which there is no room. */
+export function refuse(
+  deps: DoorDeps,
+  door: StreamDoor,
+  request: IncomingMessage,
+  response: ServerResponse,
+  startedMs: number,
+  { error, body, retryAfterS }: Refusal,
+): void {
+  const { status, code } = error;
+  const send = (heldMs: number): void => {
+    const seconds = Math.max(1, Math.ceil(retryAfterS - heldMs / 1000));
+    answer(request, response, status, { "Retry-After": String(seconds) }, body);
+    deps.metrics.answered(status, (performance.now() - startedMs) / 1000);
+  };
+  door.counts.refused(code);
+  // A large rest would have to be kept or read while the answer waits.
+  if (!isSmallRest(request)) {
+    send(0);
+    return;
+  }
+  request.resume();
+  deps.admission.refusals.pace(send);
 }
 
 /** Appending to several partitions is not atomic: what is stored is said, so that a sender without ids can tell. */

@@ -4,11 +4,12 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { MillraceError } from "../errors.ts";
+import { REQUEST_BYTES, Ticket } from "./admission.ts";
 import { authorize } from "./auth.ts";
-import { BodyReader, Ticket } from "./body-reader.ts";
+import { BodyReader } from "./body-reader.ts";
 import type { Encoding } from "./content-encoding.ts";
 import { contentEncoding, unpack } from "./content-encoding.ts";
-import { fail, Post } from "./event-post.ts";
+import { fail, Post, refuse } from "./event-post.ts";
 import type { DoorDeps } from "./stream-door.ts";
 import { StreamDoor } from "./stream-door.ts";
 import { unknownStream } from "./stream-names.ts";
@@ -23,7 +24,7 @@ export class EventsDoor {
   /** @throws CONTRACT_NOT_COMPILABLE */
   constructor(deps: DoorDeps) {
     this.#deps = deps;
-    this.#bodies = new BodyReader(deps.limits, deps.admission);
+    this.#bodies = new BodyReader(deps.limits);
     for (const stream of deps.streams.values()) {
       const door = new StreamDoor(stream, deps);
       this.#byName.set(stream.name, door);
@@ -60,27 +61,38 @@ export class EventsDoor {
   ): void {
     const startedMs = performance.now();
     const deps = this.#deps;
-    const ticket = new Ticket(deps.admission);
+    let ticket: Ticket | undefined;
     let post: Post;
+    let announced: number;
     let encoding: Encoding | undefined;
     try {
       if (deps.isClosing()) throw new MillraceError("SHUTTING_DOWN");
       const { headers } = request;
-      authorize(deps.keys, headers.authorization, "ingest");
+      const { id } = authorize(deps.keys, headers.authorization, "ingest");
       if (door === undefined) throw unknownStream(name, deps.streams);
+      announced = this.#bodies.announced(request);
+      ticket = new Ticket(door.lanes.lane(id));
+      // As early as can be: what is refused must cost next to nothing.
+      const refusal = ticket.enter(REQUEST_BYTES + announced);
+      if (refusal !== undefined) {
+        refuse(deps, door, request, response, startedMs, refusal);
+        return;
+      }
       encoding = contentEncoding(headers["content-encoding"]);
       post = new Post(deps, door, request, response, ticket, startedMs);
     } catch (error) {
       fail(deps, request, response, ticket, startedMs, error);
       return;
     }
-    const onRoom = mustContinue ? () => response.writeContinue() : undefined;
-    this.#bodies.read(request, ticket, onRoom, (error, body) => {
+    if (mustContinue) response.writeContinue();
+    const { limits } = deps;
+    const held = ticket;
+    this.#bodies.read(request, announced, held, (error, body) => {
       if (error !== undefined) return post.fail(error);
       if (encoding === undefined) return post.begin(body);
-      unpack(encoding, body, deps.limits.maxBodyBytes, (problem, unpacked) => {
+      const grow = (bytes: number) => held.grow(bytes);
+      unpack(encoding, body, limits.maxBodyBytes, grow, (problem, unpacked) => {
         if (problem !== undefined) return post.fail(problem);
-        if (!ticket.take(unpacked.length)) return post.fail(deps.admission.refusal());
         post.begin(unpacked);
       });
     });

@@ -2,7 +2,7 @@ import type { FastifyInstance } from "fastify";
 import type { Registry } from "prom-client";
 import type { Stream } from "../define/project.ts";
 import type { EventLog } from "../log/event-log.ts";
-import { Admission } from "./admission.ts";
+import { Admission, type AdmissionPorts } from "./admission.ts";
 import type { KeyVerifier } from "./auth.ts";
 import type { DeadLetterSink } from "./dead-letter-sink.ts";
 import { doorMetrics } from "./door-metrics.ts";
@@ -50,6 +50,8 @@ export interface GatewayDeps {
   /** Hears of failures that the answer does not show the cause of. */
   readonly report: FailureReport;
   readonly timing?: GatewayTiming;
+  /** Clock, turns of the event loop and chance, as the admission of events sees them. The machine's own unless given. */
+  readonly admissionPorts?: AdmissionPorts;
 }
 
 export interface Gateway {
@@ -66,7 +68,7 @@ export interface Gateway {
 /** The front door with all its routes, not yet listening. @throws CONTRACT_NOT_COMPILABLE */
 export function createGateway(deps: GatewayDeps): Gateway {
   const { log, streams, keys, settings, timing = {}, registry, report } = deps;
-  const admission = new Admission(settings.inflightBytes);
+  const admission = new Admission(settings.inflightBytes, deps.admissionPorts);
   const door = new EventsDoor({
     log,
     streams,
@@ -97,6 +99,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     closing,
     listen: () => server.listen(),
     async close() {
+      closing.addEventListener("abort", () => admission.refusals.close(), { once: true });
       await server.close();
       door.close();
     },

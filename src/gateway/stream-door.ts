@@ -1,6 +1,6 @@
 import type { Stream } from "../define/project.ts";
 import type { EventLog } from "../log/event-log.ts";
-import type { Admission } from "./admission.ts";
+import type { Admission, StreamLanes } from "./admission.ts";
 import type { KeyVerifier } from "./auth.ts";
 import { takesEnvelope } from "./cloud-events.ts";
 import type { DeadLetterSink } from "./dead-letter-sink.ts";
@@ -17,6 +17,7 @@ export class StreamDoor {
   readonly router: Router | undefined;
   readonly wholeEnvelope: boolean;
   readonly counts: StreamCounts;
+  readonly lanes: StreamLanes;
 
   constructor(stream: Stream, deps: DoorDeps) {
     this.stream = stream;
@@ -24,6 +25,7 @@ export class StreamDoor {
     this.router = partitionRouter(stream, deps.log.partitions(stream.name), deps.partitionOf);
     this.wholeEnvelope = takesEnvelope(stream);
     this.counts = deps.metrics.stream(stream.name);
+    this.lanes = deps.admission.stream(stream.name);
   }
 }
 

@@ -47,7 +47,7 @@ describe("routes of other parts", () => {
       throw cause;
     });
     server.app.get("/refuses", async () => {
-      throw new MillraceError("OVERLOADED", { inflight: 1, limit: 1 }, { retryAfterS: 7, details: { a: 1 } });
+      throw new MillraceError("OVERLOADED", { reason: "a test" }, { retryAfterS: 7, details: { a: 1 } });
     });
     server.app.post("/echo", async (request) => request.body);
     const { url } = await server.listen();
