@@ -1,6 +1,6 @@
 /**
  * The platform as it is started by `millrace start`, on disks and a clock that do what a plan says. The oracle gives the plan in
- * CHAOS_PLAN, the data folder and the port as arguments, and moves the clock by messages `{"clockJumpMs": N}`.
+ * CHAOS_PLAN (and settings in CHAOS_SETTINGS), the data folder and the port as arguments, and moves the clock by messages `{"clockJumpMs": N}`.
  */
 import { flushCompileCache } from "node:module";
 import { join } from "node:path";
@@ -14,20 +14,22 @@ process.on("message", ({ clockJumpMs }: { clockJumpMs: number }) => jump(clockJu
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL")); // never outlives the oracle
 process.on("SIGINT", () => undefined); // Ctrl-C reaches the whole group; the oracle says when
 
+/** Small and often, so that a short life comes by every kind of step many times. */
+const SHORT_LIVED = {
+  flushIntervalMs: 150,
+  refreshDebounceMs: 100,
+  segmentBytes: 32 * 1024,
+  retentionMs: 3_600_000,
+  historyMs: 3_600_000,
+  partitions: 2,
+  engineMemoryBytes: 256 * 1024 * 1024,
+};
+const given = process.env["CHAOS_SETTINGS"];
+const settings = given === undefined ? SHORT_LIVED : (JSON.parse(given) as Record<string, unknown>);
+
 const platform = await startPlatform({
   projectDir: join(import.meta.dirname, "project"),
-  flags: {
-    dataDir,
-    port: Number(port),
-    logLevel: "info",
-    // Small and often, so that a short life comes by every kind of step many times.
-    flushIntervalMs: 150,
-    refreshDebounceMs: 100,
-    segmentBytes: 256 * 1024,
-    retentionMs: 3_600_000,
-    partitions: 2,
-    engineMemoryBytes: 256 * 1024 * 1024,
-  },
+  flags: { dataDir, port: Number(port), logLevel: "info", ...settings },
   ports: {
     clock: now,
     logFs: logDisk,

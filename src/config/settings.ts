@@ -64,6 +64,11 @@ export const SETTINGS = {
     min: 0,
     doc: "How long segments of the log are kept for replay. Unflushed ones are never removed.",
   }),
+  historyMs: duration({
+    default: DAY_MS,
+    min: 0,
+    doc: "How long the versions of a table that are no longer its newest stay readable. Files that only they need go then.",
+  }),
   horizonMs: duration({
     default: 7 * DAY_MS,
     min: 0,
@@ -89,6 +94,17 @@ export const SETTINGS = {
     default: 1_000,
     min: 0,
     doc: "Quiet time after a commit before the tables that depend on it are refreshed.",
+  }),
+  runConcurrency: integer({
+    default: 64,
+    min: 1,
+    max: 10_000,
+    doc: "Runs of workflows executed at once. Those that only wait, for time or another run, do not count.",
+  }),
+  runRetentionMs: duration({
+    default: 30 * DAY_MS,
+    min: 0,
+    doc: "How long runs that are over are kept, with their steps and logs.",
   }),
   simulator: program({
     doc: "Program of the project that plays traffic against it with `--simulate`, over HTTP like anybody else.",

@@ -71,6 +71,8 @@ const PARAMETERS: Record<string, string> = {
   max_worker_processes: "4",
   huge_pages: "off",
   unix_socket_permissions: "0700",
+  // Else server.log, which is begun anew only with the server, gets two lines every few minutes for as long as it runs.
+  log_checkpoints: "off",
 };
 
 class Server implements EmbeddedPostgres {

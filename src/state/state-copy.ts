@@ -3,11 +3,11 @@
  * line of JSON each,
  *
  *     {"schema":"millrace","version":1,"tables":[{"name":"api_keys","columns":["id",…]},…]}    the first
- *     {"table":"api_keys","row":{…}}                                                          a row, tables in that order
+ *     {"table":"api_keys","row":{"id":"k1",…}}                                                a row, tables in that order
  *     {"sequence":"runs_id_seq","value":"17"}                                                 the last value given out
  *     {"end":true,"rows":2}                                                                   the last: nothing is missing
  *
- * Rows are PostgreSQL's own `row_to_json`, so that every type comes back as it was. What others keep in the same database (tables that
+ * Values are PostgreSQL's own text of them or null, so that every type comes back as it was. What others keep in the same database (tables that
  * are published for reading, queues) is not part of it.
  */
 import pg from "pg";
@@ -89,7 +89,7 @@ export async function loadState(state: State, header: StateHeader, lines: AsyncI
       if (table === undefined || !columns.has(table)) break;
       if (batch && (batch.table !== table || batch.length > BATCH_CHARACTERS)) await insert();
       batch ??= { table, rows: [], length: 0 };
-      // The row as PostgreSQL wrote it: numbers that JavaScript would round stay what they are.
+      // The row as PostgreSQL wrote it, for PostgreSQL to read.
       const row = text.slice(text.indexOf(ROW) + ROW.length, text.lastIndexOf("}"));
       batch.rows.push(row);
       batch.length += row.length;
@@ -142,7 +142,7 @@ async function dumpTable(
   columns: readonly string[],
   write: (lines: string) => Promise<void>,
 ): Promise<number> {
-  const list = columns.map(quoted).join(", ");
+  const list = columns.map((column) => `${quoted(column)}::text`).join(", ");
   await session.query(
     `declare records no scroll cursor for
      select row_to_json(r)::text as row from (select ${list} from ${SCHEMA}.${quoted(name)}) r`,
@@ -161,10 +161,17 @@ async function dumpTable(
 }
 
 async function insertRows(session: Session, table: string, columns: readonly string[], rows: readonly string[]) {
-  const list = columns.map(quoted).join(", ");
   const target = `${SCHEMA}.${quoted(table)}`;
+  const types = await session.query<{ name: string; type: string }>(
+    `select attname::text as name, format_type(atttypid, atttypmod) as type from pg_attribute
+     where attrelid = $1::regclass and attnum > 0 and not attisdropped`,
+    [target],
+  );
+  const typeOf = new Map(types.map(({ name, type }) => [name, type]));
+  const values = columns.map((column) => `(r ->> ${pg.escapeLiteral(column)})::${typeOf.get(column)}`).join(", ");
   await session.query(
-    `insert into ${target} (${list}) overriding system value select ${list} from json_populate_recordset(null::${target}, $1::json)`,
+    `insert into ${target} (${columns.map(quoted).join(", ")}) overriding system value
+     select ${values} from json_array_elements($1::json) r`,
     [`[${rows.join(",")}]`],
   );
 }
