@@ -12,6 +12,8 @@ export interface LifeOptions {
   readonly port: number;
   /** What the platform says goes there. */
   readonly logFile: string;
+  /** Instead of those that make short lives come by many steps. */
+  readonly settings?: Readonly<Record<string, unknown>>;
 }
 
 export class Life {
@@ -29,6 +31,7 @@ export class Life {
         ...process.env,
         NODE_COMPILE_CACHE: join(options.dataDir, "../compiled"),
         CHAOS_PLAN: JSON.stringify(plan),
+        ...(options.settings && { CHAOS_SETTINGS: JSON.stringify(options.settings) }),
         CHAOS_STARTED_MS: String(Date.now()),
       },
     });
@@ -103,12 +106,34 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** A killed platform leaves its PostgreSQL to the next start. Where there is none, it must be ended by its number. */
-export function endPostgres(dataDir: string): void {
+/** Kills the server, or the process of one connection to it; false when there is none. */
+export function killStateServer(dataDir: string, which: "server" | "connection"): boolean {
+  const server = serverPid(dataDir);
+  if (server === undefined) return false;
+  const pid = which === "server" ? server : connectionOf(server);
+  if (pid === undefined) return false;
+  process.kill(pid, "SIGKILL");
+  return true;
+}
+
+/** A process that serves a client, by its title: `postgres: millrace postgres [local] idle`. */
+function connectionOf(server: number): number | undefined {
+  const children = readFileSync(`/proc/${server}/task/${server}/children`, "utf8").trim().split(" ").map(Number);
+  return children.find((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("postgres: millrace"));
+}
+
+function serverPid(dataDir: string): number | undefined {
   try {
     const pid = Number(readFileSync(join(dataDir, "postgres", "cluster", "postmaster.pid"), "utf8").split("\n")[0]);
-    if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(dataDir)) process.kill(pid, "SIGINT");
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(dataDir) ? pid : undefined;
   } catch (error) {
     if (!["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    return undefined;
   }
+}
+
+/** A killed platform leaves its PostgreSQL to the next start. Where there is none, it must be ended by its number. */
+export function endPostgres(dataDir: string): void {
+  const pid = serverPid(dataDir);
+  if (pid !== undefined) process.kill(pid, "SIGINT");
 }

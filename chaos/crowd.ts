@@ -12,6 +12,7 @@ export interface CrowdOptions {
   readonly key: string;
   readonly dir: string;
   readonly producers: number;
+  readonly queriers: number;
 }
 
 export class Crowd {
@@ -23,7 +24,7 @@ export class Crowd {
   readonly #producers: ChildProcess[];
   readonly #queriers: ChildProcess[];
 
-  constructor({ seed, port, key, dir, producers }: CrowdOptions) {
+  constructor({ seed, port, key, dir, producers, queriers }: CrowdOptions) {
     this.#producers = Array.from({ length: producers }, (_, i) =>
       this.#start("producer.ts", {
         seed: seed * 100 + i,
@@ -36,9 +37,9 @@ export class Crowd {
         mostEvents: 20,
       } satisfies ProducerOptions),
     );
-    this.#queriers = [
-      this.#start("querier.ts", { seed: seed * 100 + 99, port, key, dir, pauseMs: 100 } satisfies QuerierOptions),
-    ];
+    this.#queriers = Array.from({ length: queriers }, (_, i) =>
+      this.#start("querier.ts", { seed: seed * 100 + 99 - i, port, key, dir, pauseMs: 50 } satisfies QuerierOptions),
+    );
   }
 
   /** Lets the producers end what they have sent, then the queriers. */

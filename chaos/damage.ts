@@ -1,7 +1,7 @@
 /** Damage between two lives that a platform must mend by itself, with nothing acknowledged lost. */
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { storedTo } from "./lake-reader.ts";
+import { storedTo, versionBefore } from "./lake-reader.ts";
 import type { Random } from "./random.ts";
 
 export type Damage = (dataDir: string, random: Random) => string | undefined | Promise<string | undefined>;
@@ -52,6 +52,28 @@ export const DAMAGES: Readonly<Record<string, Damage>> = {
     rmSync(join(dataDir, file));
     return file;
   },
+  /** Cut behind its first line, or not even that of a table that only takes events in or is computed. */
+  async "damaged newest commit of a table"(dataDir, random) {
+    const table = random.pick([
+      "bronze.orders",
+      "bronze.payments",
+      "silver.orders",
+      "silver.enriched",
+      "silver.stock",
+      "gold.daily",
+    ]);
+    const folder = `lake/${table.replace(".", "/")}/_delta_log`;
+    const newest = filesBelow(dataDir, folder)
+      .filter((path) => /\/\d{20}\.json$/.test(path))
+      .at(-1);
+    if (newest === undefined || !(await canGoBack(dataDir, table))) return undefined;
+    const path = join(dataDir, newest);
+    const bytes = readFileSync(path);
+    const least = table.startsWith("silver.") ? bytes.indexOf(10) + 1 : 0;
+    const kept = random.int(least, bytes.length - 2);
+    writeFileSync(path, bytes.subarray(0, kept));
+    return `${newest} (${kept} of ${bytes.length} bytes)`;
+  },
   "garbled checkpoint hint"(dataDir, random) {
     const file = random.pick(filesBelow(dataDir, "lake").filter((path) => path.endsWith("_last_checkpoint")));
     if (file === undefined) return undefined;
@@ -59,6 +81,23 @@ export const DAMAGES: Readonly<Record<string, Damage>> = {
     return file;
   },
 };
+
+/** True when a table's version before the newest is whole, and the log has all that came after it. */
+async function canGoBack(dataDir: string, table: string): Promise<boolean> {
+  const before = await versionBefore(dataDir, table);
+  if (before === undefined) return false;
+  const stream = Object.keys(TABLES).find((name) => TABLES[name]?.includes(table));
+  if (!before.files.every((file) => existsSync(join(dataDir, file)))) return false;
+  if (stream === undefined) return true;
+  const first = new Map<string, number>();
+  for (const path of segments(dataDir, "all").toReversed()) {
+    const [, of, partition = "", offset] = /^log\/(\w+)\/(\d+)\/(\d{20})/.exec(path) ?? [];
+    if (of === stream) first.set(partition, Number(offset));
+  }
+  return [...first].every(
+    ([partition, offset]) => (before.txn.get(`millrace:${stream}:${partition}`) ?? -1) + 1 >= offset,
+  );
+}
 
 /** The tables that take a stream's events one by one. */
 const TABLES: Readonly<Record<string, readonly string[]>> = {

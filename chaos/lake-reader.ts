@@ -53,6 +53,19 @@ export async function storedTo(dataDir: string, table: string, stream: string, p
   return (await newest(dataDir, table))?.txn.get(`millrace:${stream}:${partition}`) ?? -1;
 }
 
+/** The version before a table's newest: its files, below the data folder, and its progress. */
+export async function versionBefore(
+  dataDir: string,
+  table: string,
+): Promise<{ files: readonly string[]; txn: ReadonlyMap<string, number> } | undefined> {
+  const store = await openFsStore(join(dataDir, "lake"));
+  const delta = openDeltaTable(store, table.replace(".", "/"));
+  const { version = 0 } = (await delta.snapshot()) ?? {};
+  if (version < 2) return undefined;
+  const { files, txn } = (await delta.snapshot({ version: version - 1 })) as Snapshot;
+  return { files: files.map((file) => `lake/${table.replace(".", "/")}/${file.path}`), txn };
+}
+
 async function newest(dataDir: string, table: string): Promise<Snapshot | undefined> {
   const store = await openFsStore(join(dataDir, "lake"));
   return openDeltaTable(store, table.replace(".", "/")).snapshot();

@@ -1,6 +1,6 @@
 /** What happens in one life of the platform, drawn from the run's seed. */
 import type { Failing, Plan } from "./faults.ts";
-import { isRare, needsOldFiles, POINTS } from "./points.ts";
+import { damageBefore, isFirstStart, needsFailingDisk, needsOldFiles, POINTS } from "./points.ts";
 import type { Random } from "./random.ts";
 
 export const FAULTS = [
@@ -12,6 +12,8 @@ export const FAULTS = [
   "power",
   /** kill -9 while a key is being written to the state. */
   "state",
+  /** PostgreSQL is killed on its own: the server, or one connection's process, after which it begins anew by itself. */
+  "state-server",
   /** SIGSTOP, and SIGCONT after a while. */
   "pause",
   /** Steps of a disk fail with EIO. */
@@ -33,6 +35,11 @@ export const DEFAULT_FAULTS: readonly Fault[] = FAULTS.filter((fault) => fault !
 
 export interface LifePlan {
   readonly plan: Plan;
+  /** In a data folder of its own, which the next start of that folder must bring up. */
+  readonly firstStart: boolean;
+  /** Damage before the start, by name. */
+  readonly preparedBy: string | undefined;
+  readonly stateServer: "server" | "connection" | undefined;
   /** Killed so long after its start, or after it serves, if it has not met its own end before. */
   readonly lastsMs: number;
   readonly measuredFromReady: boolean;
@@ -49,11 +56,17 @@ const HOUR_MS = 3_600_000;
 export class LifePlanner {
   readonly #random: Random;
   readonly #faults: ReadonlySet<Fault>;
+  readonly #each: number | undefined;
   #deck: string[] = [];
+  /** How often lives were planned for a point, and ended there. */
+  readonly #tries = new Map<string, number>();
+  readonly #hits = new Map<string, number>();
   /** Points that lives were planned for and did not come by: next time the first passage counts. */
   readonly #missed = new Set<string>();
 
-  constructor(random: Random, faults: readonly Fault[]) {
+  /** `each`: every named point must be met so often; the least met come first then. */
+  constructor(random: Random, faults: readonly Fault[], each?: number) {
+    this.#each = each;
     this.#random = random;
     this.#faults = new Set(faults);
   }
@@ -72,7 +85,13 @@ export class LifePlanner {
     const named = has("points", 0.8) || has("power", 0.5);
     const losesUnsynced = has("power", 0.5);
     const point = named ? this.#draw() : undefined;
-    const failing = [
+    if (point !== undefined && isFirstStart(point)) {
+      return { ...calm, plan: { kill: { point, nth: random.int(1, 12) } }, firstStart: true };
+    }
+    const stateServer = has("state-server", 0.12) ? random.pick(["server", "connection"] as const) : undefined;
+    const refusing = point !== undefined && needsFailingDisk(point);
+    const failing: Failing[] = [
+      ...(refusing ? [this.#refusingLog()] : []),
       ...(has("eio", 0.15) ? [this.#failing("EIO")] : []),
       ...(has("full", 0.15) ? [this.#failing("ENOSPC")] : []),
     ];
@@ -80,12 +99,14 @@ export class LifePlanner {
     return {
       ...calm,
       plan: {
-        ...(point === undefined ? {} : { kill: { point, nth: this.#nth(point) } }),
+        ...(point === undefined || stateServer ? {} : { kill: { point, nth: this.#nth(point) } }),
         ...(failing.length > 0 ? { failing } : {}),
         losesUnsynced,
       },
       lastsMs: named ? random.int(4000, 8000) : random.int(100, random.chance(0.15) ? 7000 : 2500),
-      measuredFromReady: named || random.chance(0.7),
+      measuredFromReady: named || stateServer !== undefined || random.chance(0.7),
+      preparedBy: point === undefined ? undefined : damageBefore(point),
+      stateServer,
       writesState: has("state", named ? 0.02 : 0.3),
       pauseMs: has("pause", 0.08) ? random.int(200, 1500) : undefined,
       fillMs: has("small-disk", 0.2) ? random.int(300, 1500) : undefined,
@@ -98,9 +119,35 @@ export class LifePlanner {
     this.#missed.add(point);
   }
 
+  hit(point: string): void {
+    this.#hits.set(point, (this.#hits.get(point) ?? 0) + 1);
+  }
+
+  /** True once every named point was met as often as it must be. */
+  get done(): boolean {
+    return this.#each !== undefined && this.#wanting().length === 0;
+  }
+
+  #wanting(): string[] {
+    return POINTS.filter((point) => (this.#hits.get(point) ?? 0) < (this.#each ?? 0));
+  }
+
+  /** The point that was met least often; one that is hard to come by lets others go first now and then. */
+  #leastMet(): string {
+    const weight = (point: string) => (this.#hits.get(point) ?? 0) + (this.#tries.get(point) ?? 0) / 4;
+    const wanting = this.#wanting();
+    const least = Math.min(...wanting.map(weight));
+    const point = this.#random.pick(wanting.filter((other) => weight(other) === least));
+    this.#tries.set(point, (this.#tries.get(point) ?? 0) + 1);
+    return point;
+  }
+
   #calm(): LifePlan {
     return {
       plan: {},
+      firstStart: false,
+      preparedBy: undefined,
+      stateServer: undefined,
       lastsMs: 2000,
       measuredFromReady: true,
       writesState: false,
@@ -113,8 +160,9 @@ export class LifePlanner {
 
   /** Every point comes up before one comes up again. */
   #draw(): string {
+    if (this.#each !== undefined) return this.#leastMet();
     if (this.#deck.length === 0) {
-      this.#deck = POINTS.filter((point) => !isRare(point) || point.includes("truncate"));
+      this.#deck = [...POINTS];
       for (let i = this.#deck.length - 1; i > 0; i--) {
         const j = this.#random.int(0, i);
         [this.#deck[i], this.#deck[j]] = [this.#deck[j] as string, this.#deck[i] as string];
@@ -124,13 +172,21 @@ export class LifePlanner {
   }
 
   #nth(point: string): number {
-    const busy = /log (write|fsync)/.test(point)
-      ? 60
-      : /FLUSH|data file|manifest|run (write|fsync)/.test(point)
-        ? 20
-        : 3;
+    const busy = /truncate|rename/.test(point)
+      ? 1
+      : /log (write|fsync)/.test(point)
+        ? 60
+        : /FLUSH|data file|manifest|run (write|fsync)/.test(point)
+          ? 20
+          : 3;
     const nth = this.#random.int(1, busy); // drawn in any case, so that what was missed does not change later plans
     return this.#missed.delete(point) ? 1 : nth;
+  }
+
+  /** A log that takes nothing, from about the moment it serves. */
+  #refusingLog(): Failing {
+    const steps = this.#random.pick(["write", "sync"] as const);
+    return { disk: "log", steps, code: "EIO", fromMs: 1500, untilMs: 8000 };
   }
 
   #failing(code: Failing["code"]): Failing {

@@ -3,11 +3,21 @@
  * the judge looks whether everything that was acknowledged is there, once, and right.
  */
 import { execFileSync } from "node:child_process";
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { endPostgres, freePort, Life } from "./child.ts";
+import { endPostgres, freePort, killStateServer, Life } from "./child.ts";
 import { Client } from "./client.ts";
 import { Crowd } from "./crowd.ts";
 import { DAMAGES, filesBelow } from "./damage.ts";
@@ -21,6 +31,9 @@ export interface OracleOptions {
   readonly seed: number;
   readonly seconds: number;
   readonly faults: readonly Fault[];
+  /** Goes on until every named point was met so often, at most for `seconds`. */
+  readonly each?: number | undefined;
+  readonly queriers?: number;
   /** Told what happens, a line at a time. */
   readonly say: (line: string) => void;
   /** Keeps the folder whatever the outcome. Otherwise only that of a failed run stays. */
@@ -39,6 +52,8 @@ export interface Outcome {
   readonly faults: ReadonlyMap<string, number>;
   /** From the start of a process that follows a crash to its first answer. */
   readonly recoveriesMs: readonly number[];
+  /** From the end of PostgreSQL, or of one of its connections, to the first answer that needs it. */
+  readonly stateBackMs: readonly number[];
   readonly queries: {
     readonly answered: number;
     readonly failed: number;
@@ -49,6 +64,10 @@ export interface Outcome {
 
 const RANDOM_MOMENT = "a random moment";
 const STATE_WRITE = "a state write";
+/** How long the records may be out of reach once their server was killed; it begins anew by itself. */
+const STATE_BACK_MS = 30_000;
+/** How long no batch may be acknowledged meanwhile. Nothing in the ingest path waits for the records. */
+const INGEST_PAUSE_MS = 10_000;
 const HOUR_MS = 3_600_000;
 const SMALL_DISK_BYTES = 1 << 30;
 
@@ -73,6 +92,7 @@ class Run {
   readonly #kills = new Map<string, number>();
   readonly #faults = new Map<string, number>();
   readonly #recoveriesMs: number[] = [];
+  readonly #stateBackMs: number[] = [];
   readonly #keys: string[] = [];
   #port = 0;
   #client: Client | undefined;
@@ -83,7 +103,7 @@ class Run {
 
   constructor(options: OracleOptions) {
     this.#o = options;
-    this.#planner = new LifePlanner(new Random(options.seed), options.faults);
+    this.#planner = new LifePlanner(new Random(options.seed), options.faults, options.each);
     this.#dir = mkdtempSync(join(tmpdir(), "millrace-chaos-"));
     this.#dataDir = join(this.#dir, "data");
     this.#obligationsDir = join(this.#dir, "obligations");
@@ -97,7 +117,9 @@ class Run {
     await this.#begin();
     const deadline = performance.now() + this.#o.seconds * 1000;
     while (performance.now() < deadline && this.#violations.length === 0 && this.#crowd?.violations.length === 0) {
-      await this.#live(this.#planner.next());
+      if (this.#planner.done) break;
+      const planned = this.#planner.next();
+      await (planned.firstStart ? this.#startFirst(planned) : this.#live(planned));
     }
     const ledger = await this.#heal();
     const verdict = await judge(this.#dataDir, this.#obligationsDir, ledger);
@@ -114,6 +136,7 @@ class Run {
       kills: this.#kills,
       faults: this.#faults,
       recoveriesMs: this.#recoveriesMs,
+      stateBackMs: this.#stateBackMs,
       queries: { answered, failed, refusals },
       dir: this.#dir,
     };
@@ -123,7 +146,7 @@ class Run {
   async end(): Promise<void> {
     this.#crowd?.kill();
     if (this.#life && !this.#life.over) await this.#life.kill();
-    endPostgres(this.#dataDir);
+    for (const dataDir of [this.#dataDir, this.#firstDir]) endPostgres(dataDir);
     if (this.#failed || this.#o.keep) return;
     if (this.#mounts) {
       await sleep(500); // the server has let go of its files by then
@@ -136,10 +159,40 @@ class Run {
     return this.#o.faults.includes("small-disk");
   }
 
-  #start(plan: LifePlan["plan"]): Life {
+  get #firstDir(): string {
+    return join(this.#dir, "first");
+  }
+
+  #start(plan: LifePlan["plan"], dataDir = this.#dataDir, port = this.#port): Life {
     const logFile = join(this.#dir, "platform.log");
-    this.#life = new Life({ dataDir: this.#dataDir, port: this.#port, logFile }, plan);
+    this.#life = new Life({ dataDir, port, logFile }, plan);
     return this.#life;
+  }
+
+  /** The first start of another data folder, killed while it makes the tables; the next one must bring it up. */
+  async #startFirst({ plan }: LifePlan): Promise<void> {
+    this.#cycles++;
+    mkdirSync(this.#firstDir);
+    const port = await freePort();
+    const life = this.#start(plan, this.#firstDir, port);
+    await life.untilReady(60_000);
+    if (!life.over) await life.kill();
+    this.#killed(life.killedAt ?? RANDOM_MOMENT);
+    const startedAt = performance.now();
+    const next = this.#start({}, this.#firstDir, port);
+    if (await next.untilReady(60_000)) this.#recoveriesMs.push(performance.now() - startedAt);
+    else
+      this.#violations.push(
+        `a first start was killed, and the next one does not come up; see ${this.#dir}/platform.log`,
+      );
+    await next.kill();
+    endPostgres(this.#firstDir);
+    rmSync(this.#firstDir, { recursive: true, force: true, maxRetries: 10 });
+  }
+
+  #killed(at: string): void {
+    this.#count(this.#kills, at);
+    this.#planner.hit(at);
   }
 
   /** The first lives: tables are made, rates are set, producers and queriers begin. */
@@ -159,7 +212,8 @@ class Run {
     if (answer?.status !== 202) throw new Error(`the rates were not taken: ${JSON.stringify(answer)}`);
     await life.kill();
     const { seed } = this.#o;
-    this.#crowd = new Crowd({ seed, port: this.#port, key, dir: this.#obligationsDir, producers: 2 });
+    const queriers = this.#o.queriers ?? 3;
+    this.#crowd = new Crowd({ seed, port: this.#port, key, dir: this.#obligationsDir, producers: 2, queriers });
   }
 
   /** One life: from its start to its death. */
@@ -169,6 +223,7 @@ class Run {
     this.#random = new Random(this.#o.seed * 10_007 + this.#cycles);
     for (const { code } of plan.failing ?? []) this.#count(this.#faults, code === "EIO" ? "EIO" : "ENOSPC, injected");
     if (plan.losesUnsynced) this.#count(this.#faults, "unsynced bytes lost");
+    if (planned.preparedBy !== undefined) await this.#damage(planned.preparedBy);
     const startedAt = performance.now();
     const life = this.#start(plan);
     const events = this.#during(life, planned);
@@ -176,7 +231,7 @@ class Run {
       if (await life.untilReady()) this.#recoveriesMs.push(performance.now() - startedAt);
       else if (!life.over) this.#violations.push("a platform did not get ready within 30 s");
     }
-    await life.untilOver(planned.lastsMs);
+    await Promise.all([life.untilOver(planned.lastsMs), planned.stateServer && events]);
     const byItself = life.over;
     if (!byItself) {
       if (planned.writesState) await this.#killWritingState(life);
@@ -187,14 +242,14 @@ class Run {
       this.#violations.push(`a platform ended by itself with ${life.exitCode}; see ${this.#dir}/platform.log`);
     }
     const at = life.killedAt ?? (byItself ? undefined : planned.writesState ? STATE_WRITE : RANDOM_MOMENT);
-    if (at !== undefined) this.#count(this.#kills, at);
+    if (at !== undefined) this.#killed(at);
     else this.#count(this.#faults, "start refused by a failing disk");
     if (plan.kill && life.killedAt === undefined) this.#planner.missed(plan.kill.point);
-    if (planned.damages) await this.#damage();
+    if (planned.damages) await this.#damage(this.#random.pick(Object.keys(DAMAGES)));
   }
 
   /** What happens to a life while it lasts. */
-  async #during(life: Life, { pauseMs, fillMs, jumpsMs }: LifePlan): Promise<void> {
+  async #during(life: Life, { pauseMs, fillMs, jumpsMs, stateServer }: LifePlan): Promise<void> {
     for (const byMs of jumpsMs) {
       // Before it serves a jump would only be another time of its start.
       if (!(await life.untilReady())) return;
@@ -203,6 +258,7 @@ class Run {
       this.#count(this.#faults, byMs > 0 ? "clock ahead" : "clock back");
       life.jumpClock(byMs);
     }
+    if (stateServer !== undefined) await this.#killState(life, stateServer);
     if (fillMs !== undefined) {
       await sleep(this.#random.int(0, 1000));
       this.#count(this.#faults, "small file system full");
@@ -216,6 +272,34 @@ class Run {
       await sleep(pauseMs);
       life.signal("SIGCONT");
     }
+  }
+
+  /** The records' server dies: batches are acknowledged all the same, and the records are there again without anyone's help. */
+  async #killState(life: Life, which: "server" | "connection"): Promise<void> {
+    if (!(await life.untilReady())) return;
+    await sleep(this.#random.int(0, 500));
+    if (life.over || !killStateServer(this.#dataDir, which)) return;
+    this.#count(this.#faults, which === "server" ? "PostgreSQL killed" : "a connection of PostgreSQL killed");
+    const killedAt = performance.now();
+    const before = this.#obligationBytes();
+    const elapsed = () => performance.now() - killedAt;
+    while (!life.over && this.#obligationBytes() === before && elapsed() < INGEST_PAUSE_MS) await sleep(20);
+    if (!life.over && this.#obligationBytes() === before) {
+      this.#violations.push(`nothing was acknowledged for ${INGEST_PAUSE_MS} ms after PostgreSQL was killed`);
+    }
+    for (;;) {
+      const answer = await this.#client?.send("GET", "/v1/keys");
+      if (answer?.status === 200) return void this.#stateBackMs.push(elapsed());
+      if (life.over) return;
+      if (elapsed() > STATE_BACK_MS) break;
+      await sleep(20);
+    }
+    this.#violations.push(`the records are out of reach ${STATE_BACK_MS} ms after PostgreSQL was killed`);
+  }
+
+  #obligationBytes(): number {
+    const names = readdirSync(this.#obligationsDir);
+    return names.reduce((sum, name) => sum + statSync(join(this.#obligationsDir, name)).size, 0);
   }
 
   async #fillDisk(forMs: number): Promise<void> {
@@ -249,8 +333,7 @@ class Run {
     await answered;
   }
 
-  async #damage(): Promise<void> {
-    const kind = this.#random.pick(Object.keys(DAMAGES));
+  async #damage(kind: string): Promise<void> {
     const file = await DAMAGES[kind]?.(this.#dataDir, this.#random);
     if (file === undefined) return;
     this.#count(this.#faults, kind);

@@ -44,7 +44,17 @@ export function needsOldFiles(point: string): boolean {
   return /vacuum|log clean|log remove/.test(point);
 }
 
-/** Points that only the first start of a data folder, or a failing disk, comes by. */
-export function isRare(point: string): boolean {
-  return /CREATE|truncate|log rename/.test(point);
+/** Points that only the first start of a data folder comes by. */
+export function isFirstStart(point: string): boolean {
+  return /CREATE/.test(point);
+}
+
+/** Points that only a disk which refuses a while brings about. */
+export function needsFailingDisk(point: string): boolean {
+  return point.includes("truncate");
+}
+
+/** The damage that a start must mend to come by a point. */
+export function damageBefore(point: string): string | undefined {
+  return point.includes("log rename") ? "lost index of the log" : undefined;
 }
