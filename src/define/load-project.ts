@@ -20,12 +20,17 @@ const DEFAULT_HORIZON_MS = 7 * 86_400_000;
  * Loads the project in a folder: its configuration, its modules' definitions, checked and bound against each other.
  *
  * A stream without a `silver` table of its own gets one, `select * from <stream>`, defined where the stream is.
- * A stream without a horizon takes the setting `horizonMs` of the configuration, or 7 days.
+ * A stream without a horizon takes what `horizonMs` makes of the configuration's settings: its number of that name, or 7 days,
+ * unless the caller knows of flags and the environment.
  *
  * @throws PROJECT_NOT_FOUND; PROJECT_INVALID with every problem of the project in its message and, as a list of
  * `{code, file, line, name, message, hint}`, in its `details`.
  */
-export async function loadProject(dir: string, inspector: SqlInspector): Promise<Project> {
+export async function loadProject(
+  dir: string,
+  inspector: SqlInspector,
+  { horizonMs = horizonIn }: { horizonMs?: (settings: Project["settings"]) => number } = {},
+): Promise<Project> {
   const folder = resolve(dir);
   if (!existsSync(folder))
     throw new MillraceError("PROJECT_NOT_FOUND", { dir: folder, reason: "there is no such folder" });
@@ -33,7 +38,11 @@ export async function loadProject(dir: string, inspector: SqlInspector): Promise
     throw new MillraceError("PROJECT_NOT_FOUND", { dir: folder, reason: `it holds no ${CONFIG_FILE}` });
   }
   // Modules know themselves by their real path, so places in them are compared with the real folder.
-  return new Loading(await realpath(folder), inspector).run();
+  return new Loading(await realpath(folder), inspector, horizonMs).run();
+}
+
+function horizonIn({ horizonMs }: Project["settings"]): number {
+  return typeof horizonMs === "number" ? horizonMs : DEFAULT_HORIZON_MS;
 }
 
 interface Config {
@@ -45,17 +54,19 @@ interface Config {
 class Loading {
   private readonly dir: string;
   private readonly inspector: SqlInspector;
+  private readonly horizonMs: (settings: Project["settings"]) => number;
   private readonly problems: ProjectProblem[] = [];
 
-  constructor(dir: string, inspector: SqlInspector) {
+  constructor(dir: string, inspector: SqlInspector, horizonMs: (settings: Project["settings"]) => number) {
     this.dir = dir;
     this.inspector = inspector;
+    this.horizonMs = horizonMs;
   }
 
   async run(): Promise<Project> {
     const config = await this.config();
     const found = await this.definitions(config?.modules ?? DEFAULT_MODULES);
-    const { horizonMs } = config?.settings ?? {};
+    const horizonMs = this.horizonMs(config?.settings ?? {});
     const streams = new Map<string, Stream>();
     const drafts: TableDraft[] = [];
     const places = new Map<TableDraft, Found>();
@@ -66,7 +77,7 @@ class Loading {
       const { definition } = one;
       const isStream = definitionKind(definition) === "stream";
       const read = isStream
-        ? readStream(definition, one.file, typeof horizonMs === "number" ? horizonMs : DEFAULT_HORIZON_MS)
+        ? readStream(definition, one.file, horizonMs)
         : readTable(definition, one.file);
       if (Array.isArray(read)) {
         this.report(one, read as Problem[]);
