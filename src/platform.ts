@@ -15,17 +15,19 @@ import { scopeGuard } from "./gateway/auth.ts";
 import { createGateway } from "./gateway/gateway.ts";
 import { type FileSystem, nodeFileSystem } from "./lake/file-system.ts";
 import { openFsStore } from "./lake/fs-store.ts";
-import { openDataFolder } from "./log/data-folder.ts";
+import { FORMAT_VERSION, openDataFolder } from "./log/data-folder.ts";
 import { openEmbeddedLog } from "./log/embedded-log.ts";
 import { type LogFs, nodeFs } from "./log/file-system.ts";
 import { partitionOf } from "./log/partitioner.ts";
 import { administration } from "./platform/administration.ts";
+import { backups } from "./platform/backups.ts";
 import { FlowCatalogue } from "./platform/catalogue.ts";
 import { contractDoor } from "./platform/contract-door.ts";
 import { deadLetters } from "./platform/dead-letters.ts";
 import { flowMetrics } from "./platform/metrics.ts";
 import { readiness } from "./platform/readiness.ts";
 import { adminRoute } from "./serve/admin-route.ts";
+import { backupRoute } from "./serve/backup-route.ts";
 import { deadLettersRoute } from "./serve/dead-letters-route.ts";
 import { receiptsRoute } from "./serve/receipts-route.ts";
 import { sqlRoute } from "./serve/sql-route.ts";
@@ -96,7 +98,9 @@ async function open(
 ): Promise<Platform> {
   const startedAtMs = clock();
   const inspector = await openDuckdbInspector();
-  const project = await loadProject(projectDir, inspector).finally(() => inspector.close());
+  const project = await loadProject(projectDir, inspector, {
+    horizonMs: (ofProject) => resolveSettings({ flags, env, project: ofProject }).settings.horizonMs,
+  }).finally(() => inspector.close());
   const resolved = resolveSettings({ flags, env, project: project.settings, projectDir: project.dir });
   const { settings } = resolved;
   const logger = pino({ level: settings.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
@@ -129,13 +133,15 @@ async function open(
     }),
     (part) => part.close(),
   );
+  const store = await openFsStore(join(dir, "lake"), { fs: lakeFs, clock });
   const flow = opened(
     await Flow.open({
       ...settings,
+      retentionMs: settings.historyMs,
       project,
       log,
       engine,
-      store: await openFsStore(join(dir, "lake"), { fs: lakeFs, clock }),
+      store,
       lakeRoot: join(dir, "lake"),
       dataDir: dir,
       indexFiles,
@@ -173,6 +179,13 @@ async function open(
   const version = createRequire(import.meta.url)("../package.json").version as string;
   gateway.app.register(adminRoute, {
     administration: administration({ flow, log, keys, resolved, registry, ready, version, startedAtMs }),
+    requireScope,
+  });
+  gateway.app.register(backupRoute, {
+    backups: backups({
+      ...{ dataDir: dir, dataFormat: FORMAT_VERSION, project: project.name, millrace: version },
+      ...{ log, store, lake: flow.lake, state, clock },
+    }),
     requireScope,
   });
   opened(gateway, (part) => part.close());
