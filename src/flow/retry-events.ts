@@ -14,7 +14,9 @@ import { MillraceError } from "../errors.ts";
 import { pruneFiles } from "../lake/prune.ts";
 import { ACTION_TABLE, type ActionLog, newestOutcomes, type Outcome } from "./dead-letter-actions.ts";
 import { DEAD_LETTER_TABLE, type DeadLetter, eventLetterId } from "./dead-letters.ts";
+import { failedChecks } from "./failed-checks.ts";
 import { filesWithKeys } from "./flush.ts";
+import { type EventFailure, insertEvents } from "./insert-events.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
 import { advance, committedTo, counts, retriedMark } from "./progress.ts";
@@ -143,19 +145,10 @@ class EventRetry {
       ({ name, type }) => `${quoteIdentifier(name)} ${duckdbType(type)}`,
     );
     await local.run(`create or replace table ${this.#events} (${columns.join(", ")})`);
-    const failed = new Map<number, RetryOutcome>();
-    const read = async (part: readonly number[]): Promise<void> => {
-      await this.#inHalves(
-        part,
-        read,
-        async () => {
-          const statement = parseBronze(this.#stream, this.#bronze(part));
-          await local.run(`insert into ${this.#events} by name ${await local.compile(statement)}`);
-        },
-        (offset, reason) => failed.set(offset, notStorable(reason)),
-      );
-    };
-    await read(offsets);
+    const events = this.#bronze(offsets);
+    const { sql, inputs } = parseBronze(this.#stream, events);
+    const failures = await insertEvents(local, { target: this.#events, sql, driver: "bronze", events, inputs });
+    const failed = new Map(failures.map(({ offset, reason }) => [offset, notStorable(reason)]));
     const present = new Set(
       (await local.rows(`select distinct _offset::double as o from ${this.#events}`)).map((row) => Number(row["o"])),
     );
@@ -182,26 +175,6 @@ class EventRetry {
     return list.length === 0 ? "false" : `_partition = ${this.#partition} and _offset in (${list.join(", ")})`;
   }
 
-  /** Does the work for all events, or for halves of them until the ones at fault are alone. */
-  async #inHalves(
-    offsets: readonly number[],
-    again: (half: readonly number[]) => Promise<void>,
-    work: () => Promise<void>,
-    fail: (offset: number, reason: string) => void,
-  ): Promise<void> {
-    const [first] = offsets;
-    if (first === undefined) return;
-    try {
-      await work();
-    } catch (error) {
-      if (!(error instanceof MillraceError) || error.code !== "SQL_FAILED") throw error;
-      if (offsets.length === 1) return fail(first, error.message);
-      const middle = offsets.length >> 1;
-      await again(offsets.slice(0, middle));
-      await again(offsets.slice(middle));
-    }
-  }
-
   async #compute(table: AppendTable, offsets: readonly number[], driver: TableWork | undefined): Promise<TableWork> {
     const { local } = this.#o.engine;
     const outcomes = new Map<number, RetryOutcome>();
@@ -214,24 +187,21 @@ class EventRetry {
       .get(table.name)
       .columns.map(({ name, type }) => `${quoteIdentifier(name)} ${duckdbType(type)}`);
     await local.run(`create or replace table ${target} (${columns.join(", ")})`);
-    const transform = async (part: readonly number[]): Promise<void> => {
-      await this.#inHalves(
-        part,
-        transform,
-        async () => {
-          const inputs = new Map(this.#lookups.get(table.name));
-          inputs.set(table.driver, this.#driverRows(table, part, driver));
-          const sql = await local.compile({ sql: shaped(table, table.storedSql), inputs });
-          await local.run(`insert into ${target} by name ${sql}`);
-        },
-        (offset, reason) => {
-          const { message } = new MillraceError("TRANSFORM_FAILED", { table: table.name, reason });
-          outcomes.set(offset, { outcome: "failed", stage: "transform", code: "TRANSFORM_FAILED", message });
-        },
-      );
+    const fail = ({ offset, reason }: EventFailure) => {
+      const { message } = new MillraceError("TRANSFORM_FAILED", { table: table.name, reason });
+      outcomes.set(offset, { outcome: "failed", stage: "transform", code: "TRANSFORM_FAILED", message });
     };
-    await transform(offsets);
-    for (const [offset, check] of await this.#failedChecks(table, target)) {
+    const failures = await insertEvents(local, {
+      target,
+      sql: shaped(table, table.storedSql),
+      driver: table.driver,
+      events: this.#driverRows(table, offsets, driver),
+      inputs: this.#lookups.get(table.name) ?? new Map(),
+    });
+    failures.forEach(fail);
+    const checked = await failedChecks(local, table, { kind: "native", sql: `select * from ${target}` });
+    checked.broken.forEach(fail);
+    for (const { offset, check } of checked.failed) {
       const { message } = new MillraceError("CHECK_FAILED", {
         table: table.name,
         check,
@@ -264,17 +234,6 @@ class EventRetry {
       sql = `${sql} union all by name select * from fresh where ${this.#among(fresh)}`;
     }
     return { kind: "view", statement: { sql, inputs } };
-  }
-
-  async #failedChecks(table: AppendTable, target: string): Promise<Map<number, string>> {
-    const checks = Object.entries(table.checks);
-    if (checks.length === 0) return new Map();
-    const names = checks.map(([name, sql]) => `when not (${sql}) then ${quoteLiteral(name)}`).join(" ");
-    const rows = await this.#o.engine.local.rows(
-      `select offset_ as o, min(name) as name from (select _offset::double as offset_, case ${names} end as name
-       from ${target}) where name is not null group by all`,
-    );
-    return new Map(rows.map((row) => [Number(row["o"]), String(row["name"])]));
   }
 
   /** Commits a table's rows, counters and outcomes. Resolves to whether there was anything to commit. */
