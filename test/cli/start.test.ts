@@ -119,7 +119,7 @@ describe("a platform started from the command line", { concurrency: false }, () 
   test("a refresh and a replay give the table they were asked for", async () => {
     const before = (await json<{ rows: unknown[][] }>("sql", "select * from gold.sales_daily order by all")).rows;
     assert.match((await run("refresh", "gold.sales_daily", "--full")).stdout, /gold\.sales_daily recomputed in full/);
-    assert.match((await run("replay", "silver.orders")).stdout, /silver\.orders rebuilt in .*version \d+/);
+    assert.match((await run("replay", "silver.orders")).stdout, /silver\.orders replayed in .*version \d+/);
     assert.deepEqual(
       (await json<{ rows: unknown[][] }>("sql", "select * from gold.sales_daily order by all")).rows,
       before,
