@@ -282,6 +282,12 @@ export const ERRORS = {
     message: 'the key "{name}" may not do this: it needs the scope "{scope}" and has {scopes}',
     hint: "Use a key with that scope, or create one with `millrace keys create`.",
   },
+  ORIGIN_NOT_ALLOWED: {
+    status: 403,
+    retryable: false,
+    message: "pages of {origin} may not send events here",
+    hint: "Add the origin to the setting corsOrigins.",
+  },
   STREAM_UNKNOWN: {
     status: 404,
     retryable: false,

@@ -45,7 +45,11 @@ export const SETTINGS = {
   inflightBytes: bytes({
     default: 256 * MIB,
     min: MIB,
-    doc: "Bodies held in memory at once; more are answered 503 with Retry-After.",
+    doc: "Memory of all event requests under way; one sender may have as much of it as is free. Beyond it 429 or 503 with Retry-After.",
+  }),
+  corsOrigins: text({
+    default: "none",
+    doc: "Origins whose pages may send events, separated by commas: https://app.example.com, https://*.example.com, or * for all.",
   }),
   requestTimeoutMs: duration({ default: 30_000, min: 100, doc: "Time a client has to send a whole request." }),
   flushIntervalMs: duration({

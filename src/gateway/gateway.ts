@@ -4,6 +4,7 @@ import type { Stream } from "../define/project.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { Admission, type AdmissionPorts } from "./admission.ts";
 import type { KeyVerifier } from "./auth.ts";
+import { corsFor } from "./cors.ts";
 import type { DeadLetterSink } from "./dead-letter-sink.ts";
 import { doorMetrics } from "./door-metrics.ts";
 import type { FailureReport } from "./error-answer.ts";
@@ -22,6 +23,8 @@ export interface GatewaySettings {
   readonly maxNesting: number;
   readonly inflightBytes: number;
   readonly requestTimeoutMs: number;
+  /** Origins of pages that may send events (cors.ts). Default: none. */
+  readonly corsOrigins?: string;
 }
 
 /** Times that users have no need to set. */
@@ -65,7 +68,7 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-/** The front door with all its routes, not yet listening. @throws CONTRACT_NOT_COMPILABLE */
+/** The front door with all its routes, not yet listening. @throws CONTRACT_NOT_COMPILABLE, SETTING_INVALID */
 export function createGateway(deps: GatewayDeps): Gateway {
   const { log, streams, keys, settings, timing = {}, registry, report } = deps;
   const admission = new Admission(settings.inflightBytes, deps.admissionPorts);
@@ -81,13 +84,15 @@ export function createGateway(deps: GatewayDeps): Gateway {
     report,
     isClosing: () => server.closing.aborted,
   });
+  const cors = corsFor(settings.corsOrigins ?? "none");
   const server = createHttpServer({
     ...timing,
     host: settings.host,
     port: settings.port,
     maxBodyBytes: settings.maxBodyBytes,
     requestTimeoutMs: settings.requestTimeoutMs,
-    hotPath: (request, response, mustContinue) => door.take(request, response, mustContinue),
+    hotPath: (request, response, mustContinue) =>
+      cors?.(request, response) || door.take(request, response, mustContinue),
     hotRoutes: [{ method: "POST", url: "/v1/streams/:stream/events" }],
     report,
   });
