@@ -193,6 +193,7 @@ class Run {
   #killed(at: string): void {
     this.#count(this.#kills, at);
     this.#planner.hit(at);
+    this.#o.say(`cycle ${this.#cycles}: killed at ${at}`);
   }
 
   /** The first lives: tables are made, rates are set, producers and queriers begin. */
@@ -244,7 +245,10 @@ class Run {
     const at = life.killedAt ?? (byItself ? undefined : planned.writesState ? STATE_WRITE : RANDOM_MOMENT);
     if (at !== undefined) this.#killed(at);
     else this.#count(this.#faults, "start refused by a failing disk");
-    if (plan.kill && life.killedAt === undefined) this.#planner.missed(plan.kill.point);
+    if (plan.kill && life.killedAt === undefined) {
+      this.#planner.missed(plan.kill.point);
+      this.#o.say(`cycle ${this.#cycles}: did not come by ${plan.kill.point}`);
+    }
     if (planned.damages) await this.#damage(this.#random.pick(Object.keys(DAMAGES)));
   }
 
