@@ -85,8 +85,12 @@ async function checkFormat(dir: string): Promise<void> {
   if (existsSync(join(dir, UNFINISHED))) throw new MillraceError("DATA_FOLDER_UNFINISHED", { dir });
   const file = join(dir, "format.json");
   const version = await readVersion(file);
-  if (version === undefined) await writeDurably(dir, file, `${JSON.stringify({ version: FORMAT_VERSION })}\n`);
-  else if (version > FORMAT_VERSION) {
+  if (version === undefined) {
+    const part = ["log", "lake"].find((name) => existsSync(join(dir, name)));
+    if (part !== undefined)
+      throw new MillraceError("DATA_FOLDER_UNKNOWN", { file, reason: `it is gone, beside a ${part}` });
+    await writeDurably(dir, file, `${JSON.stringify({ version: FORMAT_VERSION })}\n`);
+  } else if (version > FORMAT_VERSION) {
     throw new MillraceError("DATA_FOLDER_NEWER", { dir, version, allowed: FORMAT_VERSION });
   }
 }

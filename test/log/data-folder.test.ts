@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdir, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { openDataFolder } from "../../src/log/data-folder.ts";
@@ -123,6 +123,10 @@ describe("data folder", () => {
     }
     await writeFile(file, '{"version":1}');
     await (await openDataFolder(dir)).close();
+
+    await rm(file);
+    await mkdir(join(dir, "log"));
+    await assert.rejects(openDataFolder(dir), { code: "DATA_FOLDER_UNKNOWN" });
   });
 
   it("refuses a folder that cannot be written, and a file in its place", async (test) => {
