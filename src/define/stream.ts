@@ -19,7 +19,11 @@ export interface StreamOptions<Schema extends z.ZodObject = z.ZodObject> {
   readonly partitions?: number;
 }
 
-export type StreamDefinition<Schema extends z.ZodObject = z.ZodObject> = Definition<"stream", StreamOptions<Schema>>;
+/** The type keeps the name as well, so that programs can be typed by a project's streams. */
+export type StreamDefinition<Schema extends z.ZodObject = z.ZodObject, Name extends string = string> = Definition<
+  "stream",
+  StreamOptions<Schema>
+> & { readonly name: Name };
 
 /**
  * Defines a stream of events: `export const orders = stream("orders", { schema: z.object({…}), id: ["order_id"] })`.
@@ -27,9 +31,9 @@ export type StreamDefinition<Schema extends z.ZodObject = z.ZodObject> = Definit
  * The name is lower case, digits and `_`, and begins with a letter. SQL reads the stream by its name, with the fields of the schema
  * and `_id, _partition, _offset, _received_at, _source`. Mistakes are reported when the project loads.
  */
-export function stream<Schema extends z.ZodObject>(
-  name: string,
+export function stream<Schema extends z.ZodObject, const Name extends string>(
+  name: Name,
   options: StreamOptions<Schema>,
-): StreamDefinition<Schema> {
-  return define("stream", name, options, stream);
+): StreamDefinition<Schema, Name> {
+  return define("stream", name, options, stream) as StreamDefinition<Schema, Name>;
 }
