@@ -5,6 +5,7 @@ import { Registry } from "prom-client";
 import type { z } from "zod";
 import { toJSONSchema } from "zod";
 import type { Column, Stream } from "../../src/define/project.ts";
+import type { AdmissionPorts } from "../../src/gateway/admission.ts";
 import type { Principal, Scope } from "../../src/gateway/auth.ts";
 import type { DeadLetterEntry } from "../../src/gateway/dead-letter-sink.ts";
 import type { Gateway, GatewaySettings, GatewayTiming } from "../../src/gateway/gateway.ts";
@@ -38,6 +39,7 @@ export interface DoorOptions {
   readonly streams: readonly Stream[];
   readonly settings?: Partial<GatewaySettings>;
   readonly timing?: GatewayTiming;
+  readonly admissionPorts?: AdmissionPorts;
   readonly partitions?: number;
   readonly log?: MemoryLog;
   readonly recordDeadLetters?: (entries: readonly DeadLetterEntry[]) => Promise<void>;
@@ -113,6 +115,7 @@ export async function openDoor(options: DoorOptions): Promise<OpenDoor> {
       ...options.settings,
     },
     ...(options.timing === undefined ? {} : { timing: options.timing }),
+    ...(options.admissionPorts === undefined ? {} : { admissionPorts: options.admissionPorts }),
     partitionOf,
     report: (error) => failures.push(error),
   });

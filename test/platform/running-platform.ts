@@ -54,6 +54,11 @@ export class RunningPlatform {
     return new RunningPlatform(child, url, (await readFile(join(dataDir, "admin.key"), "utf8")).trim());
   }
 
+  /** The same platform, spoken to with another key. */
+  as(key: string): RunningPlatform {
+    return new RunningPlatform(this.process, this.url, key);
+  }
+
   async post(stream: string, events: readonly unknown[]): Promise<{ status: number; body: EventsAnswer }> {
     const lines = events.map((event) => (typeof event === "string" ? event : JSON.stringify(event)));
     const response = await fetch(`${this.url}/v1/streams/${stream}/events`, {
