@@ -978,12 +978,6 @@ export const ERRORS = {
     message: "step {step} took longer than {timeoutMs} ms (`timeout`)",
     hint: "Raise its timeout, or give it a retry policy. A function that goes on after its time is ignored, not stopped: it should heed `signal`.",
   },
-  STEP_FAILED: {
-    status: 422,
-    retryable: false,
-    message: "step {step} failed: {reason}",
-    hint: "`millrace runs show RUN` has its attempts and logs; `millrace runs retry RUN` goes on at this step.",
-  },
   STEP_INVALID: {
     status: 422,
     retryable: false,

@@ -7,3 +7,20 @@ export type { FieldOf, StreamDefinition, StreamOptions } from "./define/stream.t
 export { stream } from "./define/stream.ts";
 export type { TableDefinition, TableOptions } from "./define/table.ts";
 export { table } from "./define/table.ts";
+export type { MissedRuns, Trigger } from "./define/triggers.ts";
+export { amount, arrival, commit, cron, failed, succeeded } from "./define/triggers.ts";
+export type {
+  CommandOutput,
+  ExternalCommand,
+  Retry,
+  RetryPolicy,
+  Run,
+  RunCause,
+  RunFailure,
+  StepContext,
+  StepOptions,
+  WorkflowBody,
+  WorkflowDefinition,
+  WorkflowOptions,
+} from "./define/workflow.ts";
+export { workflow } from "./define/workflow.ts";

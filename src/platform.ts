@@ -19,17 +19,20 @@ import { FORMAT_VERSION, openDataFolder } from "./log/data-folder.ts";
 import { openEmbeddedLog } from "./log/embedded-log.ts";
 import { type LogFs, nodeFs } from "./log/file-system.ts";
 import { partitionOf } from "./log/partitioner.ts";
+import { runTables } from "./orchestrate/run-tables.ts";
 import { administration } from "./platform/administration.ts";
 import { backups } from "./platform/backups.ts";
 import { FlowCatalogue } from "./platform/catalogue.ts";
 import { contractDoor } from "./platform/contract-door.ts";
 import { deadLetters } from "./platform/dead-letters.ts";
 import { flowMetrics } from "./platform/metrics.ts";
+import { Orchestration } from "./platform/orchestration.ts";
 import { readiness } from "./platform/readiness.ts";
 import { adminRoute } from "./serve/admin-route.ts";
 import { backupRoute } from "./serve/backup-route.ts";
 import { deadLettersRoute } from "./serve/dead-letters-route.ts";
 import { receiptsRoute } from "./serve/receipts-route.ts";
+import { runsRoute } from "./serve/runs-route.ts";
 import { sqlRoute } from "./serve/sql-route.ts";
 import { tablesRoute } from "./serve/tables-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
@@ -147,6 +150,7 @@ async function open(
       indexFiles,
       logger,
       clock,
+      virtual: runTables(state),
     }),
     (part) => part.close(),
   );
@@ -170,6 +174,14 @@ async function open(
   const catalogue = new FlowCatalogue(flow);
   gateway.app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings });
   gateway.app.register(tablesRoute, { catalogue, requireScope });
+  const orchestration = opened(
+    new Orchestration({
+      ...{ project, state: await state, flow, engine, inspector: engine.inspector, catalogue, env, settings, clock },
+      report: (error, what) => logger.error({ err: error }, what),
+    }),
+    (part) => part.close(),
+  );
+  gateway.app.register(runsRoute, { runs: orchestration.runs, requireScope });
   gateway.app.register(receiptsRoute, {
     receipt: (stream, id, options) => flow.receipt(stream, id, options),
     requireScope,
@@ -190,6 +202,7 @@ async function open(
   });
   opened(gateway, (part) => part.close());
   const { url } = await gateway.listen();
+  orchestration.begin();
   logger.debug({ url, startMs: clock() - startedAtMs }, "ready");
 
   let closing: Promise<void> | undefined;

@@ -9,6 +9,7 @@ import { ledger } from "./ledger.ts";
 import { refresh } from "./refresh.ts";
 import { replay } from "./replay.ts";
 import { restore } from "./restore.ts";
+import { runs } from "./runs.ts";
 import { sql } from "./sql.ts";
 import { start } from "./start.ts";
 import { status } from "./status.ts";
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   deadLetters,
   refresh,
   replay,
+  runs,
   backup,
   restore,
   keys,

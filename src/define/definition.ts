@@ -1,5 +1,5 @@
 /**
- * What `stream`, `table` and `defineConfig` give: the options as written and the place they were written at. Nothing is judged here,
+ * What `stream`, `table`, `workflow` and `defineConfig` give: the options as written and the place they were written at. Nothing is judged here,
  * so that loading the project can report every mistake at once.
  */
 export interface Definition<Kind extends string = string, Options = unknown> {
@@ -25,7 +25,7 @@ export function define<Kind extends string, Options>(
   return Object.freeze({ [MARK]: kind, name, options, place: callPlace(caller) }) as Definition<Kind, Options>;
 }
 
-/** `stream`, `table` or `config`; undefined for any other value. */
+/** `stream`, `table`, `workflow` or `config`; undefined for any other value. */
 export function definitionKind(value: unknown): string | undefined {
   if (typeof value !== "object" || value === null || !(MARK in value)) return undefined;
   return String((value as Definition)[MARK]);

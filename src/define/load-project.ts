@@ -3,6 +3,7 @@ import { realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { MillraceError } from "../errors.ts";
 import { bindTables } from "./bind-tables.ts";
+import { workflowProblems } from "./bind-workflows.ts";
 import { type Definition, definitionKind } from "./definition.ts";
 import { invalidOption, isNameList, isRecord } from "./options.ts";
 import { type Problem, type ProjectProblem, problem } from "./problem.ts";
@@ -10,6 +11,7 @@ import type { Project, Stream } from "./project.ts";
 import { CONFIG_FILE, definitionsOf, type Found, findModules, loadModule } from "./project-modules.ts";
 import { readStream } from "./read-stream.ts";
 import { readTable, type TableDraft } from "./read-table.ts";
+import { readWorkflow, type Workflow } from "./read-workflow.ts";
 import type { SqlInspector } from "./sql-inspector.ts";
 import { quoteIdentifier } from "./sql-text.ts";
 
@@ -51,6 +53,11 @@ interface Config {
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
+interface ReadWorkflows {
+  readonly read: ReadonlyMap<string, { readonly workflow: Workflow; readonly at: Found }>;
+  readonly broken: ReadonlySet<string>;
+}
+
 class Loading {
   private readonly dir: string;
   private readonly inspector: SqlInspector;
@@ -72,13 +79,12 @@ class Loading {
     const places = new Map<TableDraft, Found>();
     const origins = new Map<Stream, Found>();
     const broken = new Set<string>();
+    const workflows = await this.workflows(found);
 
-    for (const one of this.unique(found)) {
+    for (const one of this.unique(found.filter(({ definition }) => definitionKind(definition) !== "workflow"))) {
       const { definition } = one;
       const isStream = definitionKind(definition) === "stream";
-      const read = isStream
-        ? readStream(definition, one.file, horizonMs)
-        : readTable(definition, one.file);
+      const read = isStream ? readStream(definition, one.file, horizonMs) : readTable(definition, one.file);
       if (Array.isArray(read)) {
         this.report(one, read as Problem[]);
         for (const name of isStream ? namesOfStream(definition.name) : [definition.name]) broken.add(name);
@@ -99,9 +105,42 @@ class Loading {
     const bound = await bindTables(streams, drafts, broken, this.inspector);
     for (const { draft, problem: found } of bound.problems)
       this.report({ ...places.get(draft)!, name: draft.name }, [found]);
+    this.bindWorkflows(workflows, [
+      ...[...streams.keys()].map((name) => `bronze.${name}`),
+      ...drafts.map(({ name }) => name),
+      ...broken,
+    ]);
     if (this.problems.length > 0) throw invalidProject(this.dir, this.problems);
     const settings = config!.settings;
-    return deepFreeze({ name: config!.name, dir: this.dir, streams, tables: bound.tables, settings });
+    const names = new Map([...workflows.read].map(([name, { workflow }]) => [name, workflow]));
+    return deepFreeze({
+      name: config!.name,
+      dir: this.dir,
+      streams,
+      tables: bound.tables,
+      workflows: names,
+      settings,
+    });
+  }
+
+  private async workflows(found: readonly Found[]): Promise<ReadWorkflows> {
+    const read = new Map<string, { workflow: Workflow; at: Found }>();
+    const broken = new Set<string>();
+    for (const at of this.unique(found.filter(({ definition }) => definitionKind(definition) === "workflow"))) {
+      const workflow = await readWorkflow(at.definition, at.file);
+      if ("body" in workflow) read.set(workflow.name, { workflow, at });
+      else {
+        this.report(at, workflow);
+        broken.add(at.definition.name);
+      }
+    }
+    return { read, broken };
+  }
+
+  private bindWorkflows({ read, broken }: ReadWorkflows, tables: readonly string[]): void {
+    const workflows = new Map([...read].map(([name, { workflow }]) => [name, workflow]));
+    for (const { workflow, problem: found } of workflowProblems(workflows, tables, broken))
+      this.report(read.get(workflow.name)!.at, [found]);
   }
 
   private async config(): Promise<Config | undefined> {

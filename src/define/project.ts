@@ -3,6 +3,8 @@
  * from these shapes and never from what the user wrote.
  */
 
+import type { Workflow } from "./read-workflow.ts";
+
 /** A column's type, named as the platform names it; `types.ts` maps it to JSON Schema, Delta, DuckDB and PostgreSQL. */
 export type ColumnType =
   | {
@@ -125,6 +127,7 @@ export interface Project {
   readonly streams: ReadonlyMap<string, Stream>;
   /** In an order in which every table comes after its inputs. */
   readonly tables: ReadonlyMap<string, Table>;
+  readonly workflows: ReadonlyMap<string, Workflow>;
   /** Settings from `millrace.config.ts`, not yet resolved against flags and environment. */
   readonly settings: Readonly<Record<string, unknown>>;
 }

@@ -51,6 +51,7 @@ export class LakeTables {
    * jumps makes any file old. One that never got into its table stays until the next start.
    */
   readonly #onTheirWay = new Set<string>();
+  readonly #listeners = new Set<(table: string) => void>();
   /** The end of the queue of works that want no file removed, or remove some. */
   #undisturbed: Promise<unknown> = Promise.resolve();
 
@@ -283,6 +284,12 @@ export class LakeTables {
     return copies;
   }
 
+  /** Calls `listener` with a table's name after each of its commits. Returns what ends it. */
+  onCommit(listener: (table: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   /** Waits for what tables still do in the background. */
   async close(): Promise<void> {
     await Promise.all([...this.#tables.values()].map(({ delta }) => delta.close()));
@@ -294,6 +301,7 @@ export class LakeTables {
     const snapshot = await table.delta.snapshot(result.kind === "committed" ? { cached: true } : undefined);
     if (snapshot) table.snapshot = snapshot;
     for (const { path } of request.add ?? []) this.#onTheirWay.delete(`${table.delta.location}/${path}`);
+    if (result.kind === "committed") for (const listener of this.#listeners) listener(table.name);
     return result;
   }
 }

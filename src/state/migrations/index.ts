@@ -1,5 +1,6 @@
 import { apiKeys } from "./001-api-keys.ts";
+import { runs } from "./002-runs.ts";
 import type { Migration } from "./migration.ts";
 
 /** Every step in its order. */
-export const MIGRATIONS: readonly Migration[] = [apiKeys];
+export const MIGRATIONS: readonly Migration[] = [apiKeys, runs];

@@ -1,0 +1,100 @@
+import type { RunCause } from "../define/workflow.ts";
+import type { Session } from "../state/migrate.ts";
+import { newRunId } from "./run-id.ts";
+import type { QueuedRun, RunQueue } from "./run-queue.ts";
+import type { RunRow } from "./run-records.ts";
+
+/** A run that is to be. */
+export interface NewRun {
+  readonly workflow: string;
+  readonly codeHash: string;
+  readonly cause: RunCause;
+  readonly input: unknown;
+  /** The same key of the same workflow is one run, however often it is asked for. */
+  readonly idempotencyKey?: string | undefined;
+  readonly concurrencyKey?: string | undefined;
+  readonly limit?: number | undefined;
+  readonly parentRun?: string | undefined;
+  readonly backfill?: string | undefined;
+  readonly partition?: string | undefined;
+  /** False for runs of a backfill that are not let into the queue yet. */
+  readonly sent?: boolean | undefined;
+  readonly scheduledAtMs: number;
+}
+
+export interface CreatedRun {
+  readonly id: string;
+  /** False when a run of this idempotency key was there. */
+  readonly created: boolean;
+}
+
+/** Makes runs and their jobs in the caller's transaction; answers in the order given. */
+export async function createRuns(
+  session: Session,
+  queue: RunQueue,
+  runs: readonly NewRun[],
+  nowMs: number,
+): Promise<CreatedRun[]> {
+  const rows = runs.map((run) => ({
+    id: newRunId(nowMs),
+    workflow: run.workflow,
+    cause: run.cause,
+    input: run.input ?? null,
+    idempotency_key: run.idempotencyKey ?? null,
+    concurrency_key: run.concurrencyKey ?? null,
+    parent_run: run.parentRun ?? null,
+    backfill: run.backfill ?? null,
+    partition: run.partition ?? null,
+    code_hash: run.codeHash,
+    sent: run.sent ?? true,
+    scheduled_at: new Date(run.scheduledAtMs).toISOString(),
+    created_at: new Date(nowMs).toISOString(),
+  }));
+  const inserted = await session.query<{ id: string }>(INSERT, [JSON.stringify(rows)]);
+  const made = new Set(inserted.map(({ id }) => id));
+  const jobs = rows.flatMap(({ id }, i): QueuedRun[] => {
+    const run = runs[i]!;
+    return made.has(id) && (run.sent ?? true)
+      ? [{ id, group: groupOf(run.workflow, run.concurrencyKey, run.limit) }]
+      : [];
+  });
+  await queue.send(session, jobs);
+  const created: CreatedRun[] = [];
+  for (const [i, { id, workflow, idempotency_key: key }] of rows.entries()) {
+    if (made.has(id)) {
+      created.push({ id, created: true });
+      continue;
+    }
+    const [there] = await session.query<{ id: string }>(
+      "select id from millrace.runs where workflow = $1 and idempotency_key = $2",
+      [workflow, key],
+    );
+    created.push({ id: there?.id ?? rows[i]!.id, created: false });
+  }
+  return created;
+}
+
+const INSERT = `
+  insert into millrace.runs (id, workflow, status, cause, input, idempotency_key, concurrency_key, parent_run, backfill, partition,
+    code_hash, sent, scheduled_at, created_at)
+  select r.id, r.workflow, 'queued', r.cause, r.input, r.idempotency_key, r.concurrency_key, r.parent_run, r.backfill, r.partition,
+    r.code_hash, r.sent, r.scheduled_at, r.created_at
+  from json_to_recordset($1::json) as r(id uuid, workflow text, cause jsonb, input json, idempotency_key text, concurrency_key text,
+    parent_run uuid, backfill uuid, partition text, code_hash text, sent boolean, scheduled_at timestamptz, created_at timestamptz)
+  on conflict (workflow, idempotency_key) where idempotency_key is not null do nothing
+  returning id`;
+
+/** The group of a run: its workflow, and the value of the workflow's key where it has one. */
+export function groupOf(
+  workflow: string,
+  concurrencyKey: string | null | undefined,
+  limit: number | undefined,
+): QueuedRun["group"] {
+  if (limit === undefined) return undefined;
+  return { id: `${workflow}/${concurrencyKey ?? ""}`, limit };
+}
+
+export async function findRun(session: Session, id: string): Promise<RunRow | undefined> {
+  const [row] = await session.query<RunRow>("select * from millrace.runs where id = $1", [id]);
+  return row;
+}
