@@ -34,6 +34,7 @@ export const lakeDisk: FileSystem = {
     if (what !== undefined) pass(`lake ${what} fsync folder: after`);
   },
   readFile: (path) => nodeFileSystem.readFile(path),
+  checksum: (path) => nodeFileSystem.checksum(path),
   readDirectory: (path) => nodeFileSystem.readDirectory(path),
   async stat(path) {
     const facts = await nodeFileSystem.stat(path);

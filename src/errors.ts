@@ -599,6 +599,12 @@ export const ERRORS = {
     message: 'table "{table}" is unavailable: {what}',
     hint: "{remedy}",
   },
+  DATA_FILE_DAMAGED: {
+    status: 503,
+    retryable: false,
+    message: 'table "{table}" has a damaged file: {file} {reason}; it holds {range}',
+    hint: "{remedy}",
+  },
   DELTA_VERSION_GONE: {
     status: 410,
     retryable: false,

@@ -10,10 +10,11 @@ import { MillraceError } from "../errors.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { compactTable } from "./compact.ts";
 import { flushChunk } from "./flush.ts";
-import type { LakeTables } from "./lake-tables.ts";
+import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { committedTo } from "./progress.ts";
 import type { Refresher } from "./refresh.ts";
 import { isStreamItself } from "./relations.ts";
+import { Scrub } from "./scrub.ts";
 import type { Staging } from "./staging.ts";
 import type { StreamIndex } from "./stream-index.ts";
 
@@ -58,6 +59,7 @@ export class Background {
   readonly #streams = new Map<string, StreamState>();
   readonly #compacting = new Set<string>();
   readonly #running = new Set<Promise<void>>();
+  readonly #scrub: Scrub;
   #tick: NodeJS.Timeout | undefined;
   #lastQueryMs = 0;
   #lastVacuumMs: number;
@@ -66,6 +68,7 @@ export class Background {
   constructor(o: BackgroundParts) {
     this.#o = o;
     this.#lastVacuumMs = o.clock();
+    this.#scrub = new Scrub({ lake: o.lake, logger: o.logger, damaged: (table) => this.#damaged(table) });
     for (const stream of o.project.streams.values()) {
       const idle = { flushing: undefined, staging: false, lastFlushMs: o.clock(), failure: undefined };
       this.#streams.set(stream.name, { stream, stagings: o.stagings.get(stream.name) ?? [], ...idle });
@@ -76,17 +79,24 @@ export class Background {
   async start(): Promise<void> {
     await this.#releaseStored();
     this.#tick = setInterval(() => this.#work(), TICK_MS);
+    this.#scrub.start();
   }
 
   /** Begins nothing by itself any more, and waits for the flushes under way. */
   async stop(): Promise<void> {
     clearInterval(this.#tick);
+    await this.#scrub.stop();
     await Promise.allSettled([...this.#streams.values()].map((state) => state.flushing));
   }
 
   /** Resolves when what runs in the background has ended. */
   async ended(): Promise<void> {
     await Promise.allSettled(this.#running);
+  }
+
+  /** Compares every data file with its checksum now. */
+  scrub(): Promise<void> {
+    return this.#scrub.round();
   }
 
   /** Somebody queries: staging keeps up by itself for a while. */
@@ -269,6 +279,18 @@ export class Background {
       this.changed(tables);
       await ahead;
     }
+  }
+
+  /**
+   * A table that is computed is computed anew. One that merges its rows must stand still, or the damage would get into its
+   * next file; any other takes events on, and only what reads the damaged file fails.
+   */
+  #damaged({ name, definition }: LakeTable): void {
+    const { project, lake, refresher } = this.#o;
+    if (definition?.mode === "refresh") this.run(refresher.refresh(name, { full: true }), "computing a table anew");
+    if (definition?.mode !== "append" || definition.key.length === 0) return;
+    const [found] = lake.damagedFiles().filter(({ table }) => table === name);
+    if (found) lake.hold(project, name, { ...found, reason: `${found.reason}; it holds ${found.range}` });
   }
 
   async #vacuum(nowMs: number): Promise<void> {

@@ -35,7 +35,6 @@ import {
   type RelationsOptions,
   type Resolved,
   unknownTable,
-  type VirtualTable,
 } from "./relations.ts";
 import { type ReplayedTable, type ReplayOptions, type ReplayOutcome, type ReplayRequest, Replays } from "./replay.ts";
 import { Staging } from "./staging.ts";
@@ -60,8 +59,6 @@ export interface FlowOptions {
   readonly partitions: number;
   readonly logger: Logger;
   readonly clock: () => number;
-  /** Further relations that are computed when they are read, by name: records that are not in the lake. */
-  readonly virtual?: ReadonlyMap<string, VirtualTable>;
 }
 
 export class Flow {
@@ -94,7 +91,6 @@ export class Flow {
       lake,
       stagings,
       virtual: new Map([
-        ...(o.virtual ?? []),
         ["system.ledger", ledgerTable(project, lake, o.log)],
         [DEAD_LETTER_TABLE, deadLetterView()],
       ]),
@@ -195,14 +191,21 @@ export class Flow {
     return this.#background.failures();
   }
 
-  /** Tables that can be neither read nor written, with the reason and what to do. */
+  /** Tables that cannot be read, or not all of them, with the reason and what to do. */
   unavailable(): Record<string, string> {
-    return Object.fromEntries(
-      [...this.lake.unavailable()].map(([table, { file, reason, remedy }]) => [
-        table,
-        `${file === undefined ? reason : `${file} ${reason}`}. ${remedy}`,
-      ]),
-    );
+    const held = [...this.lake.unavailable()].map(([table, { file, reason, remedy }]) => [
+      table,
+      `${file === undefined ? reason : `${file} ${reason}`}. ${remedy}`,
+    ]);
+    const partly = this.lake
+      .damagedFiles()
+      .map(({ table, file, reason, range, remedy }) => [table, `${file} ${reason}; it holds ${range}. ${remedy}`]);
+    return Object.fromEntries([...partly, ...held]);
+  }
+
+  /** Compares every data file of every table with its checksum now instead of little by little. */
+  scrub(): Promise<void> {
+    return this.#background.scrub();
   }
 
   /** Stores every event acknowledged before the call in all tables of its stream. */
@@ -278,6 +281,7 @@ export class Flow {
       partition,
       tables: tables.filter((table) => !isStreamItself(table)),
       storedColumns: (table) => this.lake.get(table.name).columns,
+      held: (table) => this.lake.held(table) !== undefined,
       log,
       local: engine.local,
       index: this.#indexes.get(`${stream.name}/${partition}`),

@@ -16,6 +16,7 @@ import { openDeltaTable } from "../lake/open-delta-table.ts";
 import { continueLog, examineLog, isDamage } from "../lake/repair-log.ts";
 import type { TableCopy } from "../lake/table-copy.ts";
 import type { EventLog } from "../log/event-log.ts";
+import { type DamagedFile, damagedFile } from "./damaged-file.ts";
 import { heldTables, tableUnavailable } from "./held-tables.ts";
 import { mendTable, streamOf, type Unavailable } from "./mend-table.ts";
 
@@ -46,6 +47,8 @@ export class LakeTables {
   readonly #tables = new Map<string, LakeTable>();
   /** Tables that are damaged, and those that wait for one of them. */
   #held = new Map<string, Unavailable>();
+  /** By key in the store. */
+  readonly #damagedFiles = new Map<string, DamagedFile>();
   /**
    * Keys of files on their way into a table. By their age vacuum could take them for what a crash left, since a clock that
    * jumps makes any file old. One that never got into its table stays until the next start.
@@ -178,8 +181,48 @@ export class LakeTables {
     return [...this.#tables.keys()];
   }
 
-  /** The files of a snapshot (the newest unless given), or some of them, as an engine reads them. */
+  /** CRC-32 of a data file as it is on the disk now. */
+  checksum(table: LakeTable, file: DataFile): Promise<string> {
+    return this.#store.checksum(`${table.delta.location}/${file.path}`);
+  }
+
+  /** Notes why a data file must not be read, or with `undefined` that it may. True when that is news. */
+  mark(table: LakeTable, file: DataFile, reason: string | undefined): boolean {
+    const key = `${table.delta.location}/${file.path}`;
+    const known = this.#damagedFiles.has(key);
+    if (reason === undefined) this.#damagedFiles.delete(key);
+    else this.#damagedFiles.set(key, damagedFile(table, file, reason));
+    return known !== (reason !== undefined);
+  }
+
+  /** Data files that must not be read, and that their tables still have. */
+  damagedFiles(): DamagedFile[] {
+    return [...this.#damagedFiles.values()].filter(({ table, file }) => {
+      const { delta, snapshot } = this.get(table);
+      return snapshot.files.some(({ path }) => file === `lake/${delta.location}/${path}`);
+    });
+  }
+
+  isDamaged(table: LakeTable, file: DataFile): boolean {
+    return this.#damagedFiles.has(`${table.delta.location}/${file.path}`);
+  }
+
+  /** From now on the table and what waits for it stand still. */
+  hold(project: Project, name: string, reason: Unavailable): void {
+    const damaged = new Map([...this.#held].filter(([, { waitsFor }]) => waitsFor === undefined));
+    this.#held = heldTables(project, this, this.#options.log, damaged.set(name, reason));
+  }
+
+  /**
+   * The files of a snapshot (the newest unless given), or some of them, as an engine reads them.
+   * @throws DATA_FILE_DAMAGED when one of them is known not to be what was written
+   */
   relation(table: LakeTable, snapshot: Snapshot = table.snapshot, files = snapshot.files): Relation {
+    if (this.#damagedFiles.size > 0) {
+      const bad = files.find((file) => this.isDamaged(table, file));
+      const known = bad && this.#damagedFiles.get(`${table.delta.location}/${bad.path}`);
+      if (known) throw new MillraceError("DATA_FILE_DAMAGED", { ...known }, { details: known });
+    }
     return {
       kind: "files",
       columns: snapshot.columns,
@@ -220,8 +263,10 @@ export class LakeTables {
       written.map(async ({ path, partition, stats }) => {
         const file = keys.get(path);
         if (file === undefined) throw new MillraceError("INTERNAL", { what: `placing file ${path}` });
-        const info = await this.#store.publish(`${table.delta.location}/${file}`);
-        return { path: file, sizeBytes: info.sizeBytes, modifiedAtMs: info.modifiedAtMs, partition, stats };
+        const key = `${table.delta.location}/${file}`;
+        // Read back from memory while the disk is busy with the sync.
+        const [info, checksum] = await Promise.all([this.#store.publish(key), this.#store.checksum(key)]);
+        return { path: file, sizeBytes: info.sizeBytes, modifiedAtMs: info.modifiedAtMs, partition, stats, checksum };
       }),
     );
   }

@@ -27,6 +27,8 @@ export interface StagingOptions {
   readonly tables: readonly AppendTable[];
   /** Columns of each append table as stored. */
   readonly storedColumns: (table: AppendTable) => readonly Column[];
+  /** Tables that take nothing now. */
+  readonly held?: (table: string) => boolean;
   readonly log: Pick<EventLog, "ends" | "read">;
   readonly local: LocalSql;
   /** Finds duplicates; undefined when the stream has no id. */
@@ -132,7 +134,7 @@ export class Staging {
         if (chunk.to >= chunk.from) await this.#transform(chunk, table, chunk.from, chunk.to, letters);
       }
       await this.#o.deadLetters(letters);
-      this.#tables.push(table);
+      if (!this.#tables.some(({ name }) => name === table.name)) this.#tables.push(table);
     });
     this.#queue = turn.catch(() => undefined); // the caller sees the failure, and loads go on without the table
     await turn;
@@ -158,7 +160,9 @@ export class Staging {
     try {
       if (run.lost === undefined) await this.#loadEvents(chunk, run, letters);
       else await this.#keepLost(chunk, run, run.lost, letters);
-      for (const table of this.#tables) await this.#transform(chunk, table, run.from, run.to, letters);
+      for (const table of this.#tables) {
+        if (!this.#o.held?.(table.name)) await this.#transform(chunk, table, run.from, run.to, letters);
+      }
       await this.#o.deadLetters(letters);
     } catch (error) {
       chunk.forgetAfter(chunk.to);

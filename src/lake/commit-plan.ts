@@ -1,6 +1,6 @@
 import { MillraceError } from "../errors.ts";
 import type { Actions, Metadata } from "./actions.ts";
-import { AddedFile, type RemovedFile } from "./data-file.ts";
+import { AddedFile, CHECKSUM_TAG, type RemovedFile } from "./data-file.ts";
 import type { CommitRequest, CommitResult, DataFile } from "./delta-table.ts";
 import { writeStats } from "./file-stats.ts";
 import { readPartitionValues } from "./partition-values.ts";
@@ -61,9 +61,10 @@ export function planCommit(
   const columns = request.schema?.columns ?? state?.snapshot().columns ?? [];
   const adds = (request.add ?? []).map((file) => {
     const partition = partitionOf(table, file, current.partitionColumns);
-    const { path, sizeBytes, modifiedAtMs } = file;
+    const { path, sizeBytes, modifiedAtMs, checksum } = file;
     const statsText = file.stats && writeStats(file.stats, columns);
-    return new AddedFile({ path, sizeBytes, modifiedAtMs, partition, statsText, dataChange });
+    const tags = checksum === undefined ? undefined : { [CHECKSUM_TAG]: checksum };
+    return new AddedFile({ path, sizeBytes, modifiedAtMs, partition, statsText, dataChange, tags });
   });
   const txns = [...(request.txn ?? [])].map(([appId, version]) => ({ appId, version, lastUpdated: timestampMs }));
   return {

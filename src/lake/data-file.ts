@@ -2,6 +2,9 @@ import type { DataFile, FileStats } from "./delta-table.ts";
 import { readStats } from "./file-stats.ts";
 import type { PartitionValues } from "./partition-values.ts";
 
+/** The tag of an `add` action that holds a file's checksum. Readers pass tags on and make nothing of them. */
+export const CHECKSUM_TAG = "millrace.crc32";
+
 /** A file that an `add` action put into a table. A table may hold very many, so statistics stay text until asked for. */
 export class AddedFile implements DataFile {
   readonly path: string;
@@ -30,6 +33,10 @@ export class AddedFile implements DataFile {
   get stats(): FileStats | undefined {
     if (this.#stats === undefined && this.statsText !== undefined) this.#stats = readStats(this.statsText);
     return this.#stats;
+  }
+
+  get checksum(): string | undefined {
+    return this.tags?.[CHECKSUM_TAG] ?? undefined;
   }
 
   /** What makes a file of a table the same one: its path and which of its rows are hidden. */

@@ -72,6 +72,8 @@ export interface DataFile {
   readonly partition: Readonly<Record<string, string | null>>;
   /** Undefined when the writer left none. */
   readonly stats: FileStats | undefined;
+  /** CRC-32 of the file when it was written, eight hexadecimal digits; files of other writers have none. */
+  readonly checksum?: string | undefined;
 }
 
 /** Values are JSON values as in the protocol: timestamps as ISO 8601 text, decimals and numbers as numbers, dates as text. */

@@ -101,6 +101,12 @@ class FsStore implements ObjectStore {
     });
   }
 
+  async checksum(key: string): Promise<string> {
+    const path = this.#path(key);
+    const sum = await this.#attempt("read", key, () => this.#fs.checksum(path));
+    return sum.toString(16).padStart(8, "0");
+  }
+
   async localPath(key: string): Promise<string> {
     const path = this.#path(key);
     await this.#attempt("read", key, () => this.#fs.stat(path));

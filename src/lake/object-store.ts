@@ -23,6 +23,8 @@ export interface ObjectStore {
    */
   stage(key: string): Promise<string>;
   publish(key: string): Promise<ObjectInfo>;
+  /** CRC-32 of the object's bytes as they are stored now, eight hexadecimal digits. @throws OBJECT_NOT_FOUND */
+  checksum(key: string): Promise<string>;
   /** A local path that holds the (immutable) object, fetched first where the store is remote. @throws OBJECT_NOT_FOUND */
   localPath(key: string): Promise<string>;
 }

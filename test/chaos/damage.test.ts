@@ -272,3 +272,70 @@ test("a cut Parquet file fails the queries that read it and no others", async ()
   await flow.flow.flush();
   assert.deepEqual(flow.flow.failures(), {}, "further events are stored");
 });
+
+/** Flips one bit in the middle of a table's only data file; its path below the data folder. */
+function flipInFile(dir: string, table: string): string {
+  const folder = join(dir, "lake", table.replace(".", "/"));
+  const names = readdirSync(folder, { recursive: true }) as string[];
+  const name = names.find((file) => file.endsWith(".parquet") && !file.includes("_delta_log")) as string;
+  const bytes = readFileSync(join(folder, name));
+  bytes[bytes.length >> 1]! ^= 4;
+  writeFileSync(join(folder, name), bytes);
+  return `lake/${table.replace(".", "/")}/${name}`;
+}
+
+test("a flipped bit in a data file is found by its checksum and named with the events it concerns; a replay mends it", async () => {
+  await using dir = await temporaryFolder();
+  await using flow = await openFlow(dir.path);
+  await flow.append("rates", [{ country: "DE", rate: 2 }]);
+  await flow.append("orders", [order(0), { ...order(1), amount: "500.00" }]);
+  await flow.flow.flush();
+  await flow.flow.refresher.settle();
+  const tables = ["silver.large", "gold.daily"];
+  const wanted = await pictures(flow, tables);
+  await flow.flow.scrub();
+  assert.deepEqual(flow.flow.unavailable(), {});
+
+  const large = flipInFile(dir.path, "silver.large");
+  flipInFile(dir.path, "gold.daily");
+  await flow.flow.scrub();
+  const said = flow.flow.unavailable();
+  assert.ok(said["silver.large"]?.includes(`${large} does not match its checksum`), said["silver.large"]);
+  assert.match(said["silver.large"] ?? "", /events 1 to 1 of partition 0.*millrace replay silver.large/);
+  await assert.rejects(flow.query("select * from silver.large", ["silver.large"]), { code: "DATA_FILE_DAMAGED" });
+  assert.deepEqual(await flow.query(COUNT, ["bronze.orders"]), [[2]]);
+  await flow.flow.replay("silver.large");
+  await flow.flow.refresh("gold.daily", { full: true });
+  await flow.flow.scrub();
+  assert.deepEqual(flow.flow.unavailable(), {});
+  assert.deepEqual(await pictures(flow, tables), wanted);
+});
+
+test("a table that merges its rows stands still while one of its files is damaged, so that the damage gets no further", async () => {
+  await using dir = await temporaryFolder();
+  await using flow = await openFlow(dir.path);
+  await flow.append("rates", [{ country: "DE", rate: 2 }]);
+  await flow.append("orders", [order(0)]);
+  await flow.flow.flush();
+  const fx = flipInFile(dir.path, "silver.fx");
+  await flow.flow.scrub();
+  const said = flow.flow.unavailable();
+  assert.ok(said["silver.fx"]?.includes(fx), said["silver.fx"]);
+  assert.deepEqual(Object.keys(said).sort(), ["silver.enriched", "silver.fx", "silver.large"]);
+  await assert.rejects(flow.query("select * from silver.fx", ["silver.fx"]), { code: "TABLE_UNAVAILABLE" });
+  await flow.append("rates", [{ country: "FR", rate: 3 }]);
+  await flow.append("orders", [order(1)]);
+  await flow.flow.flush();
+  assert.deepEqual(await flow.query(COUNT, ["bronze.orders"]), [[2]]);
+  await flow.flow.replay("silver.fx");
+  assert.deepEqual(flow.flow.unavailable(), {});
+  await flow.append("orders", [order(2)]);
+  for (const when of ["staged", "stored"]) {
+    const rates = await flow.query("select country from silver.fx order by 1", ["silver.fx"]);
+    assert.deepEqual(rates, [["DE"], ["FR"]], when);
+    const orders = await flow.query("select order_id from silver.enriched order by 1", ["silver.enriched"]);
+    assert.deepEqual(orders, [["o0"], ["o1"], ["o2"]], when);
+    await flow.flow.flush();
+  }
+  assert.ok(flow.flow.ledger().every((hop) => hop.balanced));
+});

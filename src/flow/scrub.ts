@@ -1,0 +1,88 @@
+/**
+ * Reads every data file of every table slowly, again and again, and compares it with the checksum it was written with: neither
+ * Parquet as the engine reads it nor Delta notices a bit that flipped on the disk, and a query would answer with it.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { MillraceError } from "../errors.ts";
+import type { DataFile } from "../lake/delta-table.ts";
+import type { LakeTable, LakeTables } from "./lake-tables.ts";
+
+/** A hundredth of what one disk gives, so nobody waits for it: a terabyte takes less than a day. */
+const BYTES_PER_MS = 16 * 1024;
+/** Many small files cost more than their bytes. */
+const LEAST_PAUSE_MS = 5;
+/** A start has better things to do. */
+const FIRST_AFTER_MS = 60_000;
+/** From the start of one round to that of the next, at least. */
+const ROUND_MS = 86_400_000;
+
+export interface ScrubParts {
+  readonly lake: LakeTables;
+  readonly logger: Logger;
+  /** Told of a table that has a damaged file for the first time. */
+  readonly damaged: (table: LakeTable) => void;
+}
+
+export class Scrub {
+  readonly #o: ScrubParts;
+  readonly #end = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(parts: ScrubParts) {
+    this.#o = parts;
+  }
+
+  start(): void {
+    this.#running = this.#rounds().catch((error: unknown) => {
+      if (!this.#end.signal.aborted) this.#o.logger.error({ err: error }, "the scrub of data files ended");
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#end.abort();
+    await this.#running;
+  }
+
+  /** Looks at every file once; at full speed unless `pause` waits after each. */
+  async round(pause: (sizeBytes: number) => Promise<void> = async () => undefined): Promise<void> {
+    for (const name of this.#o.lake.names()) {
+      const table = this.#o.lake.get(name);
+      for (const file of table.snapshot.files) {
+        await this.#look(table, file);
+        await pause(file.sizeBytes);
+      }
+    }
+  }
+
+  async #rounds(): Promise<void> {
+    const wait = (ms: number) => sleep(ms, undefined, { signal: this.#end.signal, ref: false });
+    await wait(FIRST_AFTER_MS);
+    for (;;) {
+      const startedAt = performance.now();
+      await this.round((sizeBytes) => wait(Math.max(LEAST_PAUSE_MS, sizeBytes / BYTES_PER_MS)));
+      await wait(Math.max(LEAST_PAUSE_MS, ROUND_MS - (performance.now() - startedAt)));
+    }
+  }
+
+  async #look(table: LakeTable, file: DataFile): Promise<void> {
+    const { lake, logger } = this.#o;
+    if (file.checksum === undefined) return;
+    const reason = await this.#fault(table, file, file.checksum);
+    // A file may have left its table, and then the disk, while it was read.
+    const live = table.snapshot.files.some(({ path }) => path === file.path);
+    if (!lake.mark(table, file, live ? reason : undefined) || reason === undefined) return;
+    logger.error({ table: table.name, file: file.path, reason }, "a data file is damaged");
+    this.#o.damaged(table);
+  }
+
+  async #fault(table: LakeTable, file: DataFile, expected: string): Promise<string | undefined> {
+    try {
+      const found = await this.#o.lake.checksum(table, file);
+      return found === expected ? undefined : `does not match its checksum (${found} instead of ${expected})`;
+    } catch (error) {
+      if (!(error instanceof MillraceError)) throw error;
+      return error.code === "OBJECT_NOT_FOUND" ? "is gone" : `cannot be read: ${error.message}`;
+    }
+  }
+}
