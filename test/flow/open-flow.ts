@@ -22,6 +22,8 @@ export interface OpenFlowOptions {
   flushIntervalMs?: number;
   flushBytes?: number;
   partitions?: number;
+  /** Of files that tables no longer need. */
+  retentionMs?: number;
 }
 
 /** Flushes and refreshes happen only when a test asks, unless it sets an interval. */
@@ -47,7 +49,7 @@ export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
     flushBytes: options.flushBytes ?? 64 << 20,
     maxEventBytes: 1 << 20,
     refreshDebounceMs: 3_600_000,
-    retentionMs: 7 * DAY_MS,
+    retentionMs: options.retentionMs ?? 7 * DAY_MS,
     horizonMs: 7 * DAY_MS,
     partitions: options.partitions ?? 1,
     logger: pino({ level: "silent" }),
