@@ -74,9 +74,10 @@ async function run(): Promise<void> {
     `queries: ${number(outcome.queries.answered)} answered and right, ${number(outcome.queries.failed)} without an answer`,
   );
   const kills = [...outcome.kills.values()].reduce((sum, count) => sum + count, 0);
-  const never = POINTS.filter((point) => (outcome.kills.get(point) ?? 0) < (each ?? 1));
-  console.log(`kills: ${number(kills)}, at ${POINTS.length - never.length} of ${POINTS.length} named points`);
-  if (each !== undefined && never.length > 0) console.log(`not met ${each} times: ${never.join("; ")}`);
+  const met = POINTS.filter((point) => outcome.kills.has(point)).length;
+  console.log(`kills: ${number(kills)}, at ${met} of ${POINTS.length} named points`);
+  const rare = POINTS.filter((point) => (outcome.kills.get(point) ?? 0) < (each ?? 0));
+  if (rare.length > 0) console.log(`not met ${each} times: ${rare.join("; ")}`);
   for (const violation of outcome.violations) console.log(`VIOLATION ${violation}`);
   if (outcome.violations.length > 0) {
     const again = `--seed ${seed} --seconds ${seconds} --faults ${faults.join(",")}${each ? ` --each ${each}` : ""}`;

@@ -35,6 +35,7 @@ import {
   type RelationsOptions,
   type Resolved,
   unknownTable,
+  type VirtualTable,
 } from "./relations.ts";
 import { type ReplayedTable, type ReplayOptions, type ReplayOutcome, type ReplayRequest, Replays } from "./replay.ts";
 import { Staging } from "./staging.ts";
@@ -59,6 +60,8 @@ export interface FlowOptions {
   readonly partitions: number;
   readonly logger: Logger;
   readonly clock: () => number;
+  /** Further relations that are computed when they are read, by name: records that are not in the lake. */
+  readonly virtual?: ReadonlyMap<string, VirtualTable>;
 }
 
 export class Flow {
@@ -91,6 +94,7 @@ export class Flow {
       lake,
       stagings,
       virtual: new Map([
+        ...(o.virtual ?? []),
         ["system.ledger", ledgerTable(project, lake, o.log)],
         [DEAD_LETTER_TABLE, deadLetterView()],
       ]),
