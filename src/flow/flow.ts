@@ -10,6 +10,7 @@ import type { LocalSql, Relation, RunOptions, SqlEngine } from "../engine/sql-en
 import { MillraceError } from "../errors.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog } from "../log/event-log.ts";
+import { ALERT_TABLE, Alerts, alertEventTable, alertStream, alertView } from "./alerts.ts";
 import { Background } from "./background.ts";
 import { ACTION_STREAM, ActionLog, actionStream, actionTable, deadLetterView } from "./dead-letter-actions.ts";
 import { DeadLetterDesk } from "./dead-letter-desk.ts";
@@ -23,9 +24,11 @@ import {
 } from "./dead-letters.ts";
 import { waitingFor } from "./held-tables.ts";
 import { LakeTables } from "./lake-tables.ts";
-import { hops, type LedgerEntry, ledgerTable } from "./ledger.ts";
+import { hops, type LedgerEntry, ledgerTable, type Recounted } from "./ledger.ts";
 import { committedTo } from "./progress.ts";
 import { type Receipt, receipt } from "./receipt.ts";
+import type { Imbalance } from "./recount/imbalance.ts";
+import { Recount, type RecountFigures } from "./recount/recount.ts";
 import { Refresher, type RefreshOutcome } from "./refresh.ts";
 import {
   isStreamItself,
@@ -70,11 +73,13 @@ export class Flow {
   readonly relations: Relations;
   readonly refresher: Refresher;
   readonly deadLetterDesk: DeadLetterDesk;
+  readonly alerts: Alerts;
   readonly #o: FlowOptions;
   /** By `stream/partition`; streams without an id have none. */
   readonly #indexes: ReadonlyMap<string, StreamIndex>;
   readonly #actions: ActionLog;
   readonly #background: Background;
+  readonly #recount: Recount;
   readonly #replays: Replays;
 
   private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, StreamIndex>) {
@@ -89,14 +94,19 @@ export class Flow {
         : Array.from({ length: o.log.partitions(stream.name) }, (_, p) => this.#staging(stream, p));
       stagings.set(stream.name, parts);
     }
+    const recounted: Recounted = {
+      verified: (hop, partition) => this.#recount.verified(hop, partition),
+      imbalances: () => this.#recount.imbalances(),
+    };
     const relations: RelationsOptions = {
       project,
       lake,
       stagings,
       virtual: new Map([
         ...(o.virtual ?? []),
-        ["system.ledger", ledgerTable(project, lake, o.log)],
+        ["system.ledger", ledgerTable(project, lake, o.log, recounted)],
         [DEAD_LETTER_TABLE, deadLetterView()],
+        [ALERT_TABLE, alertView()],
       ]),
       load: (streams) => this.#background.load(streams),
     };
@@ -139,6 +149,12 @@ export class Flow {
       alone: (stream, work) => this.#background.alone(stream, work),
       changed: (tables) => this.#background.changed(tables),
     });
+    this.alerts = new Alerts({ log: o.log, engine: o.engine, relations: this.relations, clock: o.clock });
+    this.#recount = new Recount({
+      ...{ project, lake, log: o.log, engine: o.engine, relations: this.relations, alerts: this.alerts },
+      ...{ logger: o.logger, clock: o.clock },
+      exclusively: (stream, work) => this.deadLetterDesk.inTurn(() => this.#background.alone(stream, work)),
+    });
   }
 
   /** Opens the log's streams and the tables, recovers what a crash left, and begins to flush and refresh. */
@@ -160,6 +176,7 @@ export class Flow {
     for (const stream of project.streams.keys()) checkLogReachesLake(o.log, lake, project, stream);
     const flow = new Flow(o, project, lake, await openIndexes(o, project, lake));
     await flow.#background.start();
+    flow.#recount.start();
     flow.refresher.changed(lake.names());
     if (o.log.ends(ACTION_STREAM, 0).end > 0) {
       flow.#background.run(flow.deadLetterDesk.settle(), "settling dead letters");
@@ -187,7 +204,22 @@ export class Flow {
   }
 
   ledger(): LedgerEntry[] {
-    return hops(this.project, this.lake, this.#o.log);
+    return hops(this.project, this.lake, this.#o.log, this.#recount);
+  }
+
+  /** What the recount has found not to balance: in the hops of the ledger, and in the files of any table. */
+  imbalances(): Imbalance[] {
+    return this.#recount.imbalances();
+  }
+
+  /** How much the recount has counted. */
+  recounted(): RecountFigures {
+    return this.#recount.figures();
+  }
+
+  /** Counts every file of every table now instead of little by little. Resolves to what does not balance. */
+  verifyLedger(): Promise<Imbalance[]> {
+    return this.#recount.verify();
   }
 
   /** Streams whose last flush failed, with the reason. */
@@ -260,6 +292,7 @@ export class Flow {
    */
   async close({ drain = true }: { drain?: boolean } = {}): Promise<void> {
     await this.#replays.close();
+    await this.#recount.stop();
     await this.#background.stop();
     try {
       if (drain) {
@@ -328,8 +361,8 @@ function appendTables(project: Project, stream: string): AppendTable[] {
 }
 
 function withPlatformTables(project: Project, horizonMs: number): Project {
-  const streams = [deadLetterStream(horizonMs), actionStream(horizonMs)];
-  const tables = [deadLetterTable(), actionTable()];
+  const streams = [deadLetterStream(horizonMs), actionStream(horizonMs), alertStream(horizonMs)];
+  const tables = [deadLetterTable(), actionTable(), alertEventTable()];
   const named = <T extends { name: string }>(parts: readonly T[]) => parts.map((part) => [part.name, part] as const);
   return {
     ...project,

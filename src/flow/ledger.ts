@@ -4,6 +4,8 @@
  *
  * At the door: received = accepted + rejected. At every table: accepted = stored + duplicate + filtered + dead_lettered + pending,
  * where pending events are in the log (durable, and visible to queries) and not yet committed to the table.
+ *
+ * That the counters are true is the recount's business (`recount/`): how far it got and what it found stand beside them.
  */
 import type { AppendTable, Column, Project } from "../define/project.ts";
 import { quoteLiteral } from "../define/sql-text.ts";
@@ -11,6 +13,8 @@ import type { EventLog } from "../log/event-log.ts";
 import { DEAD_LETTER_STREAM, DEAD_LETTER_TABLE, isInternal } from "./dead-letters.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { committedTo, counts } from "./progress.ts";
+import type { Imbalance } from "./recount/imbalance.ts";
+import type { Verified } from "./recount/recount.ts";
 import type { VirtualTable } from "./relations.ts";
 
 export interface LedgerEntry {
@@ -23,11 +27,22 @@ export interface LedgerEntry {
   readonly filtered: number;
   readonly deadLettered: number;
   readonly pending: number;
+  /** False while the counters do not add up or the recount has found the rows, the log or the dead letters to be others. */
   readonly balanced: boolean;
+  /** Until where the recount found the hop balanced, and when; undefined while it has not looked since the start. */
+  readonly verified: Verified | undefined;
+  readonly imbalances: readonly Imbalance[];
+}
+
+/** What the recount knows. */
+export interface Recounted {
+  verified(hop: string, partition: number): Verified | undefined;
+  imbalances(): readonly Imbalance[];
 }
 
 /** The hops after the door, each stream's bronze first. */
-export function hops(project: Project, lake: LakeTables, log: EventLog): LedgerEntry[] {
+export function hops(project: Project, lake: LakeTables, log: EventLog, recounted: Recounted): LedgerEntry[] {
+  const found = Map.groupBy(recounted.imbalances(), ({ hop }) => hop);
   const entries: LedgerEntry[] = [];
   for (const stream of project.streams.keys()) {
     if (isInternal(stream)) continue;
@@ -41,7 +56,8 @@ export function hops(project: Project, lake: LakeTables, log: EventLog): LedgerE
         const { snapshot } = lake.get(hop);
         const { stored, duplicate, filtered, dead } = counts(snapshot, stream, partition);
         const committed = committedTo(snapshot, stream, partition) + 1;
-        const balanced = stored + duplicate + filtered + dead === committed && committed <= accepted;
+        const adds = stored + duplicate + filtered + dead === committed && committed <= accepted;
+        const imbalances = (found.get(hop) ?? []).filter((one) => (one.partition ?? partition) === partition);
         const pending = accepted - committed;
         entries.push({
           stream,
@@ -53,7 +69,9 @@ export function hops(project: Project, lake: LakeTables, log: EventLog): LedgerE
           filtered,
           deadLettered: dead,
           pending,
-          balanced,
+          balanced: adds && imbalances.length === 0,
+          verified: recounted.verified(hop, partition),
+          imbalances,
         });
       }
     }
@@ -69,10 +87,13 @@ const COLUMNS: readonly Column[] = [
     (name): Column => ({ name, type: { kind: "long" }, nullable: true }),
   ),
   { name: "balanced", type: { kind: "boolean" }, nullable: false },
+  { name: "verified_to", type: { kind: "long" }, nullable: true },
+  { name: "verified_at", type: { kind: "timestamp" }, nullable: true },
+  { name: "imbalance", type: { kind: "string" }, nullable: true },
 ];
 
 /** `system.ledger`. */
-export function ledgerTable(project: Project, lake: LakeTables, log: EventLog): VirtualTable {
+export function ledgerTable(project: Project, lake: LakeTables, log: EventLog, recounted: Recounted): VirtualTable {
   return {
     columns: COLUMNS,
     inputs: [DEAD_LETTER_STREAM],
@@ -83,16 +104,17 @@ export function ledgerTable(project: Project, lake: LakeTables, log: EventLog): 
         for (let p = 0; p < log.partitions(stream); p++) accepted += log.ends(stream, p).end;
         return `(${quoteLiteral(stream)}, ${accepted}::bigint)`;
       });
-      const rows = hops(project, lake, log).map(
+      const rows = hops(project, lake, log, recounted).map(
         (e) =>
           `(${quoteLiteral(e.stream)}, ${quoteLiteral(e.hop)}, ${e.partition}, null::bigint, null::bigint, ${e.accepted}::bigint,
-           ${e.stored}::bigint, ${e.duplicate}::bigint, ${e.filtered}::bigint, ${e.deadLettered}::bigint, ${e.pending}::bigint, ${e.balanced})`,
+           ${e.stored}::bigint, ${e.duplicate}::bigint, ${e.filtered}::bigint, ${e.deadLettered}::bigint, ${e.pending}::bigint, ${e.balanced}, ${verifiedSql(e)}, ${imbalanceSql(e)})`,
       );
       const names = COLUMNS.map((column) => `"${column.name}"`).join(", ");
       const sql = `
         select d.stream, 'door' as hop, null::integer as "partition", d.accepted + coalesce(r.rejected, 0) as received,
           coalesce(r.rejected, 0) as rejected, d.accepted, null::bigint as stored, null::bigint as duplicate,
-          null::bigint as filtered, null::bigint as dead_lettered, null::bigint as pending, true as balanced
+          null::bigint as filtered, null::bigint as dead_lettered, null::bigint as pending, true as balanced,
+          null::bigint as verified_to, null::timestamptz as verified_at, null::varchar as imbalance
         from (values ${doors.join(", ") || "('', 0::bigint)"}) d(stream, accepted)
         left join (select stream, count(*) as rejected from dead where stage = 'door' group by stream) r on r.stream = d.stream
         ${rows.length > 0 ? `union all by name select * from (values ${rows.join(", ")}) h(${names})` : ""}`;
@@ -100,4 +122,13 @@ export function ledgerTable(project: Project, lake: LakeTables, log: EventLog): 
       return { kind: "view", statement: { sql, inputs: new Map([["dead", dead]]) } };
     },
   };
+}
+
+function verifiedSql({ verified }: LedgerEntry): string {
+  if (!verified) return "null::bigint, null::timestamptz";
+  return `${verified.to}::bigint, make_timestamptz(${verified.atMs * 1000})`;
+}
+
+function imbalanceSql({ imbalances }: LedgerEntry): string {
+  return imbalances.length === 0 ? "null::varchar" : quoteLiteral(imbalances.map(({ message }) => message).join("; "));
 }

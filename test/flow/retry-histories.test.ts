@@ -87,6 +87,7 @@ function dieAt(f: Flow, nth: number): void {
 /** The ledger, the rows, the letters and the receipts must tell one story. */
 async function assertOneStory(f: Flow, { replayed }: { replayed: boolean }): Promise<void> {
   await f.flow.flush();
+  assert.deepEqual(await f.flow.verifyLedger(), [], "the recount finds what the counters say");
   const { end } = f.log.ends("orders", 0);
   const fates = new Map<string, Record<string, number>>();
   const ids = await f.query("select distinct _id from bronze.orders", ["bronze.orders"]);
