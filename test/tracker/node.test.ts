@@ -1,69 +1,28 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createTracker } from "../../packages/tracker/src/node.ts";
-import { RunningPlatform } from "../platform/running-platform.ts";
 import { CutProxy } from "./cut-proxy.ts";
+import { JudgingPlatform, judge, waitFor } from "./judging-platform.ts";
 import type * as streams from "./project/streams.ts";
 
 /*
  * The real platform judges: every event whose `track` resolved true is in silver exactly once, and those of one anonymous id lie in the
  * order in which they were tracked.
  */
-let dir: string;
-let platform: RunningPlatform;
-let key: string;
+let judging: JudgingPlatform;
 
 before(async () => {
-  dir = await mkdtemp(join(tmpdir(), "tracker-node-"));
-  platform = await RunningPlatform.start("test/tracker/project", join(dir, "data"), ["--flush-interval", "100ms"]);
-  key = JSON.parse(
-    (await platform.command("keys", "create", "--name", "site", "--scopes", "ingest", "--json")).stdout,
-  ).token;
+  judging = await JudgingPlatform.open();
 });
-after(async () => {
-  await platform?.stop();
-  await rm(dir, { recursive: true, force: true });
-});
+after(() => judging?.close());
 
-const port = (): number => Number(new URL(platform.url).port);
-
-/** The numbers in silver from `from` on, in the order of arrival. */
-async function arrived(from: number, below: number): Promise<number[]> {
-  const rows = await platform.sql(
-    `select n from silver.clicks where n >= ${from} and n < ${below} order by _partition, _offset`,
-  );
-  return rows.map(([n]) => Number(n));
-}
-
-async function waitFor(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
-  for (let i = 0; i < 600; i++) {
-    if (await holds()) return;
-    await sleep(50);
-  }
-  assert.fail(`${what}: not within thirty seconds`);
-}
-
-function judge(got: readonly number[], stored: ReadonlySet<number>, tracked: number): void {
-  assert.equal(new Set(got).size, got.length, "no event is there twice");
-  const there = new Set(got);
-  assert.deepEqual(
-    [...stored].filter((n) => !there.has(n)),
-    [],
-    "every stored event is there",
-  );
-  assert.ok(got.length <= tracked);
-  assert.deepEqual(
-    got,
-    got.toSorted((a, b) => a - b),
-    "they are in the order in which they were tracked",
-  );
-}
+const port = (): number => judging.port;
+const arrived = (from: number, below: number): Promise<number[]> => judging.arrived(from, below);
 
 function track(
   folder: string,
@@ -72,7 +31,7 @@ function track(
   count: number,
 ): { child: ChildProcess; stored: Set<number>; lost: string[] } {
   const program = join(import.meta.dirname, "tracking-process.ts");
-  const child = spawn(process.execPath, [program, folder, url, key, String(from), String(count)], {
+  const child = spawn(process.execPath, [program, folder, url, judging.key, String(from), String(count)], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const stored = new Set<number>();
@@ -103,7 +62,7 @@ describe("a tracker on Node", () => {
       state = (state * 48_271 + 11) % 2_147_483_647;
       return state / 2_147_483_647;
     };
-    const folder = join(dir, "killed");
+    const folder = join(judging.dir, "killed");
     await using proxy = await CutProxy.open(port);
     const stored = new Set<number>();
     const rounds = 6;
@@ -126,9 +85,9 @@ describe("a tracker on Node", () => {
     for (const n of last.stored) stored.add(n);
     await end(last.child);
     const below = rounds * each + 10;
-    judge(await arrived(0, below), stored, below);
+    judge(await arrived(0, below), stored);
     assert.deepEqual(await readdir(join(folder, "tracker")), ["state.json"], "no queue is left behind");
-    const [[people] = []] = await platform.sql(
+    const [[people] = []] = await judging.platform.sql(
       `select count(distinct anonymous_id) from silver.clicks where n < ${below}`,
     );
     assert.equal(Number(people), 1, "the installation keeps its id");
@@ -136,7 +95,7 @@ describe("a tracker on Node", () => {
 
   it("whose network is cut, swallowed and refused in turns goes on by itself, each event once and in order", async () => {
     await using proxy = await CutProxy.open(port);
-    const run = track(join(dir, "cut"), proxy.url, 10_000, 1_500);
+    const run = track(join(judging.dir, "cut"), proxy.url, 10_000, 1_500);
     for (const mode of ["swallow", "refuse", "swallow"] as const) {
       await sleep(150);
       proxy.cut(mode);
@@ -145,12 +104,12 @@ describe("a tracker on Node", () => {
     }
     await waitFor("all are stored", () => run.stored.size === 1_500);
     await end(run.child);
-    judge(await arrived(10_000, 20_000), run.stored, 1_500);
+    judge(await arrived(10_000, 20_000), run.stored);
     assert.equal((await arrived(10_000, 20_000)).length, 1_500);
   });
 
   it("tracks while the server is down, and the next process sends what the last one left", async () => {
-    const folder = join(dir, "down");
+    const folder = join(judging.dir, "down");
     await using proxy = await CutProxy.open(port);
     proxy.mode = "refuse";
     const first = createTracker<typeof streams>()({ ...options(folder, proxy.url) });
@@ -162,12 +121,12 @@ describe("a tracker on Node", () => {
     assert.equal(await second.flush(), true);
     await second.close();
     const got = await arrived(20_000, 30_000);
-    judge(got, new Set(Array.from({ length: 51 }, (_, i) => 20_000 + i)), 51);
+    judge(got, new Set(Array.from({ length: 51 }, (_, i) => 20_000 + i)));
   });
 
   it("shares its folder with other processes that live, each with a file of its own", async () => {
-    const folder = join(dir, "shared");
-    const runs = [0, 1, 2].map((i) => track(folder, platform.url, 30_000 + i * 1_000, 200));
+    const folder = join(judging.dir, "shared");
+    const runs = [0, 1, 2].map((i) => track(folder, judging.platform.url, 30_000 + i * 1_000, 200));
     await waitFor("all are stored", () => runs.every(({ stored }) => stored.size === 200));
     for (const { child } of runs) await end(child);
     const got = await arrived(30_000, 40_000);
@@ -184,7 +143,7 @@ describe("a tracker on Node", () => {
   it("is told what the platform refuses, and knows a key that may do more than send is not needed", async () => {
     const drops: unknown[] = [];
     const tracker = createTracker<typeof streams>()({
-      ...options(join(dir, "refused"), platform.url),
+      ...options(join(judging.dir, "refused"), judging.platform.url),
       onDrop: (drop) => drops.push(drop),
     });
     await tracker.track("clicks", { n: -1 });
@@ -195,7 +154,9 @@ describe("a tracker on Node", () => {
     assert.deepEqual([drops.length, drop?.event.n, drop?.code], [1, -1, "EVENT_INVALID"]);
     assert.match(drop?.message as string, /\/n/);
     assert.deepEqual(await arrived(40_000, 50_000), [40_000]);
-    const read = await fetch(`${platform.url}/v1/streams`, { headers: { authorization: `Bearer ${key}` } });
+    const read = await fetch(`${judging.platform.url}/v1/streams`, {
+      headers: { authorization: `Bearer ${judging.key}` },
+    });
     assert.equal(read.status, 403, "the key of the trackers reads nothing");
     await read.text();
   });
@@ -205,7 +166,7 @@ function options(folder: string, endpoints: string) {
   return {
     dir: folder,
     endpoints,
-    key,
+    key: judging.key,
     onError: () => {},
     streams: {
       clicks: ["event_id", "occurred_at", "anonymous_id", "session_id", "session_number", "session_sequence"],

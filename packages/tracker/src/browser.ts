@@ -53,8 +53,19 @@ function create(options: Options): Tracker {
         }
       },
       value: (field: FieldName) => pageFields[field as Field]?.(),
-      // Without locks two tabs may send the same event, and its id makes it one.
-      exclusively: (work) => (navigator.locks ? navigator.locks.request(name, work) : work()),
+      async exclusively(work) {
+        let begun = false;
+        try {
+          await navigator.locks.request(name, () => {
+            begun = true;
+            return work();
+          });
+        } catch (error) {
+          if (begun) throw error;
+          // No locks: an old browser, a page without TLS, blocked storage. Two tabs may then send one event, and its id makes it one.
+          await work();
+        }
+      },
       now: () => Date.now(),
       random: () => Math.random(),
       uuid,
