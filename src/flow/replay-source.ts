@@ -85,17 +85,22 @@ class BronzeSource implements ReplaySource {
   async #read(from: number, maxBytes: number): Promise<Run | undefined> {
     const end = this.#o.limit();
     if (from >= end) return undefined;
-    const wanted = Math.max(1, Math.ceil(maxBytes / this.#bytesPerEvent));
-    const last = Math.min(end - 1, from + wanted - 1);
-    await this.#fetch(from, last);
     const { local } = this.#o.engine;
-    // What lies before an event decides whether it comes along, so that there is always one.
-    const [facts] = await local.rows(
-      `select count(*)::double as rows, min(o)::double as first, max(o)::double as last, max(before)::double as bytes,
-         min(o) filter (payload = 'null')::double as lost from ${this.#table} where before < ${maxBytes}`,
-    );
-    const to = Number(facts?.["last"] ?? from - 1);
-    if (facts?.["first"] !== from || facts["rows"] !== to - from + 1) throw this.#damaged(gap(from, last));
+    let last = Math.min(end - 1, from + Math.ceil(maxBytes / this.#bytesPerEvent) - 1);
+    let facts: Record<string, unknown> | undefined;
+    for (;;) {
+      await this.#fetch(from, last);
+      [facts] = await local.rows(
+        `select count(*)::double as rows, min(o)::double as first, max(o)::double as last, sum(strlen(payload) + 1)::double as bytes,
+           min(o) filter (payload = 'null')::double as lost from ${this.#table}`,
+      );
+      const tooMuch = Number(facts?.["bytes"]) / (2 * maxBytes);
+      if (tooMuch <= 1 || last === from) break;
+      last = from + Math.floor((last - from) / Math.ceil(tooMuch)); // larger events than those before
+    }
+    const to = last;
+    if (facts?.["first"] !== from || facts["last"] !== to || facts["rows"] !== to - from + 1)
+      throw this.#damaged(gap(from, to));
     this.#bytesPerEvent = Math.max(16, Number(facts["bytes"]) / (to - from + 1));
     // What the log had lost to the disk is `null` in bronze, which no event is: it is told as the log tells it.
     const lost = facts["lost"] === null ? undefined : Number(facts["lost"]);
@@ -113,8 +118,7 @@ class BronzeSource implements ReplaySource {
       { column: "_partition", op: "=", value: partition },
     ]);
     if (files.length === 0) throw this.#damaged(gap(from, to));
-    const sql = `select _offset as o, payload, epoch_ms(_received_at) as t, _source as s, _duplicate_of as d,
-        sum(strlen(payload) + 1) over (order by _offset rows unbounded preceding) - strlen(payload) - 1 as before
+    const sql = `select _offset as o, payload, epoch_ms(_received_at) as t, _source as s, _duplicate_of as d
       from bronze where _partition = ${partition} and _offset between ${from} and ${to}`;
     const inputs = new Map([["bronze", lake.relation(bronze, bronze.snapshot, files)]]);
     try {
