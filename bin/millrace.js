@@ -4,8 +4,8 @@
 // pass on signals and the exit code.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import { constants } from "node:os";
+import * as nodeModule from "node:module";
+import { constants, homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -18,6 +18,7 @@ if (Number(process.versions.node.split(".")[0]) >= NEEDED_MAJOR) {
 }
 
 async function run() {
+  keepCompiled();
   // fsyncs and running statements each hold a thread of this pool; with the usual four, four long queries would hold up every
   // acknowledgement. It is read when the pool is first used, so it must be set before anything else.
   process.env.UV_THREADPOOL_SIZE ??= "16";
@@ -26,6 +27,17 @@ async function run() {
   const source = new URL("../src/cli/main.ts", import.meta.url);
   const { main } = await import((existsSync(source) ? source : built).href);
   await main(process.argv.slice(2));
+}
+
+/**
+ * Keeps what V8 makes of the modules, which is most of a start's work, for the next start. In the user's own folder: what lies in a shared
+ * one could be somebody else's. Node does without where it cannot write there.
+ */
+function keepCompiled() {
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
+  nodeModule.enableCompileCache(join(cache, "millrace", "compiled"));
+  // It is written when the process ends, and a platform may run for months and be killed then.
+  setTimeout(nodeModule.flushCompileCache, 5000).unref();
 }
 
 function handOver() {
@@ -52,7 +64,7 @@ function handOver() {
 
 function bundledNode() {
   try {
-    const folder = dirname(createRequire(import.meta.url).resolve("node/package.json"));
+    const folder = dirname(nodeModule.createRequire(import.meta.url).resolve("node/package.json"));
     return ["node", "node.exe"].map((name) => join(folder, "bin", name)).find((path) => existsSync(path));
   } catch {
     return undefined;
