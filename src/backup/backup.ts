@@ -2,7 +2,7 @@
  * A consistent copy of a running platform, made beside its work: ingest, queries, flushes and refreshes go on, and only the removal
  * of old files waits.
  *
- * Consistent means: what the platform could find after a crash. The tables are taken first, all at one moment, and then the log
+ * Consistent means: what the platform could find after a crash. The records come first, then the tables, all at one moment, and then the log
  * up to its last durable event, so the log has everything that the tables reflect, and every event acknowledged before the
  * backup began. What follows from these is left out: duplicate indexes are rebuilt from bronze when the copy is started.
  *
@@ -147,19 +147,20 @@ class Backup {
   }
 
   async make(log: ReturnType<BackupSource["log"]["hold"]>["contents"]): Promise<Omit<BackupReport, "elapsedMs">> {
-    // In one breath: the tables, then the log. Nothing may be waited for in between.
-    const tables = this.#source.lake.copies();
-    const reading = log();
-    const contents = await reading;
-    tables.push(...(await this.#source.lake.formerCopies()));
-
-    const platform = tables.find(({ location }) => location === "system/dead_letters")?.tableId ?? "";
+    const own = this.#source.lake.copies().find(({ location }) => location === "system/dead_letters");
+    const platform = own?.tableId ?? "";
     const earlier = await this.#earlier(platform);
     try {
       await this.#folder(this.#building);
+      // The records before the tables: what they say was done for a version of a table is done again rather than left out.
+      await this.#records();
+      // In one breath: the tables, then the log. Nothing may be waited for in between.
+      const tables = this.#source.lake.copies();
+      const reading = log();
+      const contents = await reading;
+      tables.push(...(await this.#source.lake.formerCopies()));
       const wanted = await this.#wanted(tables, contents.files);
       await this.#checkRoom(wanted, earlier);
-      await this.#records();
       for (const file of wanted) await this.#place(file, earlier);
       await this.#tableLogs(tables);
       for (const folder of this.#folders) await syncFolder(folder);
