@@ -76,17 +76,35 @@ module.exports = {
       to: { path: folders(MEANS), dependencyTypesNot: ["type-only"] },
     },
     {
+      name: "the-tracker-stands-alone",
+      comment:
+        "it is published by itself, without dependencies: own files and Node's modules, and of those nothing in a page",
+      severity: "error",
+      from: { path: "^packages/tracker/src/" },
+      to: { pathNot: "^packages/tracker/src/", dependencyTypesNot: ["core"] },
+    },
+    {
+      name: "pages-know-no-node",
+      comment: "what the browser's entry reaches runs in a page",
+      severity: "error",
+      from: {
+        path: "^packages/tracker/src/",
+        pathNot: "^packages/tracker/src/(node|node-fields|journal|queue-folder)\\.ts$",
+      },
+      to: { dependencyTypes: ["core"] },
+    },
+    {
       name: "src-knows-no-tests",
       comment: "clock, randomness and faults come in through ports; nothing in src/ knows that tests exist",
       severity: "error",
-      from: { path: "^(src|bin)/" },
+      from: { path: "^(src|bin|packages)/" },
       to: { path: "^(test|bench|examples)/" },
     },
   ],
   options: {
     parser: "swc",
     doNotFollow: { path: "node_modules" },
-    exclude: { path: "^dist/" },
+    exclude: { path: "(^|/)dist/" },
     enhancedResolveOptions: {
       exportsFields: ["exports"],
       conditionNames: ["import", "node", "default"],

@@ -51,6 +51,15 @@ const FILES: Record<string, { text: string; breaks?: string }> = {
     text: 'import { fixture } from "../../test/fixture.ts";\nexport const t = fixture;\n',
     breaks: "src-knows-no-tests",
   },
+  "packages/tracker/src/node.ts": { text: 'import { open } from "node:fs";\nexport const node = open;\n' },
+  "packages/tracker/src/page.ts": {
+    text: 'import { open } from "node:fs";\nexport const page = open;\n',
+    breaks: "pages-know-no-node",
+  },
+  "packages/tracker/src/reaches-out.ts": {
+    text: 'import { log } from "../../../src/log/log.ts";\nexport const tracker = log;\n',
+    breaks: "the-tracker-stands-alone",
+  },
   "test/fixture.ts": { text: "export const fixture = 1;\n" },
 };
 
@@ -67,7 +76,7 @@ after(() => rmSync(dir, { recursive: true, force: true }));
 
 test("every import rule finds its violation in TypeScript sources, and nothing else", async () => {
   const tool = join(root, "node_modules/dependency-cruiser/bin/dependency-cruiser.mjs");
-  const args = [tool, "--config", join(root, ".dependency-cruiser.cjs"), "--output-type", "json", "src"];
+  const args = [tool, "--config", join(root, ".dependency-cruiser.cjs"), "--output-type", "json", "src", "packages"];
   const output = await new Promise<string>((resolve) => {
     execFile(process.execPath, args, { cwd: dir, maxBuffer: 2 ** 26 }, (_error, stdout) => resolve(stdout));
   });
