@@ -685,6 +685,12 @@ export const ERRORS = {
     message: "definitions no longer fit what is stored: {tables}",
     hint: "Give the table a new name, or put the old columns back; adding columns that may be null is always possible.",
   },
+  REFRESH_FAILED: {
+    status: 422,
+    retryable: false,
+    message: "{table} cannot be refreshed{values}: {reason}",
+    hint: "What failed keeps the rows of its last good refresh, everything else is refreshed. Mend the definition or the data: the next refresh tries again and closes the dead letter (`millrace dead-letters list --stage refresh`).",
+  },
   REFRESH_NOT_POSSIBLE: {
     status: 409,
     retryable: false,

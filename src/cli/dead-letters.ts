@@ -27,7 +27,11 @@ export const deadLetters: Command = {
   options: {
     stream: { type: "string", value: "STREAM", doc: "Only letters of this stream." },
     table: { type: "string", value: "TABLE", doc: "Only letters on the way to this table." },
-    stage: { type: "string", value: "STAGE", doc: "Only letters of this stage: door, log, parse, transform, check." },
+    stage: {
+      type: "string",
+      value: "STAGE",
+      doc: "Only letters of this stage: door, log, parse, transform, check, refresh.",
+    },
     code: { type: "string", value: "CODE", doc: "Only letters with this error code." },
     status: { type: "string", value: "STATUS", doc: "list: open, retried or discarded." },
     limit: { type: "string", value: "N", doc: "list: how many at most (100)." },
@@ -49,8 +53,8 @@ export const deadLetters: Command = {
   millrace dead-letters discard --stream orders --code EVENT_INVALID --reason "test traffic"
 
 An event refused at the door is sent through it again, corrected where --payload says so. One that failed on the way to a table
-is taken through the table's definition as it is now. Either happens once, however often it is asked for. Exit code 1 when some
-of them failed again.`,
+is taken through the table's definition as it is now. Either happens once, however often it is asked for. For a refresh that
+failed, the table is refreshed. Exit code 1 when some of them failed again.`,
 
   async run(call) {
     const action = call.operands[0]!;

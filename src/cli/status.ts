@@ -31,7 +31,7 @@ function describe(answer: PlatformStatus, url: string, nowMs: number, strong: (t
   const { door } = answer;
   const lines = [
     `${strong(answer.project)} at ${url}, Millrace ${answer.version}, up ${elapsedText(answer.uptimeMs)}, ${bytesText(answer.residentBytes)} of memory`,
-    answer.ready ? "ready" : `NOT READY: ${answer.problems.join("; ")}`,
+    [answer.ready ? "ready" : "NOT READY", answer.problems.join("; ")].filter((text) => text !== "").join(": "),
     `door: ${countText(door.eventsPerSecond)} events/s; since the start ${countText(door.accepted)} accepted, ${countText(door.rejected)} rejected`,
     "",
   ];

@@ -4,7 +4,7 @@ import { Connections, type DuckdbOptions } from "./duckdb-connections.ts";
 import { openDuckdbInspector } from "./duckdb-inspector.ts";
 import { localSql } from "./duckdb-local.ts";
 import { queryRows } from "./duckdb-query.ts";
-import { tolerant } from "./duckdb-tolerant.ts";
+import { TolerantTexts } from "./duckdb-tolerant.ts";
 import { writeFiles } from "./duckdb-write.ts";
 import { ParseCache } from "./parse-cache.ts";
 import type { LocalSql, SqlEngine, Statement } from "./sql-engine.ts";
@@ -23,6 +23,7 @@ export async function openDuckdbEngine(options: DuckdbOptions): Promise<DuckdbEn
   const connections = await Connections.open(options);
   const inspector = await openDuckdbInspector();
   const parsed = new ParseCache((sql) => inspector.parse(sql));
+  const tolerated = new TolerantTexts(inspector);
   const text = async (statement: Statement) => {
     connections.assertOpen();
     return await compile(statement, (sql) => parsed.get(sql));
@@ -30,7 +31,7 @@ export async function openDuckdbEngine(options: DuckdbOptions): Promise<DuckdbEn
   return {
     name: "duckdb",
     inspector,
-    local: localSql(connections, text, (sql, failed) => tolerant(sql, failed, inspector)),
+    local: localSql(connections, text, (sql, failed) => tolerated.get(sql, failed)),
     query: async (statement, run = {}) => queryRows(connections, await text(statement), statement.params, run),
     async write(statement, target, run = {}) {
       if (statement.params !== undefined) throw new TypeError("a statement that is written takes no parameters");

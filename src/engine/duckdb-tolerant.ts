@@ -12,10 +12,33 @@ import { quoteIdentifier } from "../define/sql-text.ts";
  * cannot hold (subqueries, unnest) stays as it is, so the text may fail all the same. It says where to look and proves nothing:
  * DuckDB is free to evaluate conditions in another order.
  */
-export async function tolerant(sql: string, failed: string, inspector: SqlInspector): Promise<string | undefined> {
+async function tolerant(sql: string, failed: string, inspector: SqlInspector): Promise<string | undefined> {
   const ast = await inspector.parse(sql);
   return new Rewrite(ast, inspector).select(queryOf(ast), failed, 0);
 }
+
+/** The texts met last: a stream that brings such events brings them again and again. */
+export class TolerantTexts {
+  readonly #inspector: SqlInspector;
+  readonly #texts = new Map<string, Promise<string | undefined>>();
+
+  constructor(inspector: SqlInspector) {
+    this.#inspector = inspector;
+  }
+
+  get(sql: string, failed: string): Promise<string | undefined> {
+    const key = `${failed} ${sql}`;
+    const known = this.#texts.get(key) ?? tolerant(sql, failed, this.#inspector);
+    this.#texts.delete(key);
+    this.#texts.set(key, known);
+    if (this.#texts.size > MOST_TEXTS) this.#texts.delete(this.#texts.keys().next().value as string);
+    // What failed to be read is tried anew.
+    known.catch(() => this.#texts.delete(key));
+    return known;
+  }
+}
+
+const MOST_TEXTS = 100;
 
 class Rewrite {
   readonly #ast: SqlAst;

@@ -13,7 +13,7 @@ import { retriedMark } from "./progress.ts";
 import { appendTables, type EventLetter, type Lookups, type RetryParts, retryEvents } from "./retry-events.ts";
 import { selectRows } from "./select-rows.ts";
 
-export const STAGES = ["door", "log", "parse", "transform", "check"] as const;
+export const STAGES = ["door", "log", "parse", "transform", "check", "refresh"] as const;
 export const STATUSES = ["open", "retried", "discarded"] as const;
 
 export interface LetterFilter {
@@ -81,6 +81,8 @@ export interface DeskParts extends RetryParts {
   readonly flush: (stream: string) => Promise<void>;
   /** Runs work while nothing of the stream is flushed. */
   readonly alone: <T>(stream: string, work: () => Promise<T>) => Promise<T>;
+  /** Refreshes a table, also what failed before; resolves to its open letters with their messages. */
+  readonly refreshAgain: (table: string, actor: string) => Promise<ReadonlyMap<string, string>>;
   /** Told which tables have new commits. */
   readonly changed: (tables: readonly string[]) => void;
 }
@@ -122,7 +124,8 @@ export class DeadLetterDesk {
 
   /**
    * Tries dead letters again, each exactly once; those that fail stay open with the new reason. A refused event goes through the
-   * door's contract; one that failed on the way to a table goes through the table's definition.
+   * door's contract; one that failed on the way to a table goes through the table's definition; for one of a refresh, its table is
+   * refreshed.
    * @throws DEAD_LETTER_UNKNOWN, DEAD_LETTER_SETTLED, DEAD_LETTER_PAYLOAD (nothing was done), FLUSH_FAILED
    */
   retry(selection: Selection, request: RetryRequest): Promise<RetryResult[]> {
@@ -191,9 +194,16 @@ export class DeadLetterDesk {
 
   async #retry(letters: readonly Letter[], request: RetryRequest): Promise<RetryResult[]> {
     const results = new Map<string, RetryResult>();
-    const groups = Map.groupBy(letters, ({ view }) => `${view.stream}/${view.partition ?? "door"}`);
+    const groups = Map.groupBy(letters, ({ view }) =>
+      view.stage === "refresh" ? `/${view.table}` : `${view.stream}/${view.partition ?? "door"}`,
+    );
     for (const group of groups.values()) {
-      const { stream, partition } = (group[0] as Letter).view;
+      const { stream, partition, stage, table } = (group[0] as Letter).view;
+      if (stage === "refresh") {
+        for (const result of await this.#throughRefresh(table ?? "", group, request.actor))
+          results.set(result.id, result);
+        continue;
+      }
       const done = this.#o.project.streams.has(stream)
         ? partition === null
           ? await this.#throughDoor(stream, group, request)
@@ -202,6 +212,19 @@ export class DeadLetterDesk {
       for (const result of done) results.set(result.id, result);
     }
     return letters.flatMap(({ view }) => results.get(view.id) ?? []);
+  }
+
+  async #throughRefresh(table: string, letters: readonly Letter[], actor: string): Promise<RetryResult[]> {
+    if (this.#o.project.tables.get(table)?.mode !== "refresh") {
+      return this.#gone(letters, "TABLE_UNKNOWN", table, actor);
+    }
+    const open = await this.#o.refreshAgain(table, actor);
+    return letters.map(({ view: { id } }) => {
+      const message = open.get(id);
+      return message === undefined
+        ? { id, outcome: "stored" }
+        : { id, outcome: "failed", code: "REFRESH_FAILED", message };
+    });
   }
 
   async #throughDoor(stream: string, letters: readonly Letter[], request: RetryRequest): Promise<RetryResult[]> {
@@ -423,6 +446,10 @@ function checkPayload(letters: readonly Letter[]): void {
       reason: `it takes the place of one, and ${letters.length} are selected`,
     });
   const { view } = letters[0] as Letter;
+  if (view.stage === "refresh")
+    throw new MillraceError("DEAD_LETTER_PAYLOAD", {
+      reason: `${view.id} is a refresh of ${view.table}, which no event can take the place of`,
+    });
   if (view.partition !== null)
     throw new MillraceError("DEAD_LETTER_PAYLOAD", {
       reason: `${view.id} is an accepted event, which bronze keeps as it was received`,

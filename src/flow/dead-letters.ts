@@ -13,9 +13,15 @@ export const DEAD_LETTER_STREAM = "_dead_letters";
 export const DEAD_LETTER_TABLE = "system.dead_letters";
 
 export interface DeadLetter {
+  /** Its id where it is not that of an event. */
+  readonly id?: string;
+  /** Empty for a refresh, which reads tables. */
   readonly stream: string;
-  /** Where it stopped: `door` (refused by the contract), `log` (its bytes were damaged on the disk), `parse`, `transform`, `check`. */
-  readonly stage: "door" | "log" | "parse" | "transform" | "check";
+  /**
+   * Where it stopped: `door` (refused by the contract), `log` (its bytes were damaged on the disk), `parse`, `transform`, `check`,
+   * `refresh` (a table that combines rows). The merge of a table that keeps the newest row per key computes nothing of the user's.
+   */
+  readonly stage: "door" | "log" | "parse" | "transform" | "check" | "refresh";
   readonly code: string;
   readonly message: string;
   /** The event as received, byte for byte. */
@@ -119,7 +125,8 @@ function storableText(payload: Uint8Array | string): string | undefined {
 
 /** Events in the log have one dead letter per table, whatever happens; at the door every refusal is an event of its own. */
 function deadLetterId(letter: DeadLetter, firstSeen: string, index: number): string {
-  const { stream, partition, offset, table } = letter;
+  const { id, stream, partition, offset, table } = letter;
+  if (id !== undefined) return id;
   if (partition !== undefined && offset !== undefined) return eventLetterId(stream, partition, offset, table);
   const hash = createHash("sha256").update(letter.payload).digest("hex").slice(0, 16);
   return `${letter.stream}/door/${firstSeen}/${hash}/${index}/${(doorSequence++).toString(36)}`;

@@ -4,6 +4,10 @@
  *
  * A plan says how little must be computed: nothing, the touched values of `by`, or everything. The law is that the outcome equals a
  * full recompute; a table whose `by` turns out not to divide its rows is recomputed in full from then on.
+ *
+ * Where the SQL fails on the data, the values of `by` it fails for keep the rows they have and every other value is refreshed; without
+ * `by` the whole table stays as it is. Either is a dead letter of stage `refresh`, tried again when its rows or the definition
+ * change, and a query that needs such rows ends with an error: it never gets old rows for current ones.
  */
 import type { Logger } from "pino";
 import { didYouMean } from "../define/nearest.ts";
@@ -11,8 +15,20 @@ import type { Project, RefreshTable } from "../define/project.ts";
 import type { Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { DataFile } from "../lake/delta-table.ts";
+import {
+  FAILING,
+  type FailingValue,
+  failingValues,
+  refusedRows,
+  separate,
+  valueObject,
+  valueText,
+  without,
+} from "./failing-values.ts";
+import { isAboutData } from "./insert-events.ts";
 import { definitionHash, type LakeTables } from "./lake-tables.ts";
 import { inputVersion, inputVersions } from "./progress.ts";
+import type { RefreshFailure, RefreshLetters } from "./refresh-letters.ts";
 import { Picture, parseBronze, type RelationsOptions, sourceTable } from "./relations.ts";
 import { shaped } from "./shaped.ts";
 import { inputPredicates, matchesInput, matchesOutput, type Touched, touchedFiles, touchedValues } from "./touched.ts";
@@ -37,6 +53,10 @@ export interface RefreshOptions extends RunOptions {
   readonly full?: boolean;
   /** Rows of inputs that carry `by`: their values are recomputed beside what the plan says. */
   readonly rows?: readonly Relation[];
+  /** Tries values again that failed before, also where nothing about them has changed. */
+  readonly failing?: boolean;
+  /** Who asked for it, where somebody did: each such try counts in the dead letters. */
+  readonly actor?: string;
 }
 
 export interface RefresherOptions {
@@ -44,6 +64,7 @@ export interface RefresherOptions {
   readonly lake: LakeTables;
   readonly engine: SqlEngine;
   readonly relations: RelationsOptions;
+  readonly letters: RefreshLetters;
   readonly debounceMs: number;
   readonly logger: Logger;
 }
@@ -53,6 +74,8 @@ export class Refresher {
   readonly #undivided = new Set<string>();
   readonly #due = new Set<string>();
   readonly #running = new Map<string, Promise<RefreshOutcome>>();
+  /** Table -> why it cannot be refreshed as a whole. */
+  readonly #failed = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> = Promise.resolve();
   #closed = false;
@@ -92,6 +115,29 @@ export class Refresher {
     return this.#round;
   }
 
+  /** Refreshes a table for its dead letters' sake. Resolves to the ids of those that are open now, with their messages. */
+  async retry(name: string, actor: string): Promise<ReadonlyMap<string, string>> {
+    try {
+      await this.refresh(name, { failing: true, actor });
+    } catch (error) {
+      if (!(error instanceof MillraceError && error.code === "REFRESH_FAILED")) throw error;
+    }
+    return this.#o.letters.open(name);
+  }
+
+  /** Tables that their last refresh left behind, whole or in part, with the reason. */
+  failures(): Record<string, string> {
+    const failures: Record<string, string> = {};
+    for (const table of this.#o.project.tables.values()) {
+      if (table.mode !== "refresh" || !this.#o.lake.has(table.name)) continue;
+      const values = failingValues(this.#o.lake.get(table.name).snapshot);
+      const whole = this.#failed.get(table.name);
+      if (whole !== undefined) failures[table.name] = whole;
+      else if (values.length > 0) failures[table.name] = refreshFailed(table, values).message;
+    }
+    return failures;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -123,49 +169,121 @@ export class Refresher {
   }
 
   async #refreshOnce(table: RefreshTable, options: RefreshOptions): Promise<RefreshOutcome> {
-    const started = performance.now();
     const { lake } = this.#o;
-    const lakeTable = lake.get(table.name);
+    const started = performance.now();
     for (let attempt = 0; attempt < 3; attempt++) {
       const picture = new Picture(this.#o.relations, this, "committed");
       const snapshot = picture.snapshot(table.name);
-      const due: Plan = options.full ? { kind: "full", reason: "asked for" } : await this.#plan(table, picture);
-      const plan = await this.#withRows(table, due, options.rows ?? []);
-      const outcome = (version: number): RefreshOutcome => ({
-        table: table.name,
-        kind: plan.kind,
-        version,
-        elapsedMs: performance.now() - started,
-      });
-      if (plan.kind === "none") return outcome(snapshot.version);
-      const replaced = plan.kind === "full" ? snapshot.files : touchedFiles(table, plan.touched, snapshot.files);
-      let files: DataFile[];
+      const versions = table.inputs.map(
+        (input) => [input, picture.snapshot(sourceTable(this.#o.project, input)).version] as const,
+      );
+      const settle = (failures: readonly RefreshFailure[]) =>
+        this.#o.letters.settle(table.name, Object.fromEntries(versions), failures, options.actor);
+      let work: Work;
       try {
-        files = await lake.write(lakeTable, await this.#newRows(table, picture, plan, replaced), options);
+        const due: Plan = options.full ? { kind: "full", reason: "asked for" } : await this.#plan(table, picture);
+        const plan = await this.#withFailing(
+          table,
+          picture,
+          await this.#withRows(table, due, options.rows ?? []),
+          options,
+        );
+        work = await this.#write(table, picture, plan, options);
       } catch (error) {
-        if (!(error instanceof MillraceError && error.message.includes(OUTSIDE))) throw error;
+        if (!(error instanceof MillraceError && error.message.includes(OUTSIDE))) {
+          if (!isAboutData(error)) throw error;
+          const failed = new MillraceError("REFRESH_FAILED", { table: table.name, values: "", reason: error.message });
+          this.#failed.set(table.name, failed.message);
+          await settle([{ by: undefined, message: failed.message }]);
+          throw failed;
+        }
         this.#undivided.add(table.name);
         this.#o.logger.warn({ table: table.name, by: table.by }, "`by` does not divide the rows: recomputing in full");
         continue;
       }
-      const versions = table.inputs.map(
-        (input) => [input, picture.snapshot(sourceTable(this.#o.project, input)).version] as const,
+      const { kind, failing } = work;
+      let { version } = snapshot;
+      if (kind !== "none") {
+        const result = await lake.commit(lake.get(table.name), {
+          operation: "REFRESH",
+          readVersion: snapshot.version,
+          add: work.add,
+          remove: work.replaced.map((file) => file.path),
+          txn: inputVersions(versions),
+          info: { millrace: { refresh: kind, inputs: Object.fromEntries(versions) } },
+          ...changedConfiguration(table, snapshot.configuration, failing),
+        });
+        if (result.kind !== "committed") continue;
+        version = result.version;
+      }
+      this.#failed.delete(table.name);
+      await settle(
+        failing.map((value) => ({
+          by: valueObject(table, value.tuple),
+          message: refreshFailed(table, [value]).message,
+        })),
       );
-      const hash = definitionHash(table);
-      const result = await lake.commit(lakeTable, {
-        operation: "REFRESH",
-        readVersion: snapshot.version,
-        add: files,
-        remove: replaced.map((file) => file.path),
-        txn: inputVersions(versions),
-        info: { millrace: { refresh: plan.kind, inputs: Object.fromEntries(versions) } },
-        ...(snapshot.configuration["millrace.definition"] === hash
-          ? {}
-          : { configuration: { ...snapshot.configuration, "millrace.definition": hash } }),
-      });
-      if (result.kind === "committed") return outcome(result.version);
+      // What was not tried now has been told before.
+      if (work.tried.length > 0) {
+        if (kind !== "none") this.changed([table.name]);
+        throw refreshFailed(table, work.tried);
+      }
+      return { table: table.name, kind, version, elapsedMs: performance.now() - started };
     }
     throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
+  }
+
+  /** Writes what the plan asks for; of a table with `by` all values that can be computed. Commits nothing. */
+  async #write(table: RefreshTable, picture: Picture, plan: Plan, options: RefreshOptions): Promise<Work> {
+    const { lake } = this.#o;
+    const snapshot = picture.snapshot(table.name);
+    const before = failingValues(snapshot);
+    if (plan.kind === "none") return { kind: "none", add: [], replaced: [], failing: before, tried: [] };
+    const replaced = plan.kind === "full" ? snapshot.files : touchedFiles(table, plan.touched, snapshot.files);
+    const write = (statement: Statement) => lake.write(lake.get(table.name), statement, options);
+    const rest = plan.kind === "full" ? [] : without(before, plan.touched.tuples);
+    try {
+      const add = await write(await this.#newRows(table, picture, plan, replaced));
+      return { kind: plan.kind, add, replaced, failing: rest, tried: [] };
+    } catch (error) {
+      if (!isAboutData(error) || error.message.includes(OUTSIDE)) throw error;
+      const tuples = plan.kind === "by" ? plan.touched.tuples : await this.#allValues(table, picture);
+      if (tuples === undefined) throw error;
+      const known = new Set(before.map(({ tuple }) => tuple.join()));
+      const groups = [tuples.filter((tuple) => !known.has(tuple.join()))];
+      for (const tuple of tuples) if (known.has(tuple.join())) groups.push([tuple]);
+      const { good, failing } = await separate(groups, (some) => this.#compute(table, picture, some));
+      // All of them pass one by one: then it is not about values.
+      if (failing.length === 0) throw error;
+      const kept = plan.kind === "by" ? { tuples: good } : { tuples: failing.map(({ tuple }) => tuple) };
+      const files = plan.kind === "by" ? touchedFiles(table, kept, snapshot.files) : snapshot.files;
+      const condition = matchesOutput(table, kept);
+      const statement = await this.#newRows(table, picture, { kind: "by", touched: { tuples: good } }, files, {
+        keep: plan.kind === "by" ? `not (${condition})` : condition,
+      });
+      const add = await write(statement);
+      return { kind: "by", add, replaced: files, failing: [...rest, ...failing], tried: failing };
+    }
+  }
+
+  /** Every value of `by` that the inputs hold; undefined where the table cannot be computed value by value. */
+  async #allValues(table: RefreshTable, picture: Picture): Promise<Touched["tuples"] | undefined> {
+    const snapshot = picture.snapshot(table.name);
+    // Rows of an older definition do not stand beside those of a newer one.
+    const current =
+      snapshot.configuration["millrace.definition"] === definitionHash(table) || snapshot.files.length === 0;
+    if (table.byInputs.length === 0 || this.#undivided.has(table.name) || !current) return undefined;
+    const rows: Relation[] = [];
+    for (const name of table.byInputs) rows.push(await picture.relation({ name }));
+    return (await touchedValues(this.#o.engine, table, rows))?.tuples;
+  }
+
+  /** Computes every column of some values and keeps nothing. */
+  async #compute(table: RefreshTable, picture: Picture, tuples: Touched["tuples"]): Promise<void> {
+    const statement = await this.#newRows(table, picture, { kind: "by", touched: { tuples } }, []);
+    const inputs = new Map([["computed", { kind: "view", statement } as const]]);
+    const { batches } = await this.#o.engine.query({ sql: "select bit_xor(hash(c)) from computed c", inputs });
+    for await (const _ of batches);
   }
 
   /** A plan that recomputes the values of `by` of some rows as well. */
@@ -179,22 +297,40 @@ export class Refresher {
     return { kind: "by", touched: { tuples: [...new Map(tuples.map((tuple) => [tuple.join(), tuple])).values()] } };
   }
 
+  /** A plan that tries values again which failed before: all of them where that is asked for, else those that have new rows. */
+  async #withFailing(table: RefreshTable, picture: Picture, plan: Plan, options: RefreshOptions): Promise<Plan> {
+    if (plan.kind === "full" || options.failing !== true) return plan;
+    const failing = failingValues(picture.snapshot(table.name));
+    if (failing.length === 0) return plan;
+    const touched = plan.kind === "by" ? plan.touched.tuples : [];
+    return { kind: "by", touched: { tuples: [...touched, ...without(failing, touched).map(({ tuple }) => tuple)] } };
+  }
+
   /** The table as of all events the picture shows. */
   async current(table: RefreshTable, picture: Picture): Promise<Relation> {
     const lakeTable = this.#o.lake.get(table.name);
     const snapshot = picture.snapshot(table.name);
     const stored = this.#o.lake.relation(lakeTable, snapshot);
     const plan = await this.#plan(table, picture);
-    if (plan.kind === "none") return stored;
-    return { kind: "view", statement: await this.#newRows(table, picture, plan, snapshot.files) };
+    if (plan.kind === "full") return { kind: "view", statement: await this.#newRows(table, picture, plan, []) };
+    const refused = without(failingValues(snapshot), plan.kind === "by" ? plan.touched.tuples : []);
+    const shown: Relation =
+      plan.kind === "none"
+        ? stored
+        : { kind: "view", statement: await this.#newRows(table, picture, plan, snapshot.files) };
+    if (refused.length === 0) return shown;
+    const old = matchesOutput(table, { tuples: refused.map(({ tuple }) => tuple) });
+    const sql = `select * from shown where not (${old}) union all by name ${refusedRows(table, refused)}`;
+    return { kind: "view", statement: { sql, inputs: new Map([["shown", shown]]) } };
   }
 
-  /** The rows that are to stand in place of the files in `replaced`. */
+  /** The rows that are to stand in place of the files in `replaced`, of which those that meet `keep` stay. */
   async #newRows(
     table: RefreshTable,
     picture: Picture,
     plan: Exclude<Plan, { kind: "none" }>,
     replaced: readonly DataFile[],
+    options: { keep?: string } = {},
   ): Promise<Statement> {
     const inputs = new Map<string, Relation>();
     for (const input of table.inputs) inputs.set(input, await this.#input(table, picture, plan, input));
@@ -204,7 +340,7 @@ export class Refresher {
     const touched = matchesOutput(table, plan.touched);
     const kept = this.#o.lake.relation(this.#o.lake.get(table.name), snapshot, replaced);
     return {
-      sql: `select * from kept where not (${touched}) union all by name
+      sql: `select * from kept where ${options.keep ?? `not (${touched})`} union all by name
             select * from computed where case when ${touched} then true else error('${OUTSIDE}') end`,
       inputs: new Map<string, Relation>([
         ["kept", kept],
@@ -251,7 +387,8 @@ export class Refresher {
   }
 
   async #isStale(table: RefreshTable, picture: Picture): Promise<boolean> {
-    return picture.showsStaged && (await this.#plan(table, picture)).kind !== "none";
+    if (!picture.showsStaged) return false;
+    return failingValues(picture.snapshot(table.name)).length > 0 || (await this.#plan(table, picture)).kind !== "none";
   }
 
   #changedRows(input: string, files: readonly DataFile[], staged: readonly string[]): Relation[] {
@@ -265,6 +402,46 @@ export class Refresher {
     rows.push(isBronze ? { kind: "view", statement: parseBronze(stream, stored) } : stored);
     return rows;
   }
+}
+
+/** What a refresh has written and is to commit. */
+interface Work {
+  readonly kind: Plan["kind"];
+  readonly add: readonly DataFile[];
+  readonly replaced: readonly DataFile[];
+  /** All values that keep older rows, and among them those that failed just now. */
+  readonly failing: readonly FailingValue[];
+  readonly tried: readonly FailingValue[];
+}
+
+/** Values that are told of one by one. */
+const MOST_TOLD = 5;
+
+function refreshFailed(table: RefreshTable, values: readonly FailingValue[]): MillraceError {
+  const told = values.slice(0, MOST_TOLD).map(({ tuple }) => valueText(table, tuple));
+  const more = values.length > told.length ? `; and ${values.length - told.length} more` : "";
+  return new MillraceError("REFRESH_FAILED", {
+    table: table.name,
+    values: ` for ${told.join("; ")}${more}`,
+    reason: values[0]?.reason,
+  });
+}
+
+function changedConfiguration(
+  table: RefreshTable,
+  before: Readonly<Record<string, string>>,
+  failing: readonly FailingValue[],
+): { configuration?: Record<string, string> } {
+  const definition = definitionHash(table);
+  const values = failing.length === 0 && before[FAILING] === undefined ? undefined : JSON.stringify(failing);
+  if (before["millrace.definition"] === definition && before[FAILING] === values) return {};
+  return {
+    configuration: {
+      ...before,
+      "millrace.definition": definition,
+      ...(values === undefined ? {} : { [FAILING]: values }),
+    },
+  };
 }
 
 const NO_CHANGES = { added: [], removed: [] };

@@ -48,7 +48,7 @@ async function status(parts: AdministrationParts, perSecond: (accepted: number) 
     uptimeMs,
     ready,
     problems: Object.entries(checks).flatMap(([name, { ok, message }]) =>
-      ok ? [] : [`${name}: ${message ?? "failed"}`],
+      ok && message === undefined ? [] : [`${name}: ${message ?? "failed"}`],
     ),
     residentBytes: process.memoryUsage.rss(),
     door: {

@@ -87,8 +87,9 @@ export interface PlatformStatus {
   readonly version: string;
   readonly startedAtMs: number;
   readonly uptimeMs: number;
-  /** False while some part cannot take or store events; `problems` says which and why. */
+  /** False while some part cannot take or store events. */
   readonly ready: boolean;
+  /** Which part, and why; of a platform that is ready, what is not as it should be. */
   readonly problems: readonly string[];
   readonly residentBytes: number;
   /** Counted at the door since the start. */
