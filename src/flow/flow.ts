@@ -30,6 +30,7 @@ import { type Receipt, receipt } from "./receipt.ts";
 import type { Imbalance } from "./recount/imbalance.ts";
 import { Recount, type RecountFigures } from "./recount/recount.ts";
 import { Refresher, type RefreshOutcome } from "./refresh.ts";
+import { RefreshLetters } from "./refresh-letters.ts";
 import {
   isStreamItself,
   type Reach,
@@ -79,8 +80,8 @@ export class Flow {
   readonly #indexes: ReadonlyMap<string, StreamIndex>;
   readonly #actions: ActionLog;
   readonly #background: Background;
-  readonly #recount: Recount;
   readonly #replays: Replays;
+  readonly #recount: Recount;
 
   private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, StreamIndex>) {
     this.#o = o;
@@ -111,11 +112,16 @@ export class Flow {
       load: (streams) => this.#background.load(streams),
     };
     this.relations = new Relations(relations);
+    this.#actions = new ActionLog(o.log, o.clock);
     this.refresher = new Refresher({
       project,
       lake,
       engine: o.engine,
       relations,
+      letters: new RefreshLetters({
+        ...{ engine: o.engine, relations: this.relations, actions: this.#actions, clock: o.clock },
+        deadLetters: (letters) => this.deadLetters(letters),
+      }),
       debounceMs: o.refreshDebounceMs,
       logger: o.logger,
     });
@@ -125,7 +131,6 @@ export class Flow {
       ...{ flushIntervalMs: o.flushIntervalMs, flushBytes: o.flushBytes, retentionMs: o.retentionMs },
       ...{ logger: o.logger, clock: o.clock },
     });
-    this.#actions = new ActionLog(o.log, o.clock);
     this.deadLetterDesk = new DeadLetterDesk({
       project,
       lake,
@@ -136,6 +141,7 @@ export class Flow {
       deadLetters: (letters) => this.deadLetters(letters),
       flush: (stream) => this.flush([stream]),
       alone: (stream, work) => this.#background.alone(stream, work),
+      refreshAgain: (table, actor) => this.refresher.retry(table, actor),
       changed: (tables) => this.#background.changed(tables),
     });
     this.#replays = new Replays({
@@ -249,10 +255,15 @@ export class Flow {
     return this.#background.flush(streams);
   }
 
-  /** Recomputes a refreshed table now. @throws REFRESH_NOT_POSSIBLE, and what the engine throws. */
+  /** Refreshed tables that keep older rows since their SQL fails on the data, with the reason. */
+  refreshFailures(): Record<string, string> {
+    return this.refresher.failures();
+  }
+
+  /** Recomputes a refreshed table now. @throws REFRESH_NOT_POSSIBLE, REFRESH_FAILED, and what the engine throws. */
   async refresh(table: string, options: RunOptions & { full?: boolean } = {}): Promise<RefreshOutcome> {
     if (!this.project.tables.has(table)) throw unknownTable(table, this.project.tables.keys());
-    const outcome = await this.refresher.refresh(table, options);
+    const outcome = await this.refresher.refresh(table, { ...options, failing: true });
     if (outcome.kind !== "none") this.refresher.changed([table]);
     return outcome;
   }
@@ -291,8 +302,8 @@ export class Flow {
    * acknowledged is lost, since the log has it.
    */
   async close({ drain = true }: { drain?: boolean } = {}): Promise<void> {
-    await this.#replays.close();
     await this.#recount.stop();
+    await this.#replays.close();
     await this.#background.stop();
     try {
       if (drain) {
