@@ -1,14 +1,11 @@
-import type { LedgerHop } from "../serve/admin-route.ts";
+import type { LedgerView } from "../serve/admin-route.ts";
 import { type Command, PLATFORM_OPTIONS } from "./command.ts";
 import { connect } from "./connect.ts";
 import { drawTable } from "./draw-table.ts";
 import { countText } from "./quantity-text.ts";
 import { printJson } from "./terminal.ts";
 
-export interface LedgerAnswer {
-  readonly balanced: boolean;
-  readonly hops: readonly LedgerHop[];
-}
+export type LedgerAnswer = LedgerView;
 
 export const ledger: Command = {
   name: "ledger",
@@ -18,7 +15,9 @@ export const ledger: Command = {
   options: PLATFORM_OPTIONS,
   help: `
 For every hop: accepted = stored + duplicate + filtered + dead-lettered + pending. Pending events are durable and visible to
-queries, and not yet committed to the table. Exit code 1 when a hop does not balance.`,
+queries, and not yet committed to the table. Verified are those the recount has compared with what is really stored; it follows
+within seconds, and from the beginning after a start. What does not balance is listed with its offsets. Exit code 1 when
+something does not balance.`,
 
   async run(call) {
     const { terminal, flags } = call;
@@ -34,9 +33,9 @@ queries, and not yet committed to the table. Exit code 1 when a hop does not bal
   },
 };
 
-/** The ledger as a table, and a line that says whether it balances. */
-export function drawLedger({ hops, balanced }: LedgerAnswer): string {
-  const numbers = ["accepted", "stored", "duplicate", "filtered", "dead-lettered", "pending"];
+/** The ledger as a table, what does not balance, and a line that says whether all of it does. */
+export function drawLedger({ hops, balanced, imbalances }: LedgerAnswer): string {
+  const numbers = ["accepted", "stored", "duplicate", "filtered", "dead-lettered", "pending", "verified"];
   const columns = [
     { name: "stream" },
     { name: "hop" },
@@ -46,9 +45,12 @@ export function drawLedger({ hops, balanced }: LedgerAnswer): string {
   const rows = hops.map((hop) => [
     hop.stream,
     hop.hop,
-    ...[hop.accepted, hop.stored, hop.duplicate, hop.filtered, hop.deadLettered, hop.pending].map(countText),
+    ...[hop.accepted, hop.stored, hop.duplicate, hop.filtered, hop.deadLettered, hop.pending, hop.verified].map(
+      countText,
+    ),
     hop.balanced ? "✓" : "does not balance",
   ]);
-  const verdict = balanced ? "Every hop balances." : "The ledger does not balance: see the marked hops.";
-  return `${drawTable(columns, rows)}${verdict}\n`;
+  const listed = imbalances.map(({ message, since }) => `${message} (since ${since})\n`);
+  const verdict = balanced ? "Every hop balances." : "The ledger does not balance.";
+  return `${drawTable(columns, rows)}${listed.join("")}${verdict}\n`;
 }

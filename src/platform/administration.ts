@@ -28,7 +28,16 @@ export function administration(parts: AdministrationParts): Administration {
     keys,
     config: () => showSettings(resolved),
     status: () => status(parts, perSecond),
-    ledger: async () => mergePartitions(flow.ledger()),
+    ledger: async () => {
+      const hops = mergePartitions(flow.ledger());
+      const imbalances = flow.imbalances().map(({ sinceMs, stream = null, partition = null, ...imbalance }) => {
+        const { from = null, to = null, expected = null, found = null, file = null } = imbalance;
+        const { what, hop, ranges, message } = imbalance;
+        const since = new Date(sinceMs).toISOString();
+        return { what, stream, hop, partition, from, to, ranges, expected, found, file, message, since };
+      });
+      return { balanced: imbalances.length === 0 && hops.every((hop) => hop.balanced), hops, imbalances };
+    },
     refresh: (table, options) => flow.refresh(table, options),
     replay: (table, request, options) => flow.replay(table, request, options),
   };
@@ -134,11 +143,14 @@ function mergePartitions(entries: readonly LedgerEntry[]): LedgerHop[] {
   const merged = new Map<string, LedgerHop>();
   for (const entry of entries) {
     const other = merged.get(entry.hop);
-    const { partition: _, ...hop } = entry;
+    const { partition: _, verified, imbalances: __, ...counts } = entry;
+    const verifiedAt = verified === undefined ? null : new Date(verified.atMs).toISOString();
+    const hop: LedgerHop = { ...counts, verified: verified === undefined ? 0 : verified.to + 1, verifiedAt };
     if (!other) merged.set(entry.hop, hop);
     else {
-      const add = (name: "accepted" | "stored" | "duplicate" | "filtered" | "deadLettered" | "pending") =>
-        other[name] + entry[name];
+      const add = (
+        name: "accepted" | "stored" | "duplicate" | "filtered" | "deadLettered" | "pending" | "verified",
+      ): number => other[name] + hop[name];
       merged.set(entry.hop, {
         stream: entry.stream,
         hop: entry.hop,
@@ -149,6 +161,11 @@ function mergePartitions(entries: readonly LedgerEntry[]): LedgerHop[] {
         deadLettered: add("deadLettered"),
         pending: add("pending"),
         balanced: other.balanced && entry.balanced,
+        verified: add("verified"),
+        // A hop is as well verified as its partition that was looked at longest ago.
+        verifiedAt: [other.verifiedAt, verifiedAt].includes(null)
+          ? null
+          : ([other.verifiedAt, verifiedAt].toSorted()[0] ?? null),
       });
     }
   }

@@ -24,6 +24,34 @@ export function flowMetrics(registry: Registry, flow: Flow): void {
   hop("dead_lettered_events", "Events that were dead-lettered on the way to a table.", (entry) => entry.deadLettered);
   hop("pending_events", "Events in the log and not yet committed to a table.", (entry) => entry.pending);
   hop("balanced", "1 while every event of the hop is accounted for.", (entry) => (entry.balanced ? 1 : 0));
+  hop(
+    "verified_events",
+    "Events the recount has compared with what is stored.",
+    (entry) => (entry.verified?.to ?? -1) + 1,
+  );
+  const figure = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name: `millrace_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  figure("ledger_imbalances", "Places that do not balance.", () => flow.imbalances().length);
+  figure("recount_files_total", "Data files counted since the start.", () => flow.recounted().files);
+  figure("recount_waiting_files", "Data files not counted yet.", () => flow.recounted().waiting);
+  figure("recount_seconds_total", "Time spent counting since the start.", () => flow.recounted().seconds);
+  new Gauge({
+    name: "millrace_alerts_firing",
+    help: "Alerts that fire now.",
+    labelNames: ["kind", "name"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { kind, name } of flow.alerts.firing()) this.inc({ kind, name });
+    },
+  });
   new Gauge({
     name: "millrace_table_files",
     help: "Data files of a table.",

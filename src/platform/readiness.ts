@@ -21,11 +21,8 @@ export function readiness(parts: { flow: Flow; log: EventLog; dir: string }): ()
     // What was acknowledged is safe and stored, so this takes no platform out of service.
     const behind = Object.values(parts.flow.refreshFailures());
     checks["refresh"] = behind.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${behind.join("; ")}` };
-    const unbalanced = parts.flow.ledger().filter((entry) => !entry.balanced);
-    checks["ledger"] =
-      unbalanced.length === 0
-        ? { ok: true }
-        : { ok: false, message: unbalanced.map((entry) => `${entry.hop} does not account for every event`).join("; ") };
+    const unbalanced = unbalancedHops(parts.flow);
+    checks["ledger"] = unbalanced.length === 0 ? { ok: true } : { ok: false, message: unbalanced.join("; ") };
     const { bavail, bsize } = await statfs(parts.dir);
     const free = bavail * bsize;
     checks["disk"] =
@@ -34,4 +31,13 @@ export function readiness(parts: { flow: Flow; log: EventLog; dir: string }): ()
         : { ok: false, message: `${Math.round(free / 1024 / 1024)} MiB are free in ${parts.dir}` };
     return { ready: Object.values(checks).every((check) => check.ok), checks };
   };
+}
+
+/** What the recount found, and hops whose own counters tell before it has been there. */
+function unbalancedHops(flow: Flow): string[] {
+  const hops = flow.ledger().filter((entry) => !entry.balanced && entry.imbalances.length === 0);
+  return [
+    ...flow.imbalances().map(({ message }) => message),
+    ...hops.map(({ hop }) => `${hop} does not account for every event`),
+  ];
 }

@@ -12,7 +12,7 @@ import type { Scope } from "../gateway/auth.ts";
  *     DELETE /v1/keys/{id}                 {"key": {…}}                                              admin
  *     GET    /v1/config                    {"settings": [{name, value, source, doc}]}                admin
  *     GET    /v1/status                    PlatformStatus                                            query
- *     GET    /v1/ledger                    {"balanced": true, "hops": [LedgerHop]}                   query
+ *     GET    /v1/ledger                    {"balanced", "hops": [LedgerHop], "imbalances": [LedgerImbalance]}    query
  *     POST   /v1/tables/{table}/refresh {full?}    {table, kind, version, elapsedMs}                 admin
  *     POST   /v1/tables/{table}/replay {fromOffset?, fromTime?, source?, only?}
  *                                          {table, version, tables: [ReplayedTable], elapsedMs}      admin
@@ -32,7 +32,7 @@ export interface Administration {
   /** Every setting in force; secrets hidden. */
   config(): SettingView[];
   status(): Promise<PlatformStatus>;
-  ledger(): Promise<LedgerHop[]>;
+  ledger(): Promise<LedgerView>;
   refresh(table: string, options: RunOptions & { full: boolean }): Promise<RefreshView>;
   replay(
     table: string,
@@ -125,6 +125,32 @@ export interface TableStatus {
   readonly committedAtMs: number | null;
 }
 
+export interface LedgerView {
+  readonly balanced: boolean;
+  readonly hops: readonly LedgerHop[];
+  /** What the recount found, the data files of any table included. */
+  readonly imbalances: readonly LedgerImbalance[];
+}
+
+/** Where what the platform says of events and what is there are not the same. Null is what does not apply or could not be told. */
+export interface LedgerImbalance {
+  /** `rows`, `stored`, `duplicate`, `dead`, `counters`, `progress`, `log` or `file`. */
+  readonly what: string;
+  readonly stream: string | null;
+  readonly hop: string;
+  readonly partition: number | null;
+  /** Offsets it lies between, both inclusive. */
+  readonly from: number | null;
+  readonly to: number | null;
+  /** The runs of offsets within, where they could be told. */
+  readonly ranges: readonly { readonly from: number; readonly to: number }[];
+  readonly expected: number | null;
+  readonly found: number | null;
+  readonly file: string | null;
+  readonly message: string;
+  readonly since: string;
+}
+
 /** What became of the events of one stream at one hop; `balanced` is accepted = stored + duplicate + filtered + deadLettered + pending. */
 export interface LedgerHop {
   readonly stream: string;
@@ -136,6 +162,10 @@ export interface LedgerHop {
   readonly deadLettered: number;
   readonly pending: number;
   readonly balanced: boolean;
+  /** Events that the recount has compared with what is stored; grows behind the others. */
+  readonly verified: number;
+  /** When, ISO 8601; null while the recount has not been there since the start. */
+  readonly verifiedAt: string | null;
 }
 
 export interface RefreshView {
@@ -175,10 +205,7 @@ export async function adminRoute(app: FastifyInstance, options: AdminRouteOption
 
   app.get("/v1/status", query, () => platform.status());
 
-  app.get("/v1/ledger", query, async () => {
-    const hops = await platform.ledger();
-    return { balanced: hops.every((hop) => hop.balanced), hops };
-  });
+  app.get("/v1/ledger", query, () => platform.ledger());
 
   app.post<{ Params: { table: string } }>("/v1/tables/:table/refresh", admin, async (request) => {
     const { full = false } = body(request.body);
