@@ -44,6 +44,8 @@ export interface BuildOptions {
   /** Append tables of the stream, each after its driver. */
   readonly tables: readonly AppendTable[];
   readonly firsts: Firsts;
+  /** By partition one past the last event that is wanted; all that bronze holds unless given. */
+  readonly ends?: readonly number[];
   readonly source: "bronze" | "log";
   /** By table: places of events whose fate is wanted, since they have a dead letter. */
   readonly watched: () => Promise<ReadonlyMap<string, ReadonlyMap<number, readonly number[]>>>;
@@ -121,11 +123,11 @@ export class Build {
 
   /** Events that are still to be taken in, of those that bronze holds now. */
   remaining(): number {
-    return this.#parts.reduce(
-      (sum, { staging }) =>
-        sum + Math.max(0, storedTo(this.#p.lake, this.#o.stream.name, staging.partition) + 1 - staging.end),
-      0,
-    );
+    return this.#parts.reduce((sum, { staging }) => sum + Math.max(0, this.#end(staging.partition) - staging.end), 0);
+  }
+
+  #end(partition: number): number {
+    return this.#o.ends?.[partition] ?? storedTo(this.#p.lake, this.#o.stream.name, partition) + 1;
   }
 
   get events(): number {
@@ -137,9 +139,9 @@ export class Build {
     return this.#o.firsts.map((_, p) => this.#parts.find(({ staging }) => staging.partition === p)?.staging.end);
   }
 
-  /** Takes in everything that bronze holds at the moment of the call. */
+  /** Takes in everything that bronze holds at the moment of the call, or held when it was said to go no further. */
   async catchUp(run: RunOptions, onPiece: () => void = () => undefined): Promise<void> {
-    this.#limits = this.#o.firsts.map((_, p) => storedTo(this.#p.lake, this.#o.stream.name, p) + 1);
+    this.#limits = this.#o.firsts.map((_, p) => this.#end(p));
     this.#watched = await this.#o.watched();
     for (const { staging, source } of this.#parts) {
       for (;;) {

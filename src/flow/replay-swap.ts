@@ -1,14 +1,15 @@
 /**
  * Puts rows that were built anew in the place of the old ones: one commit per table takes the old files out, the new ones in, and sets
- * progress and counters to what became of the events this time. Rows of events before the replay's first offset stay; where a
- * file holds such rows and others, its rows that stay are written anew.
+ * the counters to what became of the events this time. Rows of events before the replay's first offset stay, and so do those
+ * of events that were stored while it ran: the definition that stored them is the one that runs. Where a file holds rows that
+ * stay and others, those that stay are written anew.
  */
 import type { LocalSql, Relation, RunOptions, SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { DataFile, Snapshot } from "../lake/delta-table.ts";
 import { pruneFiles } from "../lake/prune.ts";
 import type { LakeTables } from "./lake-tables.ts";
-import { type Counts, counts } from "./progress.ts";
+import { type Counts, committedTo, counts } from "./progress.ts";
 import type { Build, Built } from "./replay-build.ts";
 import type { Firsts } from "./replay-range.ts";
 import {
@@ -43,15 +44,21 @@ export class Swap {
   readonly #stream: string;
   readonly #firsts: Firsts;
   readonly #one: Built;
+  /** By partition the table's counters when the replay began; undefined when it catches up with the flow before the swap. */
+  readonly #before: readonly Counts[] | undefined;
+  readonly #ends: () => readonly (number | undefined)[];
   /** What stays of files that hold other rows too, by their path. */
   readonly #kept = new Map<string, readonly DataFile[]>();
 
-  constructor(parts: SwapParts, stream: string, firsts: Firsts, one: Built) {
+  /** `state`: the table when the replay began, if events that are stored from then on are left as they are. */
+  constructor(parts: SwapParts, stream: string, firsts: Firsts, one: Built, build: Build, state?: Snapshot) {
     this.#p = parts;
     this.#stream = stream;
     // What a key has is decided by all of its changes.
     this.#firsts = one.newest ? firsts.map(() => 0) : firsts;
     this.#one = one;
+    this.#ends = () => build.ends;
+    this.#before = state && firsts.map((_, partition) => counts(state, stream, partition));
   }
 
   /** Does beforehand what can be done before the stream's flushes are held back. */
@@ -64,7 +71,8 @@ export class Swap {
   async commit(build: Build, settles: Findings["settles"]): Promise<Swapped> {
     const { lake } = this.#p;
     const { lakeTable, table, failed, taken } = this.#one;
-    const { unparsed, ends } = build;
+    const { unparsed } = build;
+    const ends = this.#ends();
     const letters = table === undefined ? [] : await readLetters(this.#p, table);
     const before = lakeTable.snapshot;
     const covers = ({ partition, offset }: { partition: number; offset: number }) =>
@@ -109,14 +117,7 @@ export class Swap {
 
   /** Files that may hold rows of events that are replayed. */
   #replaced(snapshot: Snapshot): readonly DataFile[] {
-    if (this.#firsts.every((first) => first === 0)) return snapshot.files;
-    return snapshot.files.filter((file) =>
-      this.#firsts.some(
-        (first, partition) =>
-          first !== undefined &&
-          pruneFiles([file], [inPartition(partition), { column: "_offset", op: ">=", value: first }]).length > 0,
-      ),
-    );
+    return snapshot.files.filter((file) => this.#ranges().some((range) => mayHold(file, range)));
   }
 
   /** Writes what stays of files that hold rows of both sides, unless that is done. */
@@ -124,35 +125,38 @@ export class Swap {
     const { lake } = this.#p;
     const { lakeTable } = this.#one;
     for (const file of this.#replaced(snapshot)) {
-      if (this.#kept.has(file.path) || !this.#mayHoldOthers(file)) continue;
+      if (this.#kept.has(file.path) || !this.#others().some((range) => mayHold(file, range))) continue;
       const inputs = new Map<string, Relation>([["stored", lake.relation(lakeTable, snapshot, [file])]]);
-      const sql = `select * from stored where not (${this.#isReplayed()})`;
-      this.#kept.set(file.path, await lake.write(lakeTable, { sql, inputs }, run));
+      const replayed = this.#ranges().map(rangeSql).join(" or ");
+      this.#kept.set(
+        file.path,
+        await lake.write(lakeTable, { sql: `select * from stored where not (${replayed})`, inputs }, run),
+      );
     }
   }
 
-  #mayHoldOthers(file: DataFile): boolean {
-    return this.#firsts.some(
-      (first, partition) =>
-        first !== 0 &&
-        pruneFiles(
-          [file],
-          [
-            inPartition(partition),
-            ...(first === undefined ? [] : [{ column: "_offset", op: "<", value: first } as const]),
-          ],
-        ).length > 0,
+  /** Events that are replayed. */
+  #ranges(): Range[] {
+    const ends = this.#ends();
+    return this.#firsts.flatMap((first, partition) =>
+      first === undefined ? [] : [{ partition, from: first, to: (ends[partition] ?? 0) - 1 }],
     );
   }
 
-  #isReplayed(): string {
-    const parts = this.#firsts.flatMap((first, partition) =>
-      first === undefined ? [] : [`(_partition = ${partition} and _offset >= ${first})`],
+  /** Events of which rows may stay. */
+  #others(): Range[] {
+    const ends = this.#ends();
+    return this.#firsts.flatMap((first, partition) =>
+      first === undefined
+        ? [{ partition, from: 0, to: Number.MAX_SAFE_INTEGER }]
+        : [
+            { partition, from: 0, to: first - 1 },
+            { partition, from: ends[partition] ?? 0, to: Number.MAX_SAFE_INTEGER },
+          ].filter(({ from, to }) => from <= to),
     );
-    return parts.join(" or ") || "false";
   }
 
-  /** Progress and counters: of the events before the first replayed one as they were, of the others as found. */
+  /** Progress and counters: of the events that are not replayed as they were, of the others as found. */
   async #progress(
     snapshot: Snapshot,
     replaced: readonly DataFile[],
@@ -163,58 +167,86 @@ export class Swap {
     for (const [partition, first] of this.#firsts.entries()) {
       const end = ends[partition];
       if (first === undefined || end === undefined) continue;
-      const found = this.#one.counts.get(partition) ?? { stored: 0, duplicate: 0, filtered: 0, dead: 0 };
-      const kept = first === 0 ? NOTHING : await this.#keptCounts(snapshot, replaced, letters, partition, first, found);
-      const stored = kept.stored + found.stored;
-      const duplicate = kept.duplicate + found.duplicate;
-      const dead = kept.dead + found.dead;
+      const found = this.#one.counts.get(partition) ?? NOTHING;
+      const earlier = first === 0 ? NOTHING : await this.#earlier(snapshot, replaced, letters, partition, first, found);
+      const later = this.#later(snapshot, partition);
+      const to = Math.max(end - 1, committedTo(snapshot, this.#stream, partition));
+      const sum = (count: "stored" | "duplicate" | "dead") => earlier[count] + found[count] + later[count];
       const name = `millrace:${this.#stream}:${partition}`;
-      txn.set(name, end - 1);
-      txn.set(`${name}:stored`, stored);
-      txn.set(`${name}:duplicate`, duplicate);
-      txn.set(`${name}:dead`, dead);
-      txn.set(`${name}:filtered`, end - stored - duplicate - dead);
+      txn.set(name, to);
+      txn.set(`${name}:stored`, sum("stored"));
+      txn.set(`${name}:duplicate`, sum("duplicate"));
+      txn.set(`${name}:dead`, sum("dead"));
+      txn.set(`${name}:filtered`, to + 1 - sum("stored") - sum("duplicate") - sum("dead"));
     }
     return txn;
   }
 
-  async #keptCounts(
+  /** What became of the events before the first one that is replayed. */
+  async #earlier(
     snapshot: Snapshot,
     replaced: readonly DataFile[],
     letters: readonly EventLetters[],
     partition: number,
     first: number,
-    found: Counts,
-  ): Promise<Omit<Counts, "filtered">> {
+    found: Fates,
+  ): Promise<Fates> {
     if (this.#one.table === undefined) return { stored: first, duplicate: 0, dead: 0 };
-    const before = counts(snapshot, this.#stream, partition);
+    const before = this.#before?.[partition] ?? counts(snapshot, this.#stream, partition);
     const dead = letters.filter((letter) => letter.partition === partition && letter.offset < first && isDead(letter));
     // Nothing is decided anew about which event repeats which, so the rest of them lie before.
     const duplicate = before.duplicate - found.duplicate;
+    return { stored: before.stored - (await this.#storedWithin(replaced, partition)), duplicate, dead: dead.length };
+  }
+
+  /** What became of the events that were stored while the replay ran. */
+  #later(snapshot: Snapshot, partition: number): Fates {
+    const before = this.#before?.[partition];
+    if (before === undefined) return NOTHING;
+    const now = counts(snapshot, this.#stream, partition);
     return {
-      stored: before.stored - (await this.#storedFrom(replaced, partition, first)),
-      duplicate,
-      dead: dead.length,
+      stored: now.stored - before.stored,
+      duplicate: now.duplicate - before.duplicate,
+      dead: now.dead - before.dead,
     };
   }
 
-  async #storedFrom(replaced: readonly DataFile[], partition: number, first: number): Promise<number> {
-    if (replaced.length === 0) return 0;
+  async #storedWithin(replaced: readonly DataFile[], partition: number): Promise<number> {
+    const range = this.#ranges().find((one) => one.partition === partition);
+    if (replaced.length === 0 || range === undefined) return 0;
     const { lake, engine } = this.#p;
     const { lakeTable } = this.#one;
     const [row] = await selectRows(engine, {
-      sql: `select count(distinct _offset) as n from stored where _partition = ${partition} and _offset >= ${first}`,
+      sql: `select count(distinct _offset) as n from stored where ${rangeSql(range)}`,
       inputs: new Map([["stored", lake.relation(lakeTable, lakeTable.snapshot, replaced)]]),
     });
     return Number(row?.["n"]);
   }
 }
 
-const NOTHING = { stored: 0, duplicate: 0, dead: 0 };
+type Fates = Omit<Counts, "filtered">;
 
-function inPartition(partition: number) {
-  return { column: "_partition", op: "=", value: partition } as const;
+/** Events of a partition, both ends inclusive. */
+interface Range {
+  readonly partition: number;
+  readonly from: number;
+  readonly to: number;
 }
+
+function mayHold(file: DataFile, { partition, from, to }: Range): boolean {
+  const within = [
+    { column: "_partition", op: "=", value: partition },
+    { column: "_offset", op: ">=", value: from },
+    { column: "_offset", op: "<=", value: to },
+  ] as const;
+  return pruneFiles([file], within).length > 0;
+}
+
+function rangeSql({ partition, from, to }: Range): string {
+  return `(_partition = ${partition} and _offset between ${from} and ${to})`;
+}
+
+const NOTHING: Fates = { stored: 0, duplicate: 0, dead: 0 };
 
 export function rowCount(snapshot: Pick<Snapshot, "files">): number {
   return snapshot.files.reduce((sum, file) => sum + (file.stats?.rowCount ?? 0), 0);

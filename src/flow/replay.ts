@@ -1,13 +1,14 @@
 /**
  * Replay: a table is rebuilt by its definition as it is now, from an event on or whole, while new events are acknowledged, visible
- * and stored in the old version as ever. Only the last moment, in which what came meanwhile is taken in and the files are swapped, holds the
- * stream's flushes back. Until then nothing has happened that a reader could see: a replay that is cancelled, or a
+ * and stored in the old version as ever, by the definition that runs: their rows stay. Only the last moment, in which the files are
+ * swapped, holds the stream's flushes back. A table that keeps the newest row per key mixes old and new, so it catches up with what came
+ * meanwhile first. Until then nothing has happened that a reader could see: a replay that is cancelled, or a
  * platform that dies, leaves the old version in place and some files for vacuum.
  *
  * It carries on: append tables over the table are built from the same events, and tables that combine rows are refreshed after it, inputs
  * before what reads them.
  */
-import type { AppendTable, Project, RefreshTable, Table } from "../define/project.ts";
+import type { AppendTable, Project, RefreshTable, Stream, Table } from "../define/project.ts";
 import type { Relation, RunOptions, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import { pruneFiles } from "../lake/prune.ts";
@@ -17,6 +18,7 @@ import type { Refresher } from "./refresh.ts";
 import { parseBronze, sourceTable, unknownTable } from "./relations.ts";
 import { Build, type BuildParts, cancelledOr } from "./replay-build.ts";
 import { type Firsts, firstOffsets, type RangeParts, type RangeRequest } from "./replay-range.ts";
+import { storedTo } from "./replay-source.ts";
 import { rowCount, Swap, type SwapParts, type Swapped } from "./replay-swap.ts";
 import { readLetters } from "./replayed-letters.ts";
 
@@ -82,6 +84,8 @@ interface Pass {
   readonly last: boolean;
   /** True when all append tables of the stream are replayed. */
   readonly everyTable: boolean;
+  /** True for tables that have to take in what is stored meanwhile as well. */
+  readonly catchesUp: boolean;
 }
 
 /** Rounds of catching up before the flushes are held back however much has come meanwhile. */
@@ -191,16 +195,19 @@ export class Replays {
     const all = [...this.#p.project.tables.values()].filter((t) => t.mode === "append" && t.stream === stream);
     const everyTable = all.every((table) => tables.includes(table as AppendTable));
     const common = { stream, everyTable };
-    const partial = firsts.some((first) => first !== 0);
-    // What a key holds is decided by all of its changes, so tables of the newest row per key are rebuilt whole, from bronze.
-    const whole = partial ? tables.filter((table) => table.key.length > 0) : [];
-    const others = tables.filter((table) => !whole.includes(table));
+    // A table that stands still gets no events from the flow.
+    const mixing = tables.filter((table) => table.key.length > 0 || this.#p.held(table.name));
+    const others = tables.filter((table) => !mixing.includes(table));
     const passes: Pass[] = [];
-    if (bronze || others.length > 0)
-      passes.push({ ...common, bronze, tables: others, firsts, source, last: whole.length === 0 });
-    if (whole.length > 0 && firsts.some((first) => first !== undefined)) {
-      const zeros = firsts.map(() => 0);
-      passes.push({ ...common, bronze: false, tables: whole, firsts: zeros, source: "bronze", last: true });
+    if (bronze || others.length > 0) {
+      const last = mixing.length === 0;
+      passes.push({ ...common, bronze, tables: others, firsts, source, last, catchesUp: false });
+    }
+    if (mixing.length > 0 && firsts.some((first) => first !== undefined)) {
+      // What a key holds is decided by all of its changes; what the log no longer has, bronze does.
+      const whole = firsts.some((first) => first !== 0);
+      const from = { firsts: firsts.map(() => 0), source: whole ? ("bronze" as const) : source };
+      passes.push({ ...common, bronze: false, tables: mixing, ...from, last: true, catchesUp: true });
     }
     return passes.filter((pass) => pass.firsts.some((first) => first !== undefined));
   }
@@ -226,9 +233,7 @@ export class Replays {
     const run: RunOptions = signal ? { signal } : {};
     const stream = this.#p.project.streams.get(pass.stream);
     if (!stream) throw new MillraceError("INTERNAL", { what: `looking up stream ${pass.stream}` });
-    const marks = this.#retried(pass);
-    const build = await Build.open(this.#p, { ...pass, stream, watched: () => this.#watched(pass) });
-    const swaps = build.built.map((one) => new Swap(this.#p, pass.stream, pass.firsts, one));
+    const { build, swaps, marks } = await this.#begin(pass, stream);
     const tell = (phase: "rebuild" | "swap") =>
       onProgress({ phase, table: name, events: build.events, total: build.events + build.remaining() });
     try {
@@ -237,7 +242,7 @@ export class Replays {
       for (const swap of swaps) await swap.prepare(run);
       tell("swap");
       return await inTurn(() =>
-        this.#even(pass, async () => {
+        this.#p.alone(pass.stream, async () => {
           await build.catchUp(run, () => tell("swap"));
           if (this.#retried(pass) !== marks) return undefined;
           if (signal?.aborted) throw signal.reason;
@@ -256,26 +261,36 @@ export class Replays {
     }
   }
 
-  /** Runs work while nothing of the stream is flushed, and all of its tables have the same events. */
-  async #even<T>(pass: Pass, work: () => Promise<T>): Promise<T> {
-    const { alone, flush } = this.#p;
+  /** Begins where bronze and the tables are all at the same event. */
+  async #begin(pass: Pass, stream: Stream): Promise<{ build: Build; swaps: Swap[]; marks: string }> {
+    const { alone, flush, lake } = this.#p;
     for (let attempt = 0; attempt < 5; attempt++) {
-      const outcome = await alone(pass.stream, async () => (this.#isEven(pass) ? { done: await work() } : undefined));
-      if (outcome) return outcome.done;
+      const begun = await alone(pass.stream, async () => {
+        if (!pass.catchesUp && !this.#isEven(pass)) return undefined;
+        const ends = pass.firsts.map((_, partition) => storedTo(lake, pass.stream, partition) + 1);
+        const states = new Map(lake.names().map((name) => [name, lake.get(name).snapshot]));
+        return { marks: this.#retried(pass), ends, states };
+      });
+      if (begun) {
+        const { marks, ends, states } = begun;
+        const watched = () => this.#watched(pass);
+        const build = await Build.open(this.#p, { ...pass, ...(pass.catchesUp ? {} : { ends }), stream, watched });
+        const swaps = build.built.map((one) => {
+          const state = pass.catchesUp ? undefined : states.get(one.lakeTable.name);
+          return new Swap(this.#p, pass.stream, pass.firsts, one, build, state);
+        });
+        return { build, swaps, marks };
+      }
       await flush(pass.stream); // a flush that stored in some tables and failed in others is done again
     }
     throw new MillraceError("COMMIT_CONFLICT", { table: pass.tables.map(({ name }) => name).join(", ") });
   }
 
-  /** Counters of events that are not replayed are told from those of all, which must be of the same events. */
   #isEven({ stream, tables, firsts }: Pass): boolean {
-    if (firsts.every((first) => first === 0)) return true;
     const { lake } = this.#p;
-    const bronze = lake.get(`bronze.${stream}`).snapshot;
     return firsts.every((_, partition) =>
       tables.every(
-        ({ name }) =>
-          committedTo(lake.get(name).snapshot, stream, partition) === committedTo(bronze, stream, partition),
+        ({ name }) => committedTo(lake.get(name).snapshot, stream, partition) === storedTo(lake, stream, partition),
       ),
     );
   }

@@ -40,6 +40,28 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant("replay" as const), at: fc.nat(40) }) },
 );
 
+function ordersOf(events: readonly (typeof event extends fc.Arbitrary<infer T> ? T : never)[]): unknown[] {
+  return events.map(({ id, broken, ...rest }) =>
+    broken ? { id } : { order_id: `o${id}`, ...rest, placed_at: `2026-01-0${1 + (id % 3)}T00:00:00Z` },
+  );
+}
+
+/** Lets events come, and be stored, when the replay has written its first file. */
+function storeDuringReplay(f: Flow, orders: unknown[]): void {
+  const { lake } = f.flow;
+  const write = lake.write.bind(lake);
+  let waits = true;
+  lake.write = async (table, statement, options) => {
+    const files = await write(table, statement, options);
+    if (waits) {
+      waits = false;
+      await f.append("orders", orders);
+      await f.flow.flush();
+    }
+    return files;
+  };
+}
+
 /** Rows of each table, with the event they come from. */
 const TABLES: Record<string, string> = {
   "silver.orders": "order_id, country, amount",
@@ -70,7 +92,8 @@ test("whatever happened before, a replayed table is the table built from scratch
       fc.array(step, { minLength: 3, maxLength: 10 }),
       fc.nat(60),
       fc.constantFrom("offset", "whole", "log") satisfies fc.Arbitrary<string>,
-      async (history, point, how) => {
+      fc.array(event, { maxLength: 6 }),
+      async (history, point, how, meanwhile) => {
         await using dir = await temporaryFolder();
         let project = "mended";
         // Small pieces, so that a replay has several.
@@ -81,12 +104,8 @@ test("whatever happened before, a replayed table is the table built from scratch
           ]);
           for (const action of history) {
             const { end } = f.log.ends("orders", 0);
-            if (action.do === "orders") {
-              const orders = action.events.map(({ id, broken, ...rest }) =>
-                broken ? { id } : { order_id: `o${id}`, ...rest, placed_at: `2026-01-0${1 + (id % 3)}T00:00:00Z` },
-              );
-              await f.append("orders", orders);
-            } else if (action.do === "rate") await f.append("rates", [{ country: action.country, rate: action.rate }]);
+            if (action.do === "orders") await f.append("orders", ordersOf(action.events));
+            else if (action.do === "rate") await f.append("rates", [{ country: action.country, rate: action.rate }]);
             else if (action.do === "flush") await f.flow.flush();
             else if (action.do === "replay") await f.flow.replay("silver.rated", { fromOffset: action.at % end });
             else {
@@ -101,6 +120,7 @@ test("whatever happened before, a replayed table is the table built from scratch
           const before = new Map<string, unknown[][]>();
           for (const table of Object.keys(TABLES)) before.set(table, await rowsOf(f, table));
           const from = how === "whole" ? 0 : point % f.log.ends("orders", 0).end;
+          if (meanwhile.length > 0) storeDuringReplay(f, ordersOf(meanwhile));
           if (how === "log") await f.flow.replay("bronze.orders", { fromOffset: from });
           else await f.flow.replay("silver.rated", how === "whole" ? {} : { fromOffset: from });
           const scratch = await fromScratch(dir.path, project);
