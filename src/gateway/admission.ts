@@ -21,8 +21,8 @@
  * what was refused before (drain-rate.ts). Nothing of a refused request is kept.
  *
  * **What a refusal costs.** It is decided from the headers, before the body is read, and its text is made ten times a second at
- * most. A small body is read and thrown away, so that the connection lives on; for a large one it is closed. Beyond some hundred
- * a second refusals wait for a moment (refusal-pace.ts): else twice the capacity would leave half of it for refusing.
+ * most. A small body is read and thrown away, so that the connection lives on; for a large one it is closed. When there are many,
+ * refusals wait for a moment (refusal-pace.ts): else twice the capacity would leave half of it for refusing.
  */
 import { MillraceError } from "../errors.ts";
 import { DrainRate } from "./drain-rate.ts";
@@ -158,6 +158,7 @@ export class Lane {
   }
 
   answered(bytes: number): void {
+    this.stream.admission.refusals.worked();
     this.#waitingBytes -= bytes;
     this.#rate.drained(bytes, this.stream.admission.ports.clock());
     while (this.#waiting.first?.isReleased === true) this.#waiting.shift();

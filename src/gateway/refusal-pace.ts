@@ -3,7 +3,8 @@
  * refusals is what bounds the cost of all that comes in beyond capacity: reading a request only to refuse it takes a third
  * of the time that storing a hundred events does. What is done while refusals wait is storing.
  *
- * The first ones of a moment go out at once. Nobody waits longer than `LONGEST_HOLD_MS`, and what a sender has waited is taken off its
+ * The first ones of a moment go out at once; then it is a few a second, and one for each so many requests that were stored: the cost of
+ * refusing stays a small part of that of storing, on a fast machine and on one that is busy elsewhere. Nobody waits longer than `LONGEST_HOLD_MS`, and what a sender has waited is taken off its
  * Retry-After.
  */
 import { Fifo } from "./fifo.ts";
@@ -45,6 +46,11 @@ export class RefusalPace {
     this.#wait();
   }
 
+  /** A request was worked on, so there may be more refusals. */
+  worked(): void {
+    this.#allowed = Math.min(BURST, this.#allowed + PER_REQUEST);
+  }
+
   /** Sends all that is held. */
   close(): void {
     const nowMs = this.#ports.clock();
@@ -81,8 +87,10 @@ export class RefusalPace {
   }
 }
 
-/** Refusals cost some 60 µs each: 3 % of a core. */
-const PER_SECOND = 500;
+/** Too few to be a cost anywhere. */
+const PER_SECOND = 50;
+/** A refusal costs about as much as storing a single event: a fifteenth is what may be lost by it. */
+const PER_REQUEST = 1 / 15;
 /** What a moment may have at once. */
 const BURST = 100;
 /** Senders commonly give up after ten seconds or more. */

@@ -110,7 +110,8 @@ export class Turns {
       this.#deferred = false;
       this.#spentMs = 0;
       this.#serve();
-      if (this.#streams.length > 0 || this.#spentMs > 0) this.#defer();
+      if (this.#streams.length > 0) this.#defer();
+      else this.#spentMs = 0;
     });
   }
 

@@ -205,7 +205,7 @@ describe("more refusals than the door can afford", () => {
     await until(async () => answered() === 100);
     assert.equal((await post(door, "admin-key", "", "/v1/streams/none/events")).status, 404);
     assert.equal(answered(), 100);
-    clock.nowMs += 1_000;
+    clock.nowMs += 1_100;
     await until(async () => answered() === 150);
     for (const { received } of connections) assert.match(received, /^HTTP\/1\.1 503 .*\r\nRetry-After: 1\r\n/s);
     release();
