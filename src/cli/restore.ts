@@ -44,7 +44,7 @@ was backed up must not run beside its copy in the same role: both would go on fr
       const near = relative(terminal.cwd, report.dataDir);
       terminal.stdout.write(
         `${near.startsWith("..") ? report.dataDir : near} is the platform as of ${report.startedAt}: ${countText(report.files)} files, ` +
-          `${bytesText(report.bytes)}, ${countText(report.records)} records, in ${elapsedText(report.elapsedMs)}\n`,
+          `${bytesText(report.bytes)}, ${countText(report.records)} record${report.records === 1 ? "" : "s"}, in ${elapsedText(report.elapsedMs)}\n`,
       );
     }
     return 0;
