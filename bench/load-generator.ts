@@ -26,6 +26,11 @@ export interface LoadOptions {
   readonly sender?: number;
   /** Requests per second of all connections together; without it as many as come through. */
   readonly requestsPerSecond?: number;
+  /**
+   * With `requestsPerSecond`: a request that is due goes out on a connection with none under way, and is given up when there is none
+   * (`unsent`). Without it requests queue up on the connections, as `pipelined` ones do.
+   */
+  readonly oneAtATime?: boolean;
 }
 
 export interface LoadResult {
@@ -33,8 +38,15 @@ export interface LoadResult {
   readonly events: number;
   /** Requests answered with anything but 202. */
   readonly failed: number;
+  /** Answers by status. */
+  readonly statuses: Readonly<Record<string, number>>;
+  /** Requests that were due and found no free connection. */
+  readonly unsent: number;
+  /** The least and the largest Retry-After of a refusal; 0 when there was none. */
+  readonly retryAfterS: { readonly least: number; readonly most: number };
   readonly seconds: number;
   readonly requestsPerSecond: number;
+  /** Of accepted requests alone, as are the latencies. */
   readonly eventsPerSecond: number;
   readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number; readonly max: number };
   /** CPU time of this process over the measured time: 1 is one core in full. */
@@ -47,7 +59,8 @@ export async function generateLoad(options: LoadOptions): Promise<LoadResult> {
   const makers = Array.from({ length: options.connections }, () => new RequestMaker(options));
   const lanes = await Promise.all(makers.map((maker) => Lane.open(options, maker, meter)));
   const pace = options.requestsPerSecond;
-  const stopPacing = pace === undefined ? undefined : paced(lanes, pace);
+  const stopPacing =
+    pace === undefined ? undefined : options.oneAtATime ? pacedSingly(lanes, pace, meter) : paced(lanes, pace);
   if (stopPacing === undefined) for (const lane of lanes) lane.start();
   await sleep(warmupMs);
   meter.begin();
@@ -108,6 +121,8 @@ class Lane {
   #closed = false;
   /** Requests are sent by a clock, not by answers. */
   paced = false;
+  /** Hears when nothing is under way any more. */
+  onFree: (() => void) | undefined;
 
   private constructor(socket: Socket, options: LoadOptions, maker: RequestMaker, meter: Meter) {
     this.#socket = socket;
@@ -152,10 +167,13 @@ class Lane {
     for (;;) {
       const size = answerSize(bytes);
       if (size === undefined || bytes.length < size) break;
+      const latencyMs = performance.now() - (this.#sentMs.shift() as number);
       const accepted = bytes[9] === 0x32 && bytes[11] === 0x32; // "HTTP/1.1 202"
-      this.#meter.count(performance.now() - (this.#sentMs.shift() as number), accepted);
+      if (accepted) this.#meter.accepted(latencyMs);
+      else this.#meter.refused(bytes.toString("latin1", 0, size));
       bytes = bytes.subarray(size);
       if (!this.paced && !this.#closed) this.send();
+      else if (this.#sentMs.length === 0) this.onFree?.();
     }
     this.#rest = bytes;
   }
@@ -186,29 +204,69 @@ function paced(lanes: readonly Lane[], requestsPerSecond: number): () => void {
   return () => clearInterval(timer);
 }
 
+/** The same on connections with nothing under way, whose number is then what bounds the requests waiting for an answer. */
+function pacedSingly(lanes: readonly Lane[], requestsPerSecond: number, meter: Meter): () => void {
+  const free = [...lanes];
+  for (const lane of lanes) {
+    lane.paced = true;
+    lane.onFree = () => free.push(lane);
+  }
+  const startedMs = performance.now();
+  let due = 0;
+  const timer = setInterval(() => {
+    const dueNow = Math.floor(((performance.now() - startedMs) / 1000) * requestsPerSecond);
+    for (; due < dueNow; due++) {
+      const lane = free.pop();
+      if (lane === undefined) meter.unsent();
+      else lane.send();
+    }
+  }, 1);
+  return () => clearInterval(timer);
+}
+
 class Meter {
   #latenciesMs: number[] = [];
+  #statuses: Record<string, number> = {};
   #failed = 0;
+  #unsent = 0;
+  #least = Number.POSITIVE_INFINITY;
+  #most = 0;
   #measuring = false;
 
   begin(): void {
     this.#measuring = true;
   }
 
-  count(latencyMs: number, accepted: boolean): void {
-    if (!this.#measuring) return;
-    this.#latenciesMs.push(latencyMs);
-    if (!accepted) this.#failed++;
+  accepted(latencyMs: number): void {
+    if (this.#measuring) this.#latenciesMs.push(latencyMs);
   }
 
-  end(): Pick<LoadResult, "requests" | "failed" | "latencyMs"> {
+  refused(answer: string): void {
+    if (!this.#measuring) return;
+    this.#failed++;
+    const status = answer.slice(9, 12);
+    this.#statuses[status] = (this.#statuses[status] ?? 0) + 1;
+    const retryAfterS = Number(/\r\nRetry-After: (\d+)\r\n/.exec(answer)?.[1] ?? Number.NaN);
+    if (Number.isNaN(retryAfterS)) return;
+    this.#least = Math.min(this.#least, retryAfterS);
+    this.#most = Math.max(this.#most, retryAfterS);
+  }
+
+  unsent(): void {
+    if (this.#measuring) this.#unsent++;
+  }
+
+  end(): Pick<LoadResult, "requests" | "failed" | "statuses" | "unsent" | "retryAfterS" | "latencyMs"> {
     this.#measuring = false;
     const sorted = Float64Array.from(this.#latenciesMs).sort();
     const at = (share: number) =>
       round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN);
     return {
-      requests: sorted.length,
+      requests: sorted.length + this.#failed,
       failed: this.#failed,
+      statuses: { ...(sorted.length > 0 && { 202: sorted.length }), ...this.#statuses },
+      unsent: this.#unsent,
+      retryAfterS: { least: this.#most === 0 ? 0 : this.#least, most: this.#most },
       latencyMs: { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1) },
     };
   }

@@ -119,4 +119,34 @@ export const SPEED_TABLE: readonly Row[] = [
       ingestNode: { label: "at full ingest, without PostgreSQL", unit: "MB", ...lower },
     },
   },
+  {
+    name: "overload",
+    what: "twice as much as can be stored",
+    figures: {
+      goodput: { label: "stored, as a part of the most that can be", unit: "x", ...higher, floor: 0.9, aim: 0.95 },
+      rate: { label: "stored", unit: "events/s", ...higher },
+      p99: { label: "the slowest of 100 accepted answers", unit: "ms", ...lower },
+      recovery: {
+        label: "from the end of the load until all is accepted at once",
+        unit: "s",
+        ...lower,
+        floor: 5,
+        aim: 1,
+      },
+      inflight: { label: "bytes of requests under way, at most", unit: "MB", ...lower, floor: 268 },
+      resident: { label: "resident memory, at most", unit: "MB", ...lower },
+      health: { label: "/healthz meanwhile: the slowest", unit: "ms", ...lower },
+      query: { label: "a query of a small table meanwhile: median", unit: "ms", ...lower },
+    },
+  },
+  {
+    name: "overload-neighbour",
+    what: "20 requests a second beside a sender of twice as much as can be stored",
+    figures: {
+      stream: { label: "another stream, same key: accepted", unit: "x", ...higher, floor: 0.999 },
+      streamP99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+      key: { label: "another key, same stream: accepted", unit: "x", ...higher, floor: 0.999 },
+      keyP99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+    },
+  },
 ];

@@ -8,3 +8,11 @@ export const telemetry = stream("telemetry", {
   key: "vehicle_id",
   time: "recorded_at",
 });
+
+/** The same events by another name, for what one stream does to another. */
+export const neighbours = stream("neighbours", {
+  schema: telemetrySchema,
+  id: ["event_id"],
+  key: "vehicle_id",
+  time: "recorded_at",
+});
