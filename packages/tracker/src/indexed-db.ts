@@ -1,6 +1,6 @@
 /**
- * The queue in IndexedDB, shared by the tabs of an origin: database `millrace.{name}`, object store `q`, keys counted up by the
- * browser, values `{i, s, e, b}` (store.ts). A commit is in the system's hands when it is reported, so it survives the end of the
+ * The queue in IndexedDB, shared by the tabs of an origin: database `millrace.{name}`, object store `q`, keys `k` counted up by
+ * the browser, values `{k, i, s, e, b}` (store.ts). A commit is in the system's hands when it is reported, so it survives the end of the
  * tab and of the browser.
  */
 import { fitting, type QueuedEvent, type Store } from "./store.ts";
@@ -11,7 +11,7 @@ export async function indexedDbStore(name: string): Promise<Store> {
   const open = (): Promise<IDBDatabase> => {
     opened ??= new Promise((resolve, reject) => {
       const request = indexedDB.open(name, 1);
-      request.onupgradeneeded = () => request.result.createObjectStore("q", { autoIncrement: true });
+      request.onupgradeneeded = () => request.result.createObjectStore("q", { keyPath: "k", autoIncrement: true });
       request.onsuccess = () => {
         const database = request.result;
         // The user may delete the site's data at any time; what comes then begins a new database.
@@ -33,24 +33,6 @@ export async function indexedDbStore(name: string): Promise<Store> {
       transaction.onabort = () => reject(transaction.error);
     });
   };
-  /** From one end, until `take` has enough. */
-  const walk = (
-    mode: IDBTransactionMode,
-    direction: IDBCursorDirection,
-    take: (event: QueuedEvent, cursor: IDBCursor) => boolean,
-  ): Promise<QueuedEvent[]> =>
-    run(mode, (queue) => {
-      const events: QueuedEvent[] = [];
-      const request = queue.openCursor(null, direction);
-      request.onsuccess = () => {
-        const cursor = request.result;
-        if (!cursor) return;
-        const event = { ...(cursor.value as QueuedEvent), k: cursor.primaryKey as number };
-        events.push(event);
-        if (take(event, cursor)) cursor.continue();
-      };
-      return events;
-    });
   await open();
   return {
     add: (events) =>
@@ -65,22 +47,31 @@ export async function indexedDbStore(name: string): Promise<Store> {
         queue.transaction.commit?.();
       }),
     async peek(count, bytes) {
-      let left = bytes;
-      const events = await walk("readonly", "next", ({ b }) => {
-        left -= b + 1;
-        return --count > 0 && left > 0;
-      });
-      return fitting(events, events.length, bytes);
+      // All at once: a cursor costs the page a task per event.
+      const { result } = await run("readonly", (queue) => queue.getAll(null, count));
+      return fitting(result as QueuedEvent[], count, bytes);
     },
     remove: (events) =>
       run("readwrite", (queue) => {
-        for (const { k } of events) if (k) queue.delete(k);
+        const keys = events.flatMap(({ k }) => (k ? [k as number] : []));
+        const [first, last] = [Math.min(...keys), Math.max(...keys)];
+        // Mostly they are neighbours.
+        if (keys.length > 1 && last - first === keys.length - 1) queue.delete(IDBKeyRange.bound(first, last));
+        else for (const key of keys) queue.delete(key);
       }),
     size: async () => (await run("readonly", (queue) => queue.count())).result,
     cut: (count, newest) =>
-      walk("readwrite", newest ? "prev" : "next", (_, cursor) => {
-        (cursor as IDBCursorWithValue).delete();
-        return --count > 0;
+      run("readwrite", (queue) => {
+        const events: QueuedEvent[] = [];
+        const request = queue.openCursor(null, newest ? "prev" : "next");
+        request.onsuccess = () => {
+          const cursor = request.result;
+          if (!cursor || events.length === count) return;
+          events.push(cursor.value as QueuedEvent);
+          cursor.delete();
+          cursor.continue();
+        };
+        return events;
       }),
     clear: () => run("readwrite", (queue) => void queue.clear()),
   };

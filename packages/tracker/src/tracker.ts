@@ -105,9 +105,10 @@ export function startTracker(options: Options, host: Host, defaultFlushMs: numbe
     save();
   };
 
+  /** Goes by the state as `track` has just read it. */
   const session = (): NonNullable<State["s"]> => {
     const now = host.now();
-    const last = read().s;
+    const last = state.s;
     const goesOn = last && now - last[2] <= (options.sessionTimeoutMs ?? 1_800_000);
     const next: NonNullable<State["s"]> = goesOn ? last : [host.uuid(), now, now, (last?.[3] ?? 0) + 1, 0];
     next[2] = now;
@@ -156,7 +157,7 @@ export function startTracker(options: Options, host: Host, defaultFlushMs: numbe
     }
     return new Promise((resolve) => {
       const waiting: Waiting = [{ i, s: stream, e, b }, resolve];
-      if (allowed()) write([waiting]);
+      if (granted()) write([waiting]);
       else {
         held.push(waiting);
         if (held.length > maxQueue) full([(options.whenFull === "drop-newest" ? held.pop() : held.shift()) as Waiting]);
