@@ -489,6 +489,12 @@ export const ERRORS = {
     message: "the data folder {dir} has format {version}; this version of millrace knows formats up to {allowed}",
     hint: "Install the newer version of millrace that wrote it, or give another folder with --data.",
   },
+  DATA_FOLDER_DISK: {
+    status: 503,
+    retryable: true,
+    message: "the disk of the data folder refuses to work: {reason}",
+    hint: "Free space on it or repair it, and start again; what was acknowledged is safe and nothing needs to be removed by hand.",
+  },
   DATA_FOLDER_READ_ONLY: {
     status: 409,
     retryable: false,

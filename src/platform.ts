@@ -10,6 +10,7 @@ import { resolveSettings, type Settings } from "./config/settings.ts";
 import { loadProject } from "./define/load-project.ts";
 import { openDuckdbEngine } from "./engine/duckdb-engine.ts";
 import { openDuckdbInspector } from "./engine/duckdb-inspector.ts";
+import { MillraceError } from "./errors.ts";
 import { Flow } from "./flow/flow.ts";
 import { scopeGuard } from "./gateway/auth.ts";
 import { createGateway } from "./gateway/gateway.ts";
@@ -70,7 +71,7 @@ export interface Ports {
 /**
  * Starts the platform for a project and resolves once it serves.
  * @throws PROJECT_NOT_FOUND, PROJECT_INVALID, SETTING_INVALID, DATA_FOLDER_IN_USE, SCHEMA_CHANGE_REFUSED, STATE_UNAVAILABLE,
- * PORT_IN_USE and others of the registry; whatever had been opened is closed again.
+ * PORT_IN_USE, DATA_FOLDER_DISK and others of the registry; whatever had been opened is closed again.
  */
 export async function startPlatform({ projectDir, flags = {}, env = {}, ports = {} }: StartOptions): Promise<Platform> {
   const closers: (() => Promise<void>)[] = [];
@@ -87,8 +88,17 @@ export async function startPlatform({ projectDir, flags = {}, env = {}, ports = 
     return await open(projectDir, flags, env, ports, opened, closeAll);
   } catch (error) {
     await closeAll().catch(() => undefined); // the first failure is the one that says why
-    throw error;
+    throw aboutDisk(error);
   }
+}
+
+/** What a disk says that is full, broken or over its quota; what else goes wrong keeps its own name. */
+const DISK_CODES = new Set(["ENOSPC", "EDQUOT", "EIO", "EROFS", "EMFILE", "ENFILE"]);
+
+function aboutDisk(error: unknown): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (error instanceof MillraceError || code === undefined || !DISK_CODES.has(code)) return error;
+  return new MillraceError("DATA_FOLDER_DISK", { reason: message }, { cause: error });
 }
 
 async function open(
@@ -115,6 +125,7 @@ async function open(
   const state = openState(
     settings.postgresUrl === undefined ? { folder: join(dir, "postgres") } : { url: settings.postgresUrl },
   );
+  state.catch(() => undefined); // it may fail while something else is being opened; whoever awaits it is told
   opened(state, async (pending) => (await pending.catch(() => undefined))?.close());
   const log = opened(
     await openEmbeddedLog({

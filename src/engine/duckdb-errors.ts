@@ -70,6 +70,8 @@ function ranError(error: unknown, clean: (message: string) => string): unknown {
     // Says nothing about the statement: somebody stopped it, or the engine closes.
     case "INTERRUPT":
       return new MillraceError("QUERY_CANCELLED", {}, { cause: error });
+    // After a fault in its own storage the engine refuses everything; no event is to blame for that.
+    case "FATAL":
     case "IO":
       return new MillraceError("ENGINE_IO", { reason }, { cause: error });
     default:

@@ -150,7 +150,7 @@ class Server implements EmbeddedPostgres {
     const said: string[] = [];
     for (const stream of [child.stdout, child.stderr]) stream?.on("data", (text) => said.push(String(text)));
     const code = await exit(child);
-    if (code !== 0) throw this.#failure("make its data folder", said.join("").trim() || `initdb ended with ${code}`);
+    if (code !== 0) throw this.#failure("make its data folder", lastLine(said.join("")) ?? `initdb ended with ${code}`);
     await rename(making, this.#cluster);
     await syncFolder(this.#folder);
   }
@@ -230,7 +230,7 @@ function exit(child: ChildProcess): Promise<number | string> {
 
 function lastLine(text: string): string | undefined {
   const lines = text.trim().split("\n");
-  return lines.findLast((line) => /FATAL|PANIC|ERROR/.test(line)) ?? (lines.at(-1) || undefined);
+  return lines.findLast((line) => /FATAL|PANIC|ERROR|error:/.test(line)) ?? (lines.at(-1) || undefined);
 }
 
 async function writeDurably(path: string, text: string): Promise<void> {
