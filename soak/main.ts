@@ -6,14 +6,14 @@
  * Exit code 0 when everything kept to its bound and the ledger balances, 1 when not, 2 for wrong usage.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { freePort } from "../chaos/child.ts";
 import { Client } from "../chaos/client.ts";
 import { SoakLife } from "./life.ts";
-import { METRICS, type Metric, type MetricName, measure, quantiles, type Sample } from "./measure.ts";
+import { byLoad, METRICS, type Metric, type MetricName, measure, quantiles, type Sample } from "./measure.ts";
 import { type Point, type Trend, trendOf } from "./trend.ts";
 import { Work } from "./work.ts";
 
@@ -92,6 +92,7 @@ async function sample(): Promise<Sample> {
     ...(await measure(dataDir, life.pid, await life.memory())),
     ...(ingest && { ingestP50: ingest.p50, ingestP99: ingest.p99 }),
     ...(query && { queryP50: query.p50, queryP99: query.p99 }),
+    ...byLoad((loadavg()[0] ?? 0) / availableParallelism(), ingest?.p50, query?.p50),
   };
 }
 
