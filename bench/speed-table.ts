@@ -149,4 +149,12 @@ export const SPEED_TABLE: readonly Row[] = [
       keyP99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
     },
   },
+  {
+    name: "tracker",
+    what: "what the tracker costs a page, in Chromium",
+    figures: {
+      busy: { label: "main-thread time per event, all of it", unit: "ms", ...lower, floor: 1, aim: 0.5 },
+      call: { label: "… the call of track(), the slowest of 100", unit: "ms", ...lower },
+    },
+  },
 ];
