@@ -160,6 +160,9 @@ class Rewrite {
   }
 
   async #expression(expression: AstNode): Promise<string> {
+    if (expression["class"] === "COLUMN_REF") {
+      return (expression["column_names"] as string[]).map(quoteIdentifier).join(".");
+    }
     const texts = new Map<string, string>();
     const node = await this.#withoutErrors(expression, texts);
     const shell = { ...(queryOf(this.#ast) as AstNode), cte_map: NO_CTES, from_table: EMPTY, where_clause: null };

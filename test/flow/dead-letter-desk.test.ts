@@ -219,3 +219,27 @@ test("one poisonous event among ten thousand is dead-lettered alone and holds no
   assert.equal(hop(f, "silver.enriched").stored, 10_000);
   await f.close();
 });
+
+test("an event that could not be parsed is dead-lettered in the ledger before a replay and after it", async () => {
+  await using dir = await temporaryFolder();
+  await using f = await openFlow(dir.path, { project: "failing" });
+  const seen = "2026-01-01T00:00:00Z";
+  await f.append("readings", [
+    { sensor: "a", value: "1", seen },
+    { sensor: "a", value: "1", seen: "no time" },
+    { sensor: "b", value: "bad", seen },
+  ]);
+  await f.flow.flush();
+  const fates = () => {
+    const hop = f.flow.ledger().find((entry) => entry.hop === "silver.latest");
+    return [hop?.stored, hop?.filtered, hop?.deadLettered, hop?.balanced];
+  };
+  assert.deepEqual(fates(), [1, 0, 2, true]);
+  await f.flow.replay("silver.latest");
+  assert.deepEqual(fates(), [1, 0, 2, true]);
+  const { deadLetters } = await f.flow.deadLetterDesk.list({}, { limit: 10 });
+  assert.deepEqual(deadLetters.map(({ stage, offset, status }) => [stage, offset, status]).sort(), [
+    ["parse", 1, "open"],
+    ["transform", 2, "open"],
+  ]);
+});
