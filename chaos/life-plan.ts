@@ -1,6 +1,6 @@
 /** What happens in one life of the platform, drawn from the run's seed. */
 import type { Failing, Plan } from "./faults.ts";
-import { damageBefore, isFirstStart, needsFailingDisk, needsOldFiles, POINTS } from "./points.ts";
+import { damageBefore, isFirstStart, needsFailingDisk, needsOldFiles, needsReplay, POINTS } from "./points.ts";
 import type { Random } from "./random.ts";
 
 export const FAULTS = [
@@ -44,6 +44,8 @@ export interface LifePlan {
   readonly lastsMs: number;
   readonly measuredFromReady: boolean;
   readonly writesState: boolean;
+  /** A table that is replayed again and again while the life lasts. */
+  readonly replays: string | undefined;
   readonly pauseMs: number | undefined;
   readonly fillMs: number | undefined;
   /** Forwards and back again. */
@@ -108,6 +110,7 @@ export class LifePlanner {
       preparedBy: point === undefined ? undefined : damageBefore(point),
       stateServer,
       writesState: has("state", named ? 0.02 : 0.3),
+      replays: this.#replayed(point, stateServer),
       pauseMs: has("pause", 0.08) ? random.int(200, 1500) : undefined,
       fillMs: has("small-disk", 0.2) ? random.int(300, 1500) : undefined,
       jumpsMs: jumps ? this.#jumps() : [],
@@ -151,6 +154,7 @@ export class LifePlanner {
       lastsMs: 2000,
       measuredFromReady: true,
       writesState: false,
+      replays: undefined,
       pauseMs: undefined,
       fillMs: undefined,
       jumpsMs: [],
@@ -198,6 +202,13 @@ export class LifePlanner {
       fromMs,
       untilMs: fromMs + this.#random.int(100, 1500),
     };
+  }
+
+  /** Life with a replay is harder for all other points too. */
+  #replayed(point: string | undefined, stateServer: unknown): string | undefined {
+    const table = this.#random.pick(["silver.enriched", "silver.orders", "silver.stock", "bronze.orders"] as const);
+    const some = this.#random.chance(0.1) || (point !== undefined && needsReplay(point));
+    return some && stateServer === undefined ? table : undefined;
   }
 
   #jumps(): number[] {

@@ -253,7 +253,23 @@ class Run {
   }
 
   /** What happens to a life while it lasts. */
-  async #during(life: Life, { pauseMs, fillMs, jumpsMs, stateServer }: LifePlan): Promise<void> {
+  async #during(life: Life, planned: LifePlan): Promise<void> {
+    const replays = planned.replays === undefined ? undefined : this.#replay(life, planned.replays);
+    await this.#befall(life, planned);
+    await replays;
+  }
+
+  /** Tables are replayed while everything else goes on. Whether one succeeds depends on when the life ends. */
+  async #replay(life: Life, table: string): Promise<void> {
+    if (!(await life.untilReady())) return;
+    while (!life.over) {
+      const answer = await this.#client?.send("POST", `/v1/tables/${table}/replay`, "{}");
+      if (answer?.status === 200) this.#count(this.#faults, "table replayed");
+      await sleep(50);
+    }
+  }
+
+  async #befall(life: Life, { pauseMs, fillMs, jumpsMs, stateServer }: LifePlan): Promise<void> {
     for (const byMs of jumpsMs) {
       // Before it serves a jump would only be another time of its start.
       if (!(await life.untilReady())) return;
@@ -373,11 +389,13 @@ class Run {
 
   /** Waits until nothing is pending, without asking for it; the ledger then. */
   async #drained(): Promise<LedgerHop[]> {
-    let ledger: { balanced: boolean; hops: (LedgerHop & { pending: number })[] } | undefined;
+    type Hop = LedgerHop & { pending: number; accepted: number; verified: number };
+    let ledger: { balanced: boolean; hops: Hop[] } | undefined;
     for (const deadline = performance.now() + 30_000; performance.now() < deadline; await sleep(100)) {
       const answer = await this.#client?.send("GET", "/v1/ledger");
       ledger = answer?.status === 200 ? JSON.parse(answer.body) : ledger;
-      if (ledger?.hops.every((hop) => hop.pending === 0)) break;
+      // The recount's finding is part of whether it balances, so it has to have been everywhere.
+      if (ledger?.hops.every((hop) => hop.pending === 0 && hop.verified === hop.accepted)) break;
     }
     if (!ledger?.balanced) this.#violations.push(`the ledger is not balanced: ${JSON.stringify(ledger)}`);
     const pending = ledger?.hops.filter((hop) => hop.pending > 0) ?? [];

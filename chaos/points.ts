@@ -16,7 +16,7 @@ const LOG = [
   ...around("log fsync folder", "log rename"),
 ];
 
-const COMMITS = ["CREATE", "FLUSH", "MERGE", "REFRESH", "COMPACT"];
+const COMMITS = ["CREATE", "FLUSH", "MERGE", "REFRESH", "COMPACT", "REPLAY"];
 
 const LAKE = [
   "lake data file: named",
@@ -47,6 +47,11 @@ export function needsOldFiles(point: string): boolean {
 /** Points that only the first start of a data folder comes by. */
 export function isFirstStart(point: string): boolean {
   return /CREATE/.test(point);
+}
+
+/** Points that a run comes by only when a table is replayed. */
+export function needsReplay(point: string): boolean {
+  return point.includes("REPLAY");
 }
 
 /** Points that only a disk which refuses a while brings about. */
