@@ -40,7 +40,7 @@ export interface OrchestratorOptions {
   /** Runs executed at once, those that wait not counted. */
   readonly capacity: number;
   readonly retentionMs: number;
-  /** Between two looks at clock and queue. 0: only `tick` looks. */
+  /** Between two looks at the clock. 0: only calls of `tick` and `look` do. */
   readonly tickMs?: number;
   /** How long steps under way may go on when the platform stops. */
   readonly graceMs?: number;
@@ -98,6 +98,8 @@ export class Orchestrator {
   #astray = false;
   #lastLookMs = Number.NEGATIVE_INFINITY;
   #lastPruneMs = Number.NEGATIVE_INFINITY;
+  #pruning: Promise<void> | undefined;
+  #looking: Promise<void> | undefined;
   #closed = false;
 
   private constructor(o: OrchestratorOptions, queue: RunQueue) {
@@ -278,28 +280,35 @@ export class Orchestrator {
     if (!this.#closed) this.#tables.committed(table);
   }
 
-  /** Looks at clock, queue, tables and files. Called by a timer; tests with a clock of their own call it themselves. */
+  /** Looks at the clock, and every second at the rest. */
   tick(): void {
     if (this.#closed) return;
     this.#alarms.tick();
     this.#schedules.tick();
     const nowMs = performance.now();
-    if (nowMs - this.#lastLookMs < LOOK_MS && this.#o.tickMs !== 0) return;
+    if (nowMs - this.#lastLookMs < LOOK_MS) return;
     this.#lastLookMs = nowMs;
-    this.#tables.checkAll();
-    void this.#files.look();
-    this.#pump();
-    if (this.#ended.size > 0) this.#settleLater();
+    this.#looking ??= this.look().finally(() => {
+      this.#looking = undefined;
+    });
     if (nowMs - this.#lastPruneMs < PRUNE_MS) return;
     this.#lastPruneMs = nowMs;
-    this.#prune().catch((error: unknown) => this.#o.report(error, "removing old runs"));
+    this.#pruning = this.#prune().catch((error: unknown) => this.#o.report(error, "removing old runs"));
+  }
+
+  /** Looks at files, tables and the queue: finds what nobody told, and does what could not be done before. */
+  async look(): Promise<void> {
+    this.#tables.checkAll();
+    this.#pump();
+    if (this.#ended.size > 0) this.#settleLater();
+    await this.#files.look();
   }
 
   /** Stops taking runs, gives steps under way a moment to come to their end, and leaves the rest for the next life. */
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
-    await this.#pumping;
+    await Promise.all([this.#pumping, this.#pruning, this.#looking, this.#schedules.close(), this.#tables.close()]);
     const active = [...this.#active.values()];
     await Promise.all(active.map(({ execution }) => execution.suspend(this.#o.graceMs ?? GRACE_MS)));
     await this.#journal.close(GRACE_MS);

@@ -17,7 +17,8 @@ interface Schedule {
   /** The newest moment that has been dealt with. */
   doneMs: number;
   nextMs: number;
-  firing: boolean;
+  /** Undefined when no run is being made. */
+  firing: Promise<void> | undefined;
 }
 
 /** A moment that is less than this past is simply due. */
@@ -25,8 +26,8 @@ const MISSED_AFTER_MS = 60_000;
 const MOST_MISSED = 1_000;
 
 /**
- * Runs by time. The moments come from cron-parser, in the time zone of each trigger: a local time that the clocks skip in spring is due at
- * the first moment after the gap, and one that comes twice in autumn is due once.
+ * Runs by time. The moments come from cron-parser, in the time zone of each trigger: a local time that the clocks skip in spring is due an
+ * hour later by the clock on the wall, and one that comes twice in autumn is due the first time.
  */
 export class Schedules {
   readonly #states: TriggerStates;
@@ -59,7 +60,7 @@ export class Schedules {
       const known = this.#states.get<{ doneMs: number }>(name);
       if (known === undefined) await this.#states.fire(name, { doneMs: nowMs }, []);
       const doneMs = Math.min(known?.doneMs ?? nowMs, nowMs);
-      this.#schedules.push({ name, trigger, doneMs, nextMs: nextMs(trigger, doneMs), firing: false });
+      this.#schedules.push({ name, trigger, doneMs, nextMs: nextMs(trigger, doneMs), firing: undefined });
     }
   }
 
@@ -73,14 +74,18 @@ export class Schedules {
       }
     this.#lastMs = nowMs;
     for (const schedule of this.#schedules) {
-      if (schedule.nextMs > nowMs || schedule.firing) continue;
-      schedule.firing = true;
-      this.#fire(schedule, nowMs)
+      if (schedule.nextMs > nowMs || schedule.firing !== undefined) continue;
+      schedule.firing = this.#fire(schedule, nowMs)
         .catch((error: unknown) => this.#report(error, `starting ${schedule.name.workflow} by its schedule`))
         .finally(() => {
-          schedule.firing = false;
+          schedule.firing = undefined;
         });
     }
+  }
+
+  /** Waits for runs that are being made. */
+  async close(): Promise<void> {
+    await Promise.all(this.#schedules.map(({ firing }) => firing));
   }
 
   async #fire(schedule: Schedule, nowMs: number): Promise<void> {
@@ -111,20 +116,23 @@ function nextMs({ expression, timezone }: CronTrigger, afterMs: number): number 
     .getTime();
 }
 
-/** The newest `most` moments in (afterMs, nowMs], oldest first. Walked from now backwards, so a long absence costs no more than a short one. */
+/**
+ * The newest `most` moments in (afterMs, nowMs], oldest first. `next` alone decides what a moment is: `prev` of cron-parser leaves out local
+ * times that the clocks skip and counts doubled ones twice. It only says where to begin, so that a long absence costs no more than a
+ * short one.
+ */
 export function dueMoments(
   { expression, timezone }: Pick<CronTrigger, "expression" | "timezone">,
   afterMs: number,
   nowMs: number,
   most: number,
 ): number[] {
-  // `prev` is strictly before its reference.
-  const walk = CronExpressionParser.parse(expression, { tz: timezone, currentDate: new Date(nowMs + 1) });
+  const back = CronExpressionParser.parse(expression, { tz: timezone, currentDate: new Date(nowMs + 1) });
+  let fromMs = nowMs;
+  for (let step = 0; step <= most && fromMs > afterMs; step++) fromMs = back.prev().getTime();
+  const currentDate = new Date(Math.max(afterMs, fromMs - 1));
+  const walk = CronExpressionParser.parse(expression, { tz: timezone, currentDate });
   const due: number[] = [];
-  while (due.length < most) {
-    const moment = walk.prev().getTime();
-    if (moment <= afterMs) break;
-    due.unshift(moment);
-  }
-  return due;
+  for (let moment = walk.next().getTime(); moment <= nowMs; moment = walk.next().getTime()) due.push(moment);
+  return due.slice(-most);
 }

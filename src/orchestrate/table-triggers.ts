@@ -19,7 +19,7 @@ export type TableTrigger = Trigger & { readonly kind: "commit" | "amount" };
 interface Watch {
   readonly name: TriggerName;
   readonly trigger: TableTrigger;
-  checking: boolean;
+  checking: Promise<void> | undefined;
   again: boolean;
 }
 
@@ -61,7 +61,7 @@ export class TableTriggers {
   /** A trigger that is new begins with the table as it is. */
   async open(triggers: readonly { readonly name: TriggerName; readonly trigger: TableTrigger }[]): Promise<void> {
     for (const { name, trigger } of triggers) {
-      const watch = { name, trigger, checking: false, again: false };
+      const watch: Watch = { name, trigger, checking: undefined, again: false };
       this.#watches.push(watch);
       await this.#look(watch);
     }
@@ -79,19 +79,23 @@ export class TableTriggers {
 
   #check(watch: Watch): void {
     watch.again = true;
-    if (watch.checking) return;
-    watch.checking = true;
+    if (watch.checking !== undefined) return;
     const work = async () => {
       while (watch.again) {
         watch.again = false;
         await this.#look(watch);
       }
     };
-    work()
+    watch.checking = work()
       .catch((error: unknown) => this.#report(error, `starting ${watch.name.workflow} by ${watch.trigger.table}`))
       .finally(() => {
-        watch.checking = false;
+        watch.checking = undefined;
       });
+  }
+
+  /** Waits for runs that are being made. */
+  async close(): Promise<void> {
+    await Promise.all(this.#watches.map(({ checking }) => checking));
   }
 
   async #look({ name, trigger }: Watch): Promise<void> {

@@ -114,11 +114,8 @@ export class TestOrchestrator {
 
   /** Resolves when the run is over. */
   async ended(id: string): Promise<RunView> {
-    for (;;) {
-      const run = await this.run(id);
-      if (run.finishedAt !== null) return run;
-      await sleep(5);
-    }
+    await until(async () => (await this.run(id)).finishedAt !== null);
+    return this.run(id);
   }
 
   async runs(workflow: string): Promise<RunView[]> {
@@ -148,7 +145,14 @@ export class TestOrchestrator {
   }
 }
 
+/** Looks that a test waits for something: some minutes on a busy machine, and not for ever. */
+const MOST_LOOKS = 10_000;
+
 /** Waits until something is true. */
 export async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await what())) await sleep(5);
+  for (let look = 0; look < MOST_LOOKS; look++) {
+    if (await what()) return;
+    await sleep(5);
+  }
+  throw new Error(`it has not come to be: ${what}`);
 }
