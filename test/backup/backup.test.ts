@@ -9,7 +9,7 @@ import { millrace, RunningPlatform } from "../platform/running-platform.ts";
 
 const PROJECT = "chaos/project";
 /** Small and often, so that there are many files and the log has several segments. */
-const FLAGS = ["--flush-interval", "150ms", "--refresh-debounce", "50ms", "--segment", "20KiB", "--log-level", "error"];
+const FLAGS = ["--flush-interval", "150ms", "--refresh-debounce", "50ms", "--segment", "8KiB", "--log-level", "error"];
 
 let dir: string;
 let data: string;
@@ -52,19 +52,19 @@ test("a backup made under traffic brings back every event acknowledged before it
   })();
   const key = await platform.command("keys", "create", "--name", "till", "--scopes", "query", "--json");
   const { token } = JSON.parse(key.stdout) as { token: string };
-  while (acknowledged < 400) await sleep(20);
+  while (acknowledged < 100) await sleep(20);
 
   const first = await platform.command("backup", backups, "--json");
   assert.equal(first.code, 0, first.stderr);
   const had = acknowledged;
-  while (acknowledged < had + 400) await sleep(20);
+  while (acknowledged < had + 100) await sleep(20);
   const before = acknowledged;
   const second = await platform.command("backup", backups, "--json");
   assert.equal(second.code, 0, second.stderr);
   const report = JSON.parse(second.stdout) as { backup: string; linkedFiles: number; files: number };
   assert.ok(report.linkedFiles > 0 && report.linkedFiles < report.files, second.stdout);
   const after = acknowledged;
-  while (acknowledged < after + 100) await sleep(20); // it goes on
+  while (acknowledged < after + 40) await sleep(20); // it goes on
   going = false;
   await traffic;
   await platform.stop("SIGKILL");
