@@ -182,7 +182,9 @@ export class LifePlanner {
         ? 60
         : /FLUSH|data file|manifest|run (write|fsync)/.test(point)
           ? 20
-          : 3;
+          : needsReplay(point)
+            ? 1 // one replay takes as long as a life does on a busy machine
+            : 3;
     const nth = this.#random.int(1, busy); // drawn in any case, so that what was missed does not change later plans
     return this.#missed.delete(point) ? 1 : nth;
   }
