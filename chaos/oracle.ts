@@ -93,6 +93,8 @@ class Run {
   readonly #faults = new Map<string, number>();
   readonly #recoveriesMs: number[] = [];
   readonly #stateBackMs: number[] = [];
+  /** Data folders of first starts. */
+  readonly #firstDirs: string[] = [];
   readonly #keys: string[] = [];
   #port = 0;
   #client: Client | undefined;
@@ -146,21 +148,17 @@ class Run {
   async end(): Promise<void> {
     this.#crowd?.kill();
     if (this.#life && !this.#life.over) await this.#life.kill();
-    for (const dataDir of [this.#dataDir, this.#firstDir]) endPostgres(dataDir);
+    for (const dataDir of [this.#dataDir, ...this.#firstDirs]) endPostgres(dataDir);
     if (this.#failed || this.#o.keep) return;
     if (this.#mounts) {
       await sleep(500); // the server has let go of its files by then
       execFileSync("umount", ["-l", this.#dataDir]);
     }
-    rmSync(this.#dir, { recursive: true, force: true });
+    rmSync(this.#dir, { recursive: true, force: true, maxRetries: 10 });
   }
 
   get #mounts(): boolean {
     return this.#o.faults.includes("small-disk");
-  }
-
-  get #firstDir(): string {
-    return join(this.#dir, "first");
   }
 
   #start(plan: LifePlan["plan"], dataDir = this.#dataDir, port = this.#port): Life {
@@ -172,22 +170,24 @@ class Run {
   /** The first start of another data folder, killed while it makes the tables; the next one must bring it up. */
   async #startFirst({ plan }: LifePlan): Promise<void> {
     this.#cycles++;
-    mkdirSync(this.#firstDir);
+    // A folder for each, which goes with the run: an initdb that outlived its platform may still write there.
+    const dataDir = join(this.#dir, `first-${this.#cycles}`);
+    mkdirSync(dataDir);
+    this.#firstDirs.push(dataDir);
     const port = await freePort();
-    const life = this.#start(plan, this.#firstDir, port);
+    const life = this.#start(plan, dataDir, port);
     await life.untilReady(60_000);
     if (!life.over) await life.kill();
     this.#killed(life.killedAt ?? RANDOM_MOMENT);
     const startedAt = performance.now();
-    const next = this.#start({}, this.#firstDir, port);
+    const next = this.#start({}, dataDir, port);
     if (await next.untilReady(60_000)) this.#recoveriesMs.push(performance.now() - startedAt);
     else
       this.#violations.push(
         `a first start was killed, and the next one does not come up; see ${this.#dir}/platform.log`,
       );
     await next.kill();
-    endPostgres(this.#firstDir);
-    rmSync(this.#firstDir, { recursive: true, force: true, maxRetries: 10 });
+    endPostgres(dataDir);
   }
 
   #killed(at: string): void {
