@@ -20,6 +20,8 @@ export interface FigureDeclaration {
 export type Unit =
   | "events/s"
   | "requests/s"
+  | "runs/s"
+  | "steps/s"
   | "ms"
   | "s"
   | "MB"
@@ -155,6 +157,18 @@ export const SPEED_TABLE: readonly Row[] = [
     figures: {
       busy: { label: "main-thread time per event, all of it", unit: "ms", ...lower, floor: 1, aim: 0.5 },
       call: { label: "… the call of track(), the slowest of 100", unit: "ms", ...lower },
+    },
+  },
+  {
+    name: "workflows",
+    what: "100 workflow starts/s with 10 steps each",
+    figures: {
+      delayP99: { label: "scheduling delay: the slowest of 100", unit: "ms", ...lower, floor: 1_000 },
+      delayP50: { label: "scheduling delay: median", unit: "ms", ...lower },
+      cronP99: { label: "delay of runs by cron: the slowest of 100", unit: "ms", ...lower, floor: 1_000 },
+      ended: { label: "runs ended", unit: "runs/s", ...higher },
+      cpu: { label: "CPU of the platform, without PostgreSQL's", unit: "cores", ...lower },
+      burst: { label: "a thousand runs at once", unit: "steps/s", ...higher, floor: 1_000 },
     },
   },
 ];

@@ -347,6 +347,66 @@ describe("runs of workflows", () => {
     assert.deepEqual(followed?.cause, { kind: "succeeded", by: "first" });
   });
 
+  test("a run that takes its platform down again and again is given up, and can be retried", async (t) => {
+    const url = await database.fresh();
+    const flow = workflow("flow", {}, async (run) => {
+      await run.step("fine", () => 1);
+      return run.step("deadly", ({ signal }) => new Promise((resolve) => signal.addEventListener("abort", resolve)));
+    });
+    const first = await TestOrchestrator.open(t, url, [flow]);
+    const id = await first.start("flow");
+    await until(async () => (await first.steps(id)).some(({ step }) => step === "deadly"));
+    await first.close({ crash: true });
+    for (let life = 1; life < 5; life++) {
+      const o = await TestOrchestrator.open(t, url, [flow]);
+      await until(async () => (await o.run(id)).status === "running");
+      await o.close({ crash: true });
+    }
+    const last = await TestOrchestrator.open(t, url, [flow]);
+    const { error } = await last.ended(id);
+    assert.equal(error?.code, "RUN_INTERRUPTED");
+    assert.match(error?.message ?? "", /died 5 times in a row while this run was under way at deadly/);
+    await last.close();
+    const mended = workflow("flow", {}, async (run) => {
+      await run.step("fine", () => 2);
+      return run.step("deadly", () => "alive");
+    });
+    const o = await TestOrchestrator.open(t, url, [mended]);
+    await o.orchestrator.retry(id);
+    assert.equal((await o.ended(id)).output, "alive");
+  });
+
+  test("a run that takes longer than its workflow allows fails, waits included, and is undone", async (t) => {
+    const undone: string[] = [];
+    const flow = workflow("flow", { timeout: "50ms" }, async (run) => {
+      await run.step("book", () => 1, { compensate: () => void undone.push("book") });
+      await run.sleep("1h");
+    });
+    const o = await TestOrchestrator.open(t, await database.fresh(), [flow]);
+    const run = await o.ended(await o.start("flow"));
+    assert.deepEqual([run.status, run.error?.code, undone], ["failed", "RUN_TIMEOUT", ["book"]]);
+  });
+
+  test("a workflow that is no longer defined fails with its name, and its run goes on when it is back", async (t) => {
+    const url = await database.fresh();
+    const flow = workflow("flow", {}, (run) => run.waitFor("go"));
+    const first = await TestOrchestrator.open(t, url, [flow]);
+    const id = await first.start("flow");
+    await until(async () => (await first.steps(id)).length === 1);
+    await first.close();
+    const other = await TestOrchestrator.open(t, url, [workflow("flew", {}, () => 1)]);
+    const { error } = await other.ended(id);
+    assert.deepEqual(
+      [error?.code, error?.message],
+      ["WORKFLOW_UNKNOWN", 'there is no workflow "flow"; did you mean "flew"?'],
+    );
+    await other.close();
+    const back = await TestOrchestrator.open(t, url, [flow]);
+    await back.orchestrator.retry(id);
+    await back.orchestrator.signal(id, "go", 1);
+    assert.equal((await back.ended(id)).output, 1);
+  });
+
   test("what a step may not do is said: steps within steps, values JSON cannot say, names", async (t) => {
     const nested = workflow("nested", {}, (run) => run.step("outer", () => run.step("inner", () => 1)));
     const strange = workflow("strange", {}, (run) => run.step("give", () => 10n));
