@@ -123,7 +123,7 @@ async function openOrchestrator(state: State, definitions: readonly WorkflowDefi
   const project: Project = { name: "bench", dir: "/", workflows, ...nothing };
   return Orchestrator.open({
     ...{ project, state, env: {}, clock: Date.now, capacity: 64, retentionMs: 86_400_000 },
-    tables: { version: () => undefined, changes: async () => undefined },
+    tables: { version: () => undefined, firstVersion: () => undefined, changes: async () => undefined },
     sql: async () => [],
     refresh: async () => ({ kind: "none", version: 0 }),
     report: (error, what) => console.error(what, error),

@@ -19,12 +19,22 @@ import type { Partition } from "./partitions.ts";
 import { newRunId } from "./run-id.ts";
 import { RunQueue } from "./run-queue.ts";
 import type { Ending, RunRow, StepRecord } from "./run-records.ts";
-import { type CreatedRun, createRuns, findRun, groupOf, type NewRun } from "./run-table.ts";
+import {
+  type CreatedRun,
+  childKey,
+  createRuns,
+  findRun,
+  groupOf,
+  type NewRun,
+  readSteps,
+  reopenRun,
+} from "./run-table.ts";
 import { type CronTrigger, type Draft, Schedules } from "./schedules.ts";
 import { failureOf } from "./step-failure.ts";
 import { MOST_VALUE_BYTES, recordable } from "./step-values.ts";
 import { type TableTrigger, TableTriggers, type WatchedTables } from "./table-triggers.ts";
 import { type TriggerName, TriggerStates } from "./trigger-states.ts";
+import { isAway, Waits } from "./waits.ts";
 
 export interface OrchestratorOptions {
   readonly project: Project;
@@ -87,8 +97,7 @@ export class Orchestrator {
   readonly #active = new Map<string, Active>();
   /** Runs that are over and whose queue entries, followers and backfills are still to be seen to. */
   readonly #ended = new Set<string>();
-  readonly #endListeners = new Map<string, Set<() => void>>();
-  readonly #signalListeners = new Map<string, Set<(data: unknown) => void>>();
+  readonly #waits: Waits;
   readonly #followers = new Map<string, { readonly workflow: Workflow; readonly kind: "succeeded" | "failed" }[]>();
   #timer: NodeJS.Timeout | undefined;
   #pumping: Promise<void> | undefined;
@@ -106,6 +115,7 @@ export class Orchestrator {
     this.#o = o;
     this.#queue = queue;
     this.#journal = new Journal(o.state, o.report);
+    this.#waits = new Waits(o.state);
     this.#alarms = new Alarms(o.clock);
     this.#states = new TriggerStates(o.state, queue, o.clock);
     const draft: Draft = (workflow, run) => this.#draft(this.#workflow(workflow), run);
@@ -179,30 +189,7 @@ export class Orchestrator {
       if (run.status !== "failed" && run.status !== "cancelled")
         throw wrongState(run, "failed and cancelled runs", "retried");
       const workflow = this.#workflow(run.workflow);
-      // Of the failures only those count that ended the run: one that was caught has been followed by completed steps.
-      const again = await session.query<{ key: string; kind: string }>(
-        `delete from millrace.run_steps s where run = $1 and (
-           kind = 'undo' or key like 'compensate/%' or completed is null or key = $2
-           or exists (select from millrace.run_steps u where u.run = s.run and u.kind = 'undo' and u.key = 'undo ' || s.key
-             and u.status = 'succeeded')
-           or (status = 'failed' and completed > (select coalesce(max(completed), 0) from millrace.run_steps o
-             where o.run = s.run and o.status = 'succeeded' and o.kind <> 'undo')))
-         returning key, kind`,
-        [id, run.error?.step ?? null],
-      );
-      // A sub-workflow that failed is started anew: its run stays as what happened, without the key.
-      const children = again.filter(({ kind }) => kind === "workflow").map(({ key }) => childKey(id, key));
-      if (children.length > 0)
-        await session.query(
-          `update millrace.runs set idempotency_key = null where parent_run = $1 and idempotency_key = any($2)
-           and status in ('failed', 'cancelled')`,
-          [id, children],
-        );
-      await session.query(
-        `update millrace.runs set status = 'queued', ending = null, error = null, output = null, finished_at = null, followed = false,
-           started_at = null, interruptions = 0, sent = true where id = $1`,
-        [id],
-      );
+      await reopenRun(session, run);
       await this.#queue.remove([id], session);
       await this.#queue.send(session, [
         { id, group: groupOf(run.workflow, run.concurrency_key, workflow.concurrency?.limit) },
@@ -221,7 +208,7 @@ export class Orchestrator {
       "insert into millrace.run_signals (run, name, data, at) values ($1, $2, $3, $4) on conflict do nothing",
       [id, name, JSON.stringify(recordable(name, data)), new Date(this.#o.clock())],
     );
-    for (const heard of this.#signalListeners.get(`${id} ${name}`) ?? []) heard(data ?? null);
+    this.#waits.signalled(id, name, data ?? null);
   }
 
   /** Makes a run for each partition; `concurrency` of them are under way at once. @throws WORKFLOW_UNKNOWN, BACKFILL_INVALID */
@@ -307,6 +294,7 @@ export class Orchestrator {
   /** Stops taking runs, gives steps under way a moment to come to their end, and leaves the rest for the next life. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#waits.close();
     clearInterval(this.#timer);
     await Promise.all([this.#pumping, this.#pruning, this.#looking, this.#schedules.close(), this.#tables.close()]);
     const active = [...this.#active.values()];
@@ -502,7 +490,7 @@ export class Orchestrator {
   #settleLater(id?: string): void {
     if (id !== undefined) {
       this.#ended.add(id);
-      for (const heard of this.#endListeners.get(id) ?? []) heard();
+      this.#waits.ended(id);
     }
     this.#settling ??= (async () => {
       await new Promise(setImmediate);
@@ -604,10 +592,11 @@ export class Orchestrator {
       refresh,
       exec: (command: ExternalCommand, around) => runCommand(command, { ...around, dir: project.dir, env }),
       child: (parent, step, workflow, input, signal) => this.#child(parent, step, workflow, input, signal),
-      signal: (run, name, signal) => this.#awaitSignal(run, name, signal),
+      signal: (run, name, signal) => this.#waits.signal(run, name, signal),
     };
   }
 
+  /** Makes the run of a sub-workflow unless it is there, and waits for its end. Nothing of a cancelled run goes on: then it is cancelled. */
   async #child(parent: RunRow, step: string, name: string, input: unknown, signal: AbortSignal): Promise<unknown> {
     const workflow = this.#workflow(name);
     let depth = 0;
@@ -621,7 +610,7 @@ export class Orchestrator {
     }
     if (depth > MOST_DEPTH)
       throw new MillraceError("STEP_INVALID", { step, reason: `is sub-workflow number ${depth} below another` });
-    const made = await this.#withState(signal, () =>
+    const { id } = await this.#waits.withState(signal, () =>
       this.#create(
         this.#draft(workflow, {
           ...{ cause: { kind: "workflow", by: parent.workflow }, input: this.#input(workflow, input) },
@@ -629,68 +618,11 @@ export class Orchestrator {
         }),
       ),
     );
-    const { id } = made;
-    let cancelled = false;
-    for (;;) {
-      const ended = this.#listen(this.#endListeners, id);
-      try {
-        const run = await this.#withState(cancelled ? undefined : signal, () => findRun(this.#o.state, id));
-        if (run === undefined) throw new MillraceError("RUN_UNKNOWN", { run: id });
-        if (run.finished_at !== null) return childOutput(run, signal);
-        await (cancelled ? ended.heard : Promise.race([ended.heard, abortion(signal)]));
-      } catch (error) {
-        if (!signal.aborted || cancelled || isStopping(signal)) throw error;
-        // Nothing of a cancelled run goes on: its sub-workflow is cancelled, and waited for.
-        cancelled = true;
-        await this.cancel(id, `run ${parent.id}`).catch((reason: unknown) => {
-          if (!(reason instanceof MillraceError && reason.code === "RUN_STATE")) throw reason;
-        });
-      } finally {
-        ended.off();
-      }
-    }
-  }
-
-  async #awaitSignal(run: string, name: string, signal: AbortSignal): Promise<unknown> {
-    const told = this.#listen(this.#signalListeners, `${run} ${name}`);
-    try {
-      const [there] = await this.#withState(signal, () =>
-        this.#o.state.query<{ data: unknown }>("select data from millrace.run_signals where run = $1 and name = $2", [
-          run,
-          name,
-        ]),
-      );
-      return there === undefined ? await Promise.race([told.heard, abortion(signal)]) : there.data;
-    } finally {
-      told.off();
-    }
-  }
-
-  /** Asks PostgreSQL until it answers. */
-  async #withState<T>(signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await ask();
-      } catch (error) {
-        if (!isAway(error) || this.#closed) throw error;
-        const pause = new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-        await (signal === undefined ? pause : Promise.race([pause, abortion(signal)]));
-      }
-    }
-  }
-
-  #listen<T>(listeners: Map<string, Set<(data: T) => void>>, key: string): { heard: Promise<T>; off: () => void } {
-    let hear: (data: T) => void = () => undefined;
-    const heard = new Promise<T>((resolve) => {
-      hear = resolve;
-    });
-    const set = listeners.get(key) ?? new Set();
-    listeners.set(key, set.add(hear));
-    const off = () => {
-      set.delete(hear);
-      if (set.size === 0) listeners.delete(key);
-    };
-    return { heard, off };
+    return this.#waits.output(id, signal, () =>
+      this.cancel(id, `run ${parent.id}`).catch((error: unknown) => {
+        if (!(error instanceof MillraceError && error.code === "RUN_STATE")) throw error; // it ended meanwhile
+      }),
+    );
   }
 }
 
@@ -710,45 +642,6 @@ export function triggerName(trigger: Trigger): string {
   }
 }
 
-async function readSteps(state: State, runs: readonly string[]): Promise<StepRecord[]> {
-  return state.query<StepRecord>(
-    `select run, key, kind, status, position, completed, input_hash as "inputHash", input, output, error, attempts, detail,
-       (extract(epoch from started_at) * 1000)::float8 as "startedAtMs", (extract(epoch from finished_at) * 1000)::float8 as "finishedAtMs",
-       (extract(epoch from wake_at) * 1000)::float8 as "wakeAtMs"
-     from millrace.run_steps where run = any($1)`,
-    [runs],
-  );
-}
-
-function childKey(parent: string, step: string): string {
-  return `step ${parent} ${step}`;
-}
-
-function childOutput(run: RunRow, signal: AbortSignal): unknown {
-  if (run.status === "succeeded") return run.output;
-  signal.throwIfAborted();
-  const { id, workflow, status, error } = run;
-  throw new MillraceError("RUN_FAILED", {
-    ...{ run: id, workflow, status: status === "cancelled" ? "was cancelled" : status },
-    reason: error?.message ?? "",
-  });
-}
-
 function wrongState({ id, status }: RunRow, allowed: string, action: string): MillraceError {
   return new MillraceError("RUN_STATE", { run: id, status, allowed, action });
-}
-
-function isAway(error: unknown): boolean {
-  return error instanceof MillraceError && error.code === "STATE_UNAVAILABLE";
-}
-
-function isStopping({ reason }: AbortSignal): boolean {
-  return reason instanceof MillraceError && reason.code === "SHUTTING_DOWN";
-}
-
-function abortion(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    else signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
 }

@@ -2,7 +2,7 @@ import type { RunCause } from "../define/workflow.ts";
 import type { Session } from "../state/migrate.ts";
 import { newRunId } from "./run-id.ts";
 import type { QueuedRun, RunQueue } from "./run-queue.ts";
-import type { RunRow } from "./run-records.ts";
+import type { RunRow, StepRecord } from "./run-records.ts";
 
 /** A run that is to be. */
 export interface NewRun {
@@ -97,4 +97,55 @@ export function groupOf(
 export async function findRun(session: Session, id: string): Promise<RunRow | undefined> {
   const [row] = await session.query<RunRow>("select * from millrace.runs where id = $1", [id]);
   return row;
+}
+
+/** Everything recorded of the steps of runs. */
+export async function readSteps(session: Session, runs: readonly string[]): Promise<StepRecord[]> {
+  return session.query<StepRecord>(
+    `select run, key, kind, status, position, completed, input_hash as "inputHash", input, output, error, attempts, detail,
+       (extract(epoch from started_at) * 1000)::float8 as "startedAtMs", (extract(epoch from finished_at) * 1000)::float8 as "finishedAtMs",
+       (extract(epoch from wake_at) * 1000)::float8 as "wakeAtMs"
+     from millrace.run_steps where run = any($1)`,
+    [runs],
+  );
+}
+
+/** The idempotency key of a sub-workflow's run: the step of its parent that it is. */
+export function childKey(parent: string, step: string): string {
+  return `step ${parent} ${step}`;
+}
+
+/**
+ * Makes a run that is over one that is to be executed again, without its failed steps and without those that were undone. Of the failures only
+ * those count that ended the run: one that was caught has been followed by completed steps.
+ */
+export async function reopenRun(session: Session, { id, error }: RunRow): Promise<void> {
+  const again = await session.query<{ key: string; kind: string }>(
+    `delete from millrace.run_steps s where run = $1 and (
+         kind = 'undo' or key like 'compensate/%' or completed is null or key = $2
+         or exists (select from millrace.run_steps u where u.run = s.run and u.kind = 'undo' and u.key = 'undo ' || s.key
+           and u.status = 'succeeded')
+         or (status = 'failed' and completed > (select coalesce(max(completed), 0) from millrace.run_steps o
+           where o.run = s.run and o.status = 'succeeded' and o.kind <> 'undo')))
+       returning key, kind`,
+    [id, error?.step ?? null],
+  );
+  // Lines are known by step, attempt and number, and the attempts begin again.
+  await session.query("delete from millrace.run_logs where run = $1 and step = any($2)", [
+    id,
+    again.map(({ key }) => key),
+  ]);
+  // A sub-workflow that failed is started anew: its run stays as what happened, without the key.
+  const children = again.filter(({ kind }) => kind === "workflow").map(({ key }) => childKey(id, key));
+  if (children.length > 0)
+    await session.query(
+      `update millrace.runs set idempotency_key = null where parent_run = $1 and idempotency_key = any($2)
+         and status in ('failed', 'cancelled')`,
+      [id, children],
+    );
+  await session.query(
+    `update millrace.runs set status = 'queued', ending = null, error = null, output = null, finished_at = null, followed = false,
+         started_at = null, interruptions = 0, sent = true where id = $1`,
+    [id],
+  );
 }

@@ -6,6 +6,8 @@ import type { TriggerName, TriggerStates } from "./trigger-states.ts";
 export interface WatchedTables {
   /** The newest committed version; undefined where the table cannot be read. */
   version(table: string): number | undefined;
+  /** The version there was when the platform began, before it took anything: where a trigger that is new begins. */
+  firstVersion(table: string): number | undefined;
   /** What changed after one version, up to another one: rows added less rows removed. Undefined when that is not known any more. */
   changes(
     table: string,
@@ -100,11 +102,16 @@ export class TableTriggers {
 
   async #look({ name, trigger }: Watch): Promise<void> {
     const { table } = trigger;
-    const seen = this.#states.get<Seen>(name);
     const version = this.#tables.version(table);
-    if (version === undefined || version === seen?.version) return;
+    if (version === undefined) return;
+    const known = this.#states.get<Seen>(name);
     // A lower version than was seen: the table was made anew.
-    if (seen === undefined || seen.version > version) return this.#states.fire(name, { version, rows: 0 }, []);
+    if (known === undefined || known.version > version) {
+      const first = Math.min(this.#tables.firstVersion(table) ?? version, version);
+      await this.#states.fire(name, { version: first, rows: 0 }, []);
+    }
+    const seen = this.#states.get<Seen>(name);
+    if (seen === undefined || version <= seen.version) return;
     const found = await this.#tables.changes(table, seen.version, version);
     const rows = seen.rows + (found?.rows ?? 0);
     // What is not known any more is taken for a change: a run too many does less harm than one too few.

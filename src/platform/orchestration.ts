@@ -41,12 +41,14 @@ const BEGIN_PAUSE_MS = 1_000;
 export class Orchestration {
   readonly runs: Runs;
   readonly #o: OrchestrationParts;
+  readonly #tables: WatchedTables;
   #orchestrator: Promise<Orchestrator> | undefined;
   #closed = false;
   #unwatch: () => void = () => undefined;
 
   constructor(parts: OrchestrationParts) {
     this.#o = parts;
+    this.#tables = watchedTables(parts.flow);
     this.runs = this.#runs();
   }
 
@@ -72,7 +74,7 @@ export class Orchestration {
       try {
         const orchestrator = await Orchestrator.open({
           ...{ project, state, env, clock, report },
-          tables: watchedTables(flow),
+          tables: this.#tables,
           sql: (sql, params, { signal }) => this.#sql(sql, params, signal),
           refresh: async (table, options) => {
             const { kind, version } = await flow.refresh(table, options);
@@ -173,12 +175,15 @@ export class Orchestration {
   }
 }
 
-/** The lake's tables as triggers see them. */
+/** The lake's tables as triggers see them. Made before the platform takes its first event. */
 function watchedTables({ lake }: Flow): WatchedTables {
+  const version = (table: string) => (lake.has(table) ? lake.get(table).snapshot.version : undefined);
+  const first = new Map(lake.names().map((table) => [table, version(table)]));
   const rows = (files: readonly { readonly stats?: { readonly rowCount: number } | undefined }[]) =>
     files.reduce((sum, { stats }) => sum + (stats?.rowCount ?? 0), 0);
   return {
-    version: (table) => (lake.has(table) ? lake.get(table).snapshot.version : undefined),
+    version,
+    firstVersion: (table) => first.get(table),
     async changes(table, after, to) {
       const found = await lake.get(table).delta.changes(after, to);
       if (found === undefined) return undefined;

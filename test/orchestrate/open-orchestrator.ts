@@ -76,7 +76,7 @@ export class TestOrchestrator {
     const orchestrator = await Orchestrator.open({
       project: await projectOf(workflows, options.dir),
       state,
-      tables: { version: () => undefined, changes: async () => undefined },
+      tables: { version: () => undefined, firstVersion: () => undefined, changes: async () => undefined },
       sql: async () => [],
       refresh: async () => ({ kind: "none", version: 0 }),
       env: process.env,

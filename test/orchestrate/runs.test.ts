@@ -153,8 +153,9 @@ describe("runs of workflows", () => {
     let broken = true;
     const flow = workflow("flow", {}, async (run) => {
       await run.step("a", () => void did.push("a"));
-      await run.step("b", () => {
+      await run.step("b", ({ log }) => {
         did.push("b");
+        log(`broken: ${broken}`);
         if (broken) throw new Error("broken");
       });
       await run.step("c", () => void did.push("c"));
@@ -166,6 +167,7 @@ describe("runs of workflows", () => {
     await o.orchestrator.retry(id);
     assert.equal((await o.ended(id)).status, "succeeded");
     assert.deepEqual(did, ["a", "b", "b", "c"]);
+    assert.deepEqual(await o.log(id), ["broken: false"]);
   });
 
   test("after a stop a run goes on where it was, and completed steps are not run again", async (t) => {

@@ -111,6 +111,7 @@ describe("triggers", () => {
     };
     const tables = {
       version: () => table.version,
+      firstVersion: () => 5,
       changes: async (_: string, after: number, to: number) => {
         const found = [...table.rows].filter(([version]) => version > after && version <= to);
         return { changed: found.length > 0, rows: found.reduce((sum, [, rows]) => sum + rows, 0) };
