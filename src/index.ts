@@ -3,6 +3,8 @@ export * as z from "zod";
 export type { ConfigDefinition, ConfigOptions } from "./define/config.ts";
 export { defineConfig } from "./define/config.ts";
 export { decimal } from "./define/decimal.ts";
+export type { SessionLink, SessionsDefinition, SessionsOptions } from "./define/sessions.ts";
+export { sessions } from "./define/sessions.ts";
 export type { FieldOf, StreamDefinition, StreamOptions } from "./define/stream.ts";
 export { stream } from "./define/stream.ts";
 export type { TableDefinition, TableOptions } from "./define/table.ts";

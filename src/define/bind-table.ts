@@ -119,7 +119,10 @@ class TableBinding {
       reason: `${way.mode}: ${way.reason}`,
       file: draft.file,
     };
-    if (way.mode === "refresh") return { ...base, mode: "refresh", by, byInputs };
+    if (way.mode === "refresh") {
+      const { sessions } = draft;
+      return { ...base, mode: "refresh", by, byInputs, ...(sessions && { sessions }) };
+    }
     const { key, latest, tombstone } = draft;
     return { ...base, mode: "append", stream: way.stream, driver: driver!, storedSql, key, latest, tombstone };
   }

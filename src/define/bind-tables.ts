@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.ts";
+import { bindSessions } from "./bind-sessions.ts";
 import { bindTable, type Relations } from "./bind-table.ts";
 import type { InputKind } from "./classify.ts";
 import { didYouMean } from "./nearest.ts";
@@ -85,6 +86,9 @@ class Binder {
     }
     for (const { draft, ast, inputs } of this.inOrder(parsed)) {
       if (!inputs.every((name) => this.relations.has(name))) continue;
+      const unfit = draft.sessions === undefined ? [] : bindSessions(draft.sessions, this.relations);
+      for (const found of unfit) this.report(draft, found);
+      if (unfit.length > 0) continue;
       const bound = await bindTable(draft, ast, inputs, this.relations, this.inspector, (name) =>
         this.aggregates.has(name),
       );

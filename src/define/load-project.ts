@@ -9,6 +9,7 @@ import { invalidOption, isNameList, isRecord } from "./options.ts";
 import { type Problem, type ProjectProblem, problem } from "./problem.ts";
 import type { Project, Stream } from "./project.ts";
 import { CONFIG_FILE, definitionsOf, type Found, findModules, loadModule } from "./project-modules.ts";
+import { readSessions } from "./read-sessions.ts";
 import { readStream } from "./read-stream.ts";
 import { readTable, type TableDraft } from "./read-table.ts";
 import { readWorkflow, type Workflow } from "./read-workflow.ts";
@@ -83,6 +84,10 @@ class Loading {
 
     for (const one of this.unique(found.filter(({ definition }) => definitionKind(definition) !== "workflow"))) {
       const { definition } = one;
+      if (definitionKind(definition) === "sessions") {
+        this.sessions(one, drafts, places, broken);
+        continue;
+      }
       const isStream = definitionKind(definition) === "stream";
       const read = isStream ? readStream(definition, one.file, horizonMs) : readTable(definition, one.file);
       if (Array.isArray(read)) {
@@ -102,6 +107,7 @@ class Loading {
       drafts.push(draft);
       places.set(draft, origins.get(stream)!);
     }
+    this.namesTaken(drafts, places);
     const bound = await bindTables(streams, drafts, broken, this.inspector);
     for (const { draft, problem: found } of bound.problems)
       this.report({ ...places.get(draft)!, name: draft.name }, [found]);
@@ -121,6 +127,35 @@ class Loading {
       workflows: names,
       settings,
     });
+  }
+
+  /** Sessions are tables, and no name of theirs may be taken. */
+  private sessions(one: Found, drafts: TableDraft[], places: Map<TableDraft, Found>, broken: Set<string>): void {
+    const read = readSessions(one.definition, one.file);
+    const made = read.filter((item): item is TableDraft => "sql" in item);
+    if (made.length === 0) {
+      this.report(one, read as readonly Problem[]);
+      for (const end of ["", "_events", "_people"]) broken.add(`${one.definition.name}${end}`);
+    }
+    for (const draft of made) {
+      drafts.push(draft);
+      places.set(draft, one);
+    }
+  }
+
+  /** Tables that one definition makes and another has the name of. */
+  private namesTaken(drafts: readonly TableDraft[], places: ReadonlyMap<TableDraft, Found>): void {
+    const first = new Map<string, TableDraft>();
+    for (const draft of drafts) {
+      const other = first.get(draft.name);
+      if (other === undefined) first.set(draft.name, draft);
+      else {
+        const at = places.get(draft)!;
+        this.report({ ...at, name: draft.name }, [
+          problem("NAME_TAKEN", { subject: `table "${draft.name}"`, other: other.file }),
+        ]);
+      }
+    }
   }
 
   private async workflows(found: readonly Found[]): Promise<ReadWorkflows> {

@@ -3,6 +3,7 @@
  * from these shapes and never from what the user wrote.
  */
 
+import type { SessionsRole } from "./read-sessions.ts";
 import type { Workflow } from "./read-workflow.ts";
 
 /** A column's type, named as the platform names it; `types.ts` maps it to JSON Schema, Delta, DuckDB and PostgreSQL. */
@@ -116,6 +117,8 @@ export interface RefreshTable extends TableBase {
   readonly by: Readonly<Record<string, string>>;
   /** Inputs whose rows carry every `by` expression. A change in any other input recomputes the whole table. */
   readonly byInputs: readonly string[];
+  /** Where the table is one of those that sessions are made of, which have a way of their own to compute only what events touch. */
+  readonly sessions?: SessionsRole;
 }
 
 export type Table = AppendTable | RefreshTable;

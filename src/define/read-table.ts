@@ -1,6 +1,7 @@
 import type { Definition } from "./definition.ts";
 import { invalidOption, isNameList, isRecord, isTextRecord, showValue, unknownOptions } from "./options.ts";
 import { type Problem, problem } from "./problem.ts";
+import type { SessionsRole } from "./read-sessions.ts";
 import { sqlTokens } from "./replace-tables.ts";
 
 /** A table definition whose options have the right shape; nothing is known yet about its SQL. */
@@ -15,6 +16,8 @@ export interface TableDraft {
   readonly latest: string | undefined;
   readonly tombstone: string | undefined;
   readonly file: string;
+  /** Where the table is one of those that sessions are made of. */
+  readonly sessions?: SessionsRole;
 }
 
 const OPTIONS = ["sql", "checks", "partitionBy", "refresh", "key", "latest", "tombstone"];
@@ -88,7 +91,7 @@ function withoutEnd(sql: string): string {
   return sql.slice(0, end);
 }
 
-function nameProblems(name: unknown): Problem[] {
+export function nameProblems(name: unknown): Problem[] {
   const refuse = (allowed: string) => [problem("NAME_INVALID", { subject: "a table", got: name, allowed })];
   const [, schema] = TABLE_NAME.exec(String(name)) ?? [];
   if (schema === undefined) {

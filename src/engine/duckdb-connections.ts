@@ -4,6 +4,7 @@ import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { quoteLiteral } from "../define/sql-text.ts";
 import { MillraceError } from "../errors.ts";
 import { BOUNDED_FUNCTIONS } from "./bounded-functions.ts";
+import { registerFunctions } from "./project-functions.ts";
 
 export interface DuckdbOptions {
   /** What all statements together may hold in memory; beyond it they spill to `tempDir`. */
@@ -44,6 +45,7 @@ export class Connections {
     const instance = await DuckDBInstance.create(":memory:", { threads: String(options.threads) });
     const connection = await instance.connect();
     for (const statement of BOUNDED_FUNCTIONS) await connection.run(statement);
+    registerFunctions(connection);
     for (const setting of settings(options, spillDir)) await connection.run(`SET GLOBAL ${setting}`);
     connection.closeSync();
     return new Connections(instance, spillDir);

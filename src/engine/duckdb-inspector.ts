@@ -7,6 +7,7 @@ import { MillraceError } from "../errors.ts";
 import { type DuckdbFault, definitionError, readFault, sqlError } from "./duckdb-errors.ts";
 import { columnType } from "./duckdb-types.ts";
 import { readTree, writeTree } from "./parse-tree-text.ts";
+import { registerFunctions } from "./project-functions.ts";
 
 /**
  * Reads SQL with an empty DuckDB in memory, so that what loads is what will run. It can reach no file and no setting.
@@ -17,6 +18,7 @@ export async function openDuckdbInspector(): Promise<SqlInspector> {
   const connection = await instance.connect();
   // As in the engine, of which this is the image.
   await connection.run("SET max_expression_depth = 250");
+  registerFunctions(connection);
   for (const setting of SETTINGS) await connection.run(`SET GLOBAL ${setting}`);
   return new DuckdbInspector(instance, connection);
 }

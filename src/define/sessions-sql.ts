@@ -1,0 +1,128 @@
+/**
+ * The SQL of sessions: what its tables hold, computed from nothing but the events. Refreshes that compute less must give the same.
+ *
+ * An id is a user's id as it is, or `anonymous:` and an anonymous id. A person is named by the least of the user ids that links join,
+ * or, where there is none, by the least anonymous id (`connected_ids` of the engine). A session is named `<person>@<start>`, the start in
+ * microseconds since 1970. Events without an id or without a time, and those of crawlers, have no person and no session.
+ */
+import type { SessionsPlan } from "./read-sessions.ts";
+import { quoteIdentifier, quoteName } from "./sql-text.ts";
+
+/** `id`, `person`: every id that is linked with another, and the person it is. */
+export function peopleSql(plan: SessionsPlan): string {
+  return `with edges as (${edgesSql(linksSql(plan, (name) => quoteName(name)))})
+select distinct unnest(ids) as id, unnest(connected_ids(ids, others)) as person
+from (select list(a) as ids, list(b) as others from edges)`;
+}
+
+/** Links `a`, `b` of every source, each told once; `reading` gives what stands for a stream or table. */
+export function linksSql(plan: SessionsPlan, reading: (name: string) => string): string {
+  const links: { from: string; user: string; anonymous?: string | undefined; previous?: string | undefined }[] = [
+    ...plan.links,
+  ];
+  if (plan.anonymous !== undefined) links.push({ from: plan.from, user: plan.user, anonymous: plan.anonymous });
+  const parts = links.flatMap(({ from, user, anonymous, previous }) =>
+    [
+      anonymous === undefined ? undefined : anonymousId(anonymous),
+      previous === undefined ? undefined : userId(previous),
+    ]
+      .filter((id) => id !== undefined)
+      .map((id) => `select ${id} as a, ${userId(user)} as b from ${reading(from)}`),
+  );
+  return `select distinct a, b from (${parts.join(" union all ")}) where a is not null and b is not null`;
+}
+
+/** Links as they are seen from either end. */
+export function edgesSql(links: string): string {
+  return `select a, b from (${links}) union select b, a from (${links})`;
+}
+
+/** Every event with `person`, `session_start` and `session_id`. */
+export function eventsSql(plan: SessionsPlan): string {
+  const { people } = plan.tables;
+  const time = timeSql(plan);
+  const told = toldSql(plan, quoteName(plan.from), people === undefined ? undefined : quoteName(people));
+  return `with told as (${told}),
+broken as (
+  select *, case when lag(${time}) over (partition by person order by ${time}) >= ${time} - ${gapSql(plan)} then null
+    else ${time} end as _break
+  from told
+),
+started as (
+  select *, case when person is not null
+    then max(_break) over (partition by person order by ${time} rows unbounded preceding) end as session_start
+  from broken
+)
+select * exclude (_break), ${sessionIdSql()} as session_id from started`;
+}
+
+/** Events with their person. */
+export function toldSql(plan: SessionsPlan, events: string, people: string | undefined): string {
+  const id = idSql(plan, "e");
+  const person = people === undefined ? id : `coalesce(p.person, ${id})`;
+  const crawler = plan.userAgent === undefined ? "" : ` and not coalesce(c.crawler, false)`;
+  const agent = plan.userAgent === undefined ? "" : `e.${quoteIdentifier(plan.userAgent)}`;
+  const joins = [
+    people === undefined ? "" : `left join ${people} p on p.id = ${id}`,
+    plan.userAgent === undefined
+      ? ""
+      : `left join (select agent, is_bot(agent) as crawler
+           from (select distinct ${agent} as agent from ${events} e)) c on c.agent = ${agent}`,
+  ];
+  return `select e.*, case when e.${quoteIdentifier(plan.time)} is not null${crawler} then ${person} end as person
+  from ${events} e ${joins.join("\n  ")}`;
+}
+
+/** One row per session. */
+export function sessionsSql(plan: SessionsPlan): string {
+  const time = timeSql(plan);
+  const order = `row(${time}, _partition, _offset)`;
+  const column = (name: string) => quoteIdentifier(name);
+  const list = [
+    "session_id",
+    "any_value(person) as person",
+    `min(${time}) as started_at`,
+    `max(${time}) as ended_at`,
+    `(epoch_us(max(${time})) - epoch_us(min(${time}))) // 1000 as length_ms`,
+    "count(*) as events",
+  ];
+  if (plan.page !== undefined)
+    list.push(`arg_min(${column(plan.page)}, ${order}) as entry`, `arg_max(${column(plan.page)}, ${order}) as "exit"`);
+  if (plan.referrer !== undefined) list.push(`arg_min(${column(plan.referrer)}, ${order}) as referrer`);
+  for (const [name, expression] of Object.entries(plan.columns)) list.push(`${expression} as ${column(name)}`);
+  const grouped = (more: readonly string[]) => `select ${[...list, ...more].join(",\n  ")}
+from ${quoteName(plan.tables.events)}
+where session_id is not null
+group by session_id`;
+  if (plan.userAgent === undefined) return grouped([]);
+  return `select * exclude (_agent), _agent.device as device, _agent.os as os, _agent.browser as browser
+from (select * exclude (_first_agent), parse_user_agent(_first_agent) as _agent
+  from (${grouped([`arg_min(${column(plan.userAgent)}, ${order}) as _first_agent`])}))`;
+}
+
+export function sessionIdSql(): string {
+  return "case when person is not null then person || '@' || epoch_us(session_start) end";
+}
+
+/** The event's time as an instant; a date is its midnight. */
+export function timeSql(plan: SessionsPlan): string {
+  return `cast(${quoteIdentifier(plan.time)} as timestamptz)`;
+}
+
+export function gapSql(plan: SessionsPlan): string {
+  return `to_microseconds(${Math.round(plan.gapMs * 1000)})`;
+}
+
+function idSql(plan: SessionsPlan, alias: string): string {
+  const user = userId(plan.user, alias);
+  return plan.anonymous === undefined ? user : `coalesce(${user}, ${anonymousId(plan.anonymous, alias)})`;
+}
+
+/** An empty text is no id. */
+function userId(column: string, alias?: string): string {
+  return `nullif(cast(${alias === undefined ? "" : `${alias}.`}${quoteIdentifier(column)} as varchar), '')`;
+}
+
+function anonymousId(column: string, alias?: string): string {
+  return `'anonymous:' || ${userId(column, alias)}`;
+}
