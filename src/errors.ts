@@ -605,6 +605,12 @@ export const ERRORS = {
     message: 'table "{table}" is unavailable: {what}',
     hint: "{remedy}",
   },
+  TABLE_BUILDING: {
+    status: 503,
+    retryable: true,
+    message: 'table "{table}" is not complete yet: {reason}; {events} of {total} events are taken in',
+    hint: "The platform builds it from bronze by itself, beside new events, and goes on after a restart: ask again later. `millrace status` shows how far it is.",
+  },
   DATA_FILE_DAMAGED: {
     status: 503,
     retryable: false,

@@ -143,3 +143,23 @@ export async function wholeText(response: NodeJS.ReadableStream): Promise<string
   for await (const chunk of response) chunks.push(Buffer.from(chunk as Uint8Array));
   return Buffer.concat(chunks).toString("utf8");
 }
+
+/**
+ * The lines of an answer as they come. Going away before its end closes the connection.
+ * @throws PLATFORM_UNREACHABLE when the connection breaks
+ */
+export async function* linesOf(response: NodeJS.ReadableStream, url: string): AsyncGenerator<string> {
+  response.setEncoding("utf8");
+  let rest = "";
+  try {
+    for await (const text of response) {
+      const lines = `${rest}${text as string}`.split("\n");
+      rest = lines.pop() ?? "";
+      yield* lines;
+    }
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new MillraceError("PLATFORM_UNREACHABLE", { url, reason: `the connection broke (${message})` }, { cause });
+  }
+  if (rest !== "") yield rest;
+}

@@ -1,8 +1,7 @@
-import { createInterface } from "node:readline";
 import { MillraceError } from "../errors.ts";
 import { type Call, type Command, PLATFORM_OPTIONS, wrongUsage } from "./command.ts";
 import { connect } from "./connect.ts";
-import { AnsweredError, type HttpClient } from "./http-client.ts";
+import { AnsweredError, type HttpClient, linesOf } from "./http-client.ts";
 import { Progress } from "./progress.ts";
 import { countText, elapsedText } from "./quantity-text.ts";
 import { listenForStop } from "./stop-signal.ts";
@@ -104,7 +103,7 @@ async function follow(
   const abort = () => response.destroy();
   signal.addEventListener("abort", abort);
   try {
-    for await (const text of createInterface({ input: response })) {
+    for await (const text of linesOf(response, client.url)) {
       const line = JSON.parse(text) as Line;
       if (line.replayed) return line.replayed;
       if (line.error) throw new AnsweredError(response.statusCode ?? 0, { error: line.error });

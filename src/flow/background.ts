@@ -158,15 +158,22 @@ export class Background {
     }
   }
 
-  /** Lets a table that was built anew take events again; false when it lacks some that were flushed meanwhile. */
-  readmit(table: AppendTable): Promise<boolean> {
-    return this.alone(table.stream, async () => {
+  /**
+   * Lets tables of a stream that were built anew take events again, each after its driver; false when one lacks events that were flushed
+   * meanwhile. `last` is done before, while nothing is flushed.
+   */
+  readmit(stream: string, tables: readonly AppendTable[], last: () => Promise<void> = async () => undefined) {
+    return this.alone(stream, async () => {
+      await last();
       const { lake } = this.#o;
-      const { stagings } = this.#state(table.stream);
-      const { snapshot } = lake.get(table.name);
-      if (stagings.some((s) => committedTo(snapshot, table.stream, s.partition) + 1 < firstUnflushed(s))) return false;
-      if (!isStreamItself(table)) for (const staging of stagings) await staging.adopt(table);
-      lake.take(table.name);
+      const { stagings } = this.#state(stream);
+      const lacks = ({ name }: AppendTable) =>
+        stagings.some((s) => committedTo(lake.get(name).snapshot, stream, s.partition) + 1 < firstUnflushed(s));
+      if (tables.some(lacks)) return false;
+      for (const table of tables) {
+        if (!isStreamItself(table)) for (const staging of stagings) await staging.adopt(table);
+      }
+      for (const { name } of tables) lake.take(name);
       return true;
     });
   }
@@ -195,11 +202,12 @@ export class Background {
     }
   }
 
-  /** A table that stands still may need every event there is. */
+  /** A table that stands still may need every event there is; one that is being built has them from bronze. */
   async #release(stream: string, partition: number, offset: number): Promise<void> {
     const { project, lake, log } = this.#o;
     for (const table of project.tables.values()) {
-      if (table.mode === "append" && table.stream === stream && lake.held(table.name)) return;
+      const held = table.mode === "append" && table.stream === stream ? lake.held(table.name) : undefined;
+      if (held && !held.builds) return;
     }
     await log.release(stream, partition, offset);
   }

@@ -12,6 +12,7 @@ import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { ALERT_TABLE, Alerts, alertEventTable, alertStream, alertView } from "./alerts.ts";
 import { Background } from "./background.ts";
+import { CatchUp, type TableBeingBuilt } from "./catch-up.ts";
 import { ACTION_STREAM, ActionLog, actionStream, actionTable, deadLetterView } from "./dead-letter-actions.ts";
 import { DeadLetterDesk } from "./dead-letter-desk.ts";
 import {
@@ -81,6 +82,7 @@ export class Flow {
   readonly #actions: ActionLog;
   readonly #background: Background;
   readonly #replays: Replays;
+  readonly #catchUp: CatchUp;
   readonly #recount: Recount;
 
   private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, StreamIndex>) {
@@ -144,12 +146,25 @@ export class Flow {
       refreshAgain: (table, actor) => this.refresher.retry(table, actor),
       changed: (tables) => this.#background.changed(tables),
     });
+    const builds = {
+      ...{ project, lake, log: o.log, engine: o.engine, dataDir: o.dataDir },
+      ...{
+        flushBytes: o.flushBytes,
+        maxEventBytes: o.maxEventBytes,
+        relations: this.relations,
+        actions: this.#actions,
+      },
+      lookups: (table: AppendTable) => this.#lookups(table),
+      deadLetters: (letters: readonly DeadLetter[]) => this.deadLetters(letters),
+    };
+    this.#catchUp = new CatchUp({
+      ...builds,
+      readmit: (stream, tables, last) => this.#background.readmit(stream, tables, last),
+      changed: (tables) => this.#background.changed(tables),
+      logger: o.logger,
+    });
     this.#replays = new Replays({
-      ...{ project, lake, log: o.log, engine: o.engine, dataDir: o.dataDir, clock: o.clock },
-      ...{ flushBytes: o.flushBytes, maxEventBytes: o.maxEventBytes },
-      ...{ relations: this.relations, refresher: this.refresher, actions: this.#actions, desk: this.deadLetterDesk },
-      lookups: (table) => this.#lookups(table),
-      deadLetters: (letters) => this.deadLetters(letters),
+      ...{ ...builds, clock: o.clock, refresher: this.refresher, desk: this.deadLetterDesk },
       held: (table) => lake.held(table) !== undefined,
       flush: (stream) => this.flush([stream]),
       alone: (stream, work) => this.#background.alone(stream, work),
@@ -182,6 +197,7 @@ export class Flow {
     for (const stream of project.streams.keys()) checkLogReachesLake(o.log, lake, project, stream);
     const flow = new Flow(o, project, lake, await openIndexes(o, project, lake));
     await flow.#background.start();
+    flow.#catchUp.start();
     flow.#recount.start();
     flow.refresher.changed(lake.names());
     if (o.log.ends(ACTION_STREAM, 0).end > 0) {
@@ -235,14 +251,23 @@ export class Flow {
 
   /** Tables that cannot be read, or not all of them, with the reason and what to do. */
   unavailable(): Record<string, string> {
-    const held = [...this.lake.unavailable()].map(([table, { file, reason, remedy }]) => [
-      table,
-      `${file === undefined ? reason : `${file} ${reason}`}. ${remedy}`,
-    ]);
+    const held = [...this.lake.unavailable()].flatMap(([table, { file, reason, remedy, builds }]) =>
+      builds ? [] : [[table, `${file === undefined ? reason : `${file} ${reason}`}. ${remedy}`]],
+    );
     const partly = this.lake
       .damagedFiles()
       .map(({ table, file, reason, range, remedy }) => [table, `${file} ${reason}; it holds ${range}. ${remedy}`]);
     return Object.fromEntries([...partly, ...held]);
+  }
+
+  /** Tables that the platform is building from bronze; queries of them end with an error until they are complete. */
+  building(): TableBeingBuilt[] {
+    return this.#catchUp.building();
+  }
+
+  /** Resolves once every table that could be built is complete. */
+  built(): Promise<void> {
+    return this.#catchUp.settled();
   }
 
   /** Compares every data file of every table with its checksum now instead of little by little. */
@@ -271,6 +296,7 @@ export class Flow {
   /** Rebuilds a table and what is over it. @throws what `Replays.replay` does */
   async replay(name: string, request: ReplayRequest = {}, options: ReplayOptions = {}): Promise<ReplayOutcome> {
     const table = this.project.tables.get(name);
+    if (this.lake.held(name)?.builds) this.lake.check(name);
     if (table?.mode !== "append" || !this.lake.held(name)) return this.#replays.replay(name, request, options);
     const tables = await this.#bringBack(table, options);
     return { version: this.lake.get(name).snapshot.version, tables };
@@ -288,7 +314,7 @@ export class Flow {
     // A flush that comes between the two leaves the table behind once more; the next replay is as right as the first.
     for (let attempt = 0; attempt < 5 && !back; attempt++) {
       tables = [...(await this.#replays.replay(table.name, { only: true }, options)).tables];
-      back = await this.#background.readmit(table);
+      back = await this.#background.readmit(table.stream, [table]);
     }
     if (!back) throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
     for (const waiting of waitingFor(this.project, this.lake, table.name))
@@ -303,6 +329,7 @@ export class Flow {
    */
   async close({ drain = true }: { drain?: boolean } = {}): Promise<void> {
     await this.#recount.stop();
+    await this.#catchUp.stop();
     await this.#replays.close();
     await this.#background.stop();
     try {

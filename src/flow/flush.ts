@@ -37,17 +37,25 @@ export async function flushChunk(o: FlushOptions, stream: Stream, staging: Stagi
 
 async function flushBronze(o: FlushOptions, stream: Stream, staging: Staging, chunk: Chunk): Promise<void> {
   const table = o.lake.get(`bronze.${stream.name}`);
-  await commitRange(o, table, stream.name, staging.partition, chunk, async (from, to) => ({
+  await commitRange(o, table, [stream.name, staging.partition, chunk, new Map()], async (from, to) => ({
     statement: native(chunk.bronzeSql(from, to)),
     counts: { stored: to - from + 1, duplicate: 0, filtered: 0, dead: 0 },
     remove: [],
   }));
 }
 
-async function flushTable(o: FlushOptions, definition: AppendTable, staging: Staging, chunk: Chunk): Promise<void> {
+/** Stores what an append table lacks of a sealed chunk; `settled` goes into the same commit. */
+export async function flushTable(
+  o: FlushOptions,
+  definition: AppendTable,
+  staging: Pick<Staging, "partition">,
+  chunk: Chunk,
+  settled: ReadonlyMap<string, number> = new Map(),
+): Promise<void> {
   const table = o.lake.get(definition.name);
   const itself = isStreamItself(definition);
-  await commitRange(o, table, definition.stream, staging.partition, chunk, async (from, to) => {
+  const place = [definition.stream, staging.partition, chunk, settled] as const;
+  await commitRange(o, table, place, async (from, to) => {
     const range = `_offset between ${from} and ${to}`;
     const rows = itself ? chunk.eventsSql(from, to) : `select * from ${chunk.table(definition.name)} where ${range}`;
     const counts = await countFates(o, definition, chunk, from, to, itself);
@@ -63,9 +71,7 @@ async function flushTable(o: FlushOptions, definition: AppendTable, staging: Sta
 async function commitRange(
   o: FlushOptions,
   table: LakeTable,
-  stream: string,
-  partition: number,
-  chunk: Chunk,
+  [stream, partition, chunk, settled]: readonly [string, number, Chunk, ReadonlyMap<string, number>],
   make: (from: number, to: number) => Promise<{ statement: Statement; counts: Counts; remove: readonly DataFile[] }>,
 ): Promise<void> {
   // Twice is enough: the only other committer of the table is our own compaction, which gives way to flushes.
@@ -80,7 +86,7 @@ async function commitRange(
       readVersion: snapshot.version,
       add,
       remove: remove.map((file) => file.path),
-      txn: advance(snapshot, stream, partition, chunk.to, counts),
+      txn: new Map([...advance(snapshot, stream, partition, chunk.to, counts), ...settled]),
       info: { millrace: { stream, partition, from, to: chunk.to, ...counts } },
     });
     if (result.kind === "committed") return;

@@ -4,7 +4,7 @@
  */
 import { createHash, randomUUID } from "node:crypto";
 import { compareColumns } from "../define/changes.ts";
-import type { Column, Project, Stream, Table } from "../define/project.ts";
+import type { AppendTable, Column, Project, Stream, Table } from "../define/project.ts";
 import { BRONZE_COLUMNS } from "../define/project.ts";
 import type { Relation, RunOptions, SqlEngine, Statement, WrittenFile } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
@@ -17,7 +17,7 @@ import { continueLog, examineLog, isDamage } from "../lake/repair-log.ts";
 import type { TableCopy } from "../lake/table-copy.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { type DamagedFile, damagedFile } from "./damaged-file.ts";
-import { heldTables, tableUnavailable } from "./held-tables.ts";
+import { building, heldTables, tableUnavailable } from "./held-tables.ts";
 import { mendTable, streamOf, type Unavailable } from "./mend-table.ts";
 
 export interface LakeTable {
@@ -37,6 +37,8 @@ export interface LakeTablesOptions {
   readonly retentionMs: number;
   /** Open, with the streams of the project: it says which events can be stored again. */
   readonly log: EventLog;
+  /** A table that lacks more than this of bronze's files is built beside the flow. */
+  readonly flushBytes: number;
 }
 
 export class LakeTables {
@@ -103,7 +105,7 @@ export class LakeTables {
       const named = refused.map((r) => `${r.table} (${r.file}): ${JSON.stringify(r.differences)}`).join("; ");
       throw new MillraceError("SCHEMA_CHANGE_REFUSED", { tables: named }, { details: refused });
     }
-    lake.#held = heldTables(project, lake, options.log, damaged);
+    lake.#held = heldTables(project, lake, options.log, damaged, options.flushBytes);
     return lake;
   }
 
@@ -164,6 +166,11 @@ export class LakeTables {
     this.#held.delete(name);
   }
 
+  /** From now on a table that stood still because of another one is being built. */
+  build(table: AppendTable): void {
+    this.#held.set(table.name, building(this, this.#options.log, table));
+  }
+
   /** @throws TABLE_UNAVAILABLE; INTERNAL when there is no such table: names are resolved before they come here. */
   get(name: string): LakeTable {
     const table = this.#tables.get(name);
@@ -210,7 +217,8 @@ export class LakeTables {
   /** From now on the table and what waits for it stand still. */
   hold(project: Project, name: string, reason: Unavailable): void {
     const damaged = new Map([...this.#held].filter(([, { waitsFor }]) => waitsFor === undefined));
-    this.#held = heldTables(project, this, this.#options.log, damaged.set(name, reason));
+    const { log, flushBytes } = this.#options;
+    this.#held = heldTables(project, this, log, damaged.set(name, reason), flushBytes);
   }
 
   /**

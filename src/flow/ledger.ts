@@ -3,7 +3,8 @@
  * rows and from the ends of the log, so it needs no bookkeeping of its own.
  *
  * At the door: received = accepted + rejected. At every table: accepted = stored + duplicate + filtered + dead_lettered + pending,
- * where pending events are in the log (durable, and visible to queries) and not yet committed to the table.
+ * where pending events are in the log (durable, and visible to queries) and not yet committed to the table. Of a table that is being built
+ * from bronze, those it lacks are pending, and no query is answered without them.
  *
  * That the counters are true is the recount's business (`recount/`): how far it got and what it found stand beside them.
  */
@@ -52,7 +53,8 @@ export function hops(project: Project, lake: LakeTables, log: EventLog, recounte
     for (let partition = 0; partition < log.partitions(stream); partition++) {
       const accepted = log.ends(stream, partition).end;
       for (const hop of [`bronze.${stream}`, ...tables.map((table) => table.name)]) {
-        if (lake.held(hop)) continue; // it counts nothing while it stands still, which readiness says
+        const held = lake.held(hop);
+        if (held && !held.builds) continue; // it counts nothing while it stands still, which readiness says
         const { snapshot } = lake.get(hop);
         const { stored, duplicate, filtered, dead } = counts(snapshot, stream, partition);
         const committed = committedTo(snapshot, stream, partition) + 1;

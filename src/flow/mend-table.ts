@@ -19,6 +19,14 @@ export interface Unavailable {
   readonly remedy: string;
   /** The table whose damage is the reason, where that is another one. */
   readonly waitsFor?: string;
+  /** How far the table is that the platform is building by itself; undefined where somebody has to do something. */
+  readonly builds?: () => BuildProgress;
+}
+
+export interface BuildProgress {
+  /** Events taken in, of `total` that bronze has. */
+  readonly events: number;
+  readonly total: number;
 }
 
 export interface MendOptions extends ContinueOptions {

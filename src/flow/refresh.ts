@@ -108,7 +108,9 @@ export class Refresher {
           const outcome = await this.refresh(name);
           if (outcome.kind !== "none") this.changed([name]);
         } catch (error) {
-          this.#o.logger.error({ err: error, table: name }, "refresh failed");
+          const early = error instanceof MillraceError && error.code === "TABLE_BUILDING";
+          if (early) this.#o.logger.info({ table: name, reason: error.message }, "refreshed once its inputs are built");
+          else this.#o.logger.error({ err: error, table: name }, "refresh failed");
         }
       }
     });
@@ -365,6 +367,7 @@ export class Refresher {
     }
     const changed: Relation[] = [];
     let full: string | undefined;
+    let removed = false;
     for (const input of table.inputs) {
       const source = sourceTable(project, input);
       const reflected = inputVersion(snapshot, input);
@@ -377,13 +380,25 @@ export class Refresher {
       else if (files.added.length + files.removed.length + staged.length === 0 && !upstreamStale) continue;
       else if (!table.byInputs.includes(input)) full ??= `${input} changed`;
       else if (upstreamStale) full ??= `${input} is recomputed as well`;
-      else changed.push(...this.#changedRows(input, [...files.added, ...files.removed], staged));
+      else if (files.removed.some((file) => lake.isDamaged(lake.get(source), file)))
+        full ??= `${input} had a damaged file`;
+      else {
+        removed ||= files.removed.length > 0;
+        changed.push(...this.#changedRows(input, [...files.added, ...files.removed], staged));
+      }
     }
     if (full !== undefined) return { kind: "full", reason: full };
     if (changed.length === 0) return { kind: "none" };
     if (this.#undivided.has(table.name)) return { kind: "full", reason: "`by` does not divide the rows" };
-    const touched = await touchedValues(this.#o.engine, table, changed);
-    return touched ? { kind: "by", touched } : { kind: "full", reason: "too many values are touched" };
+    try {
+      const touched = await touchedValues(this.#o.engine, table, changed);
+      return touched ? { kind: "by", touched } : { kind: "full", reason: "too many values are touched" };
+    } catch (error) {
+      // A file may have been removed since it was damaged, and nobody needs it to compute the table from those that are there.
+      const unread = error instanceof MillraceError && ["SQL_FAILED", "ENGINE_IO"].includes(error.code);
+      if (!removed || !unread) throw error;
+      return { kind: "full", reason: `what was removed from its inputs cannot be read: ${error.message}` };
+    }
   }
 
   async #isStale(table: RefreshTable, picture: Picture): Promise<boolean> {

@@ -182,7 +182,7 @@ export class Build {
       const staging = new Staging({
         stream,
         partition,
-        tables: this.#chain(),
+        tables: withDrivers(this.#p.project, this.#o.tables),
         storedColumns: (table) => lake.get(table.name).columns,
         log: source.reader,
         local: engine.local,
@@ -197,20 +197,6 @@ export class Build {
       });
       this.#parts.push({ staging, source });
     }
-  }
-
-  /** The tables to be built and those that bring their rows, which are computed from the events too. */
-  #chain(): AppendTable[] {
-    const { project } = this.#p;
-    const wanted = new Set<string>();
-    const visit = (name: string) => {
-      const table = project.tables.get(name);
-      if (table?.mode !== "append" || isStreamItself(table) || wanted.has(name)) return;
-      wanted.add(name);
-      visit(table.driver);
-    };
-    for (const { name } of this.#o.tables) visit(name);
-    return [...project.tables.values()].filter((t): t is AppendTable => t.mode === "append" && wanted.has(t.name));
   }
 
   #putAside(letters: readonly DeadLetter[]): void {
@@ -258,6 +244,19 @@ export class Build {
     );
     for (const { o } of found) taken.add(`${chunk.partition}-${o}`);
   }
+}
+
+/** Tables and those that bring their rows, which are computed from the events too; without those that are the stream itself. */
+export function withDrivers(project: Project, tables: readonly AppendTable[]): AppendTable[] {
+  const wanted = new Set<string>();
+  const visit = (name: string) => {
+    const table = project.tables.get(name);
+    if (table?.mode !== "append" || isStreamItself(table) || wanted.has(name)) return;
+    wanted.add(name);
+    visit(table.driver);
+  };
+  for (const { name } of tables) visit(name);
+  return [...project.tables.values()].filter((t): t is AppendTable => t.mode === "append" && wanted.has(t.name));
 }
 
 export function plus(a: Counts | undefined, b: Counts): Counts {

@@ -51,6 +51,8 @@ export class Staging {
   readonly #structure: string;
   readonly #required: string;
   readonly #tables: AppendTable[];
+  /** Taken in; they are held until every partition has them, and the events that come meanwhile are theirs too. */
+  readonly #adopted = new Set<string>();
   #chunks: Chunk[] = [];
   /** One past the last staged offset. */
   #end: number;
@@ -135,6 +137,7 @@ export class Staging {
       }
       await this.#o.deadLetters(letters);
       if (!this.#tables.some(({ name }) => name === table.name)) this.#tables.push(table);
+      this.#adopted.add(table.name);
     });
     this.#queue = turn.catch(() => undefined); // the caller sees the failure, and loads go on without the table
     await turn;
@@ -161,7 +164,8 @@ export class Staging {
       if (run.lost === undefined) await this.#loadEvents(chunk, run, letters);
       else await this.#keepLost(chunk, run, run.lost, letters);
       for (const table of this.#tables) {
-        if (!this.#o.held?.(table.name)) await this.#transform(chunk, table, run.from, run.to, letters);
+        if (!this.#o.held?.(table.name) || this.#adopted.has(table.name))
+          await this.#transform(chunk, table, run.from, run.to, letters);
       }
       await this.#o.deadLetters(letters);
     } catch (error) {

@@ -1,4 +1,5 @@
 import { statfs } from "node:fs/promises";
+import type { TableBeingBuilt } from "../flow/catch-up.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
 import type { EventLog } from "../log/event-log.ts";
@@ -18,6 +19,8 @@ export function readiness(parts: { flow: Flow; log: EventLog; dir: string }): ()
       unavailable.length === 0
         ? { ok: true }
         : { ok: false, message: unavailable.map(([table, why]) => `${table} is unavailable: ${why}`).join(" ") };
+    const building = parts.flow.building();
+    if (building.length > 0) checks["building"] = buildingCheck(building);
     // What was acknowledged is safe and stored, so this takes no platform out of service.
     const behind = Object.values(parts.flow.refreshFailures());
     checks["refresh"] = behind.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${behind.join("; ")}` };
@@ -31,6 +34,16 @@ export function readiness(parts: { flow: Flow; log: EventLog; dir: string }): ()
         : { ok: false, message: `${Math.round(free / 1024 / 1024)} MiB are free in ${parts.dir}` };
     return { ready: Object.values(checks).every((check) => check.ok), checks };
   };
+}
+
+/** New events are taken while tables are built; only a build that fails needs somebody. */
+function buildingCheck(tables: readonly TableBeingBuilt[]): { ok: boolean; message: string } {
+  const told = tables.map(({ table, events, total, waitsFor, failure }) => {
+    if (failure !== undefined) return `${table} cannot be built from bronze and is tried again: ${failure}`;
+    if (waitsFor !== undefined) return `${table} waits for ${waitsFor}, which is being built`;
+    return `${table} is being built from bronze, ${events} of ${total} events`;
+  });
+  return { ok: tables.every(({ failure }) => failure === undefined), message: told.join("; ") };
 }
 
 /** What the recount found, and hops whose own counters tell before it has been there. */

@@ -1,7 +1,7 @@
 /** A flow over real parts in a temporary folder, without the HTTP door: events are appended to the log directly. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { pino } from "pino";
 import { loadProject } from "../../src/define/load-project.ts";
 import { openDuckdbEngine } from "../../src/engine/duckdb-engine.ts";
@@ -17,6 +17,7 @@ export async function temporaryFolder(): Promise<AsyncDisposable & { path: strin
 }
 
 export interface OpenFlowOptions {
+  /** One of `projects/`, or the path of a folder. */
   project?: string;
   clock?: () => number;
   flushIntervalMs?: number;
@@ -24,6 +25,7 @@ export interface OpenFlowOptions {
   partitions?: number;
   /** Of files that tables no longer need. */
   retentionMs?: number;
+  segmentBytes?: number;
 }
 
 /** Flushes and refreshes happen only when a test asks, unless it sets an interval. */
@@ -35,8 +37,16 @@ export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
     tempDir: join(dir, "tmp"),
     allowedDirs: [dir],
   });
-  const project = await loadProject(join(import.meta.dirname, "projects", options.project ?? "shop"), engine.inspector);
-  const log = await openEmbeddedLog({ dir: join(dir, "log"), segmentBytes: 1 << 20, retentionMs: 7 * DAY_MS, clock });
+  const project = await loadProject(
+    resolve(import.meta.dirname, "projects", options.project ?? "shop"),
+    engine.inspector,
+  );
+  const log = await openEmbeddedLog({
+    dir: join(dir, "log"),
+    segmentBytes: options.segmentBytes ?? 1 << 20,
+    retentionMs: 7 * DAY_MS,
+    clock,
+  });
   const store = await openFsStore(join(dir, "lake"));
   const flow = await Flow.open({
     project,
