@@ -77,6 +77,12 @@ export const ERRORS = {
     message: '{subject} has no option "{option}"{nearest}',
     hint: "Its options are {allowed}.",
   },
+  PLAN_INVALID: {
+    status: 422,
+    retryable: false,
+    message: "the tracking plan cannot be used: {reason}",
+    hint: "Give trackingPlan the plan's JSON as Segment's API or Typewriter writes it.",
+  },
   OPTION_INVALID: {
     status: 422,
     retryable: false,
@@ -408,6 +414,24 @@ export const ERRORS = {
     retryable: false,
     message: "the key {key} stands twice in one object{where}; parsers disagree on which value counts",
     hint: "Send each key once.",
+  },
+  PLAN_VIOLATED: {
+    status: 422,
+    retryable: false,
+    message: "against the tracking plan: {violation}",
+    hint: "Correct the event or the plan; the dead letter can be retried once the plan has it.",
+  },
+  SEGMENT_BODY_INVALID: {
+    status: 400,
+    retryable: false,
+    message: "the body is no {form}: {reason}",
+    hint: 'POST /v1/batch takes {"batch": [messages], "sentAt", "context"}; the other paths take one message.',
+  },
+  WRITE_KEY_UNFIT: {
+    status: 403,
+    retryable: false,
+    message: 'the key "{name}" names no Segment source: {reason}',
+    hint: "Make a write key for a source: millrace keys create --name web --scopes write:SOURCE",
   },
   EVENT_NOT_STORABLE: {
     status: 422,
@@ -884,7 +908,7 @@ export const ERRORS = {
     status: 400,
     retryable: false,
     message: "the API key cannot be created: {reason}",
-    hint: "A key has a name of 1 to 100 characters and one or more of the scopes ingest, query, admin.",
+    hint: "A key has a name of 1 to 100 characters and one or more of the scopes ingest, query, admin, or write:STREAM for one stream alone.",
   },
   // --- config and command line
   IMPORT_FILE_UNKNOWN: {

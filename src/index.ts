@@ -3,12 +3,16 @@ export * as z from "zod";
 export type { ConfigDefinition, ConfigOptions } from "./define/config.ts";
 export { defineConfig } from "./define/config.ts";
 export { decimal } from "./define/decimal.ts";
+export type { SegmentOptions } from "./define/segment.ts";
+export { segment } from "./define/segment.ts";
 export type { SessionLink, SessionsDefinition, SessionsOptions } from "./define/sessions.ts";
 export { sessions } from "./define/sessions.ts";
 export type { FieldOf, StreamDefinition, StreamOptions } from "./define/stream.ts";
 export { stream } from "./define/stream.ts";
 export type { TableDefinition, TableOptions } from "./define/table.ts";
 export { table } from "./define/table.ts";
+export type { OnViolation, TrackingPlan, TrackingPlanOptions } from "./define/tracking-plan.ts";
+export { trackingPlan } from "./define/tracking-plan.ts";
 export type { MissedRuns, Trigger } from "./define/triggers.ts";
 export { amount, arrival, commit, cron, failed, succeeded } from "./define/triggers.ts";
 export type {

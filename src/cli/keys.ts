@@ -23,15 +23,20 @@ export const keys: Command = {
   operandCount: { min: 1, max: 2 },
   options: {
     name: { type: "string", value: "NAME", doc: "create: who or what the key is for." },
-    scopes: { type: "string", value: "LIST", doc: "create: ingest, query, admin, or several (ingest,query)." },
+    scopes: {
+      type: "string",
+      value: "LIST",
+      doc: "create: ingest, query, admin, write:STREAM, or several (ingest,query).",
+    },
     ...PLATFORM_OPTIONS,
   },
   help: `
   millrace keys create --name till --scopes ingest
+  millrace keys create --name website --scopes write:app
   millrace keys list
   millrace keys revoke ID
 
-A key is shown once, when it is made; the platform keeps only its hash. A revoked key is out at once.`,
+A write key (write:STREAM) sends to one stream and does nothing else: a browser or an app may hold it. A key is shown once, when it is made; the platform keeps only its hash. A revoked key is out at once.`,
 
   async run(call) {
     const action = call.operands[0]!;

@@ -42,6 +42,16 @@ export const SETTINGS = {
   maxBodyBytes: bytes({ default: 32 * MIB, min: 1_024, doc: "Largest body of a request, after decompression." }),
   maxEventBytes: bytes({ default: MIB, min: 256, doc: "Largest single event." }),
   maxNesting: integer({ default: 64, min: 1, max: 1_000, doc: "How deep objects and arrays of an event may nest." }),
+  segmentMessageBytes: bytes({
+    default: 32 * 1_024,
+    min: 256,
+    doc: "Largest message of the Segment door, as it is sent.",
+  }),
+  segmentBatchBytes: bytes({
+    default: 512 * 1_024,
+    min: 1_024,
+    doc: "Largest body of the Segment door, after decompression: 500 KB of messages as SDKs count them, and what is around them.",
+  }),
   inflightBytes: bytes({
     default: 256 * MIB,
     min: MIB,

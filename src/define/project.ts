@@ -5,6 +5,8 @@
 
 import type { SessionsRole } from "./read-sessions.ts";
 import type { Workflow } from "./read-workflow.ts";
+import type { Serving } from "./serving.ts";
+import type { TrackingPlan } from "./tracking-plan.ts";
 
 /** A column's type, named as the platform names it; `types.ts` maps it to JSON Schema, Delta, DuckDB and PostgreSQL. */
 export type ColumnType =
@@ -73,6 +75,8 @@ export interface Stream {
   readonly file: string;
 }
 
+  /** A source of Segment's messages: the Segment door takes them, and holds them to the tracking plan where there is one. */
+  readonly segment?: { readonly plan?: TrackingPlan };
 export interface TableBase {
   /** `schema.name`, for example `silver.orders`. */
   readonly name: string;

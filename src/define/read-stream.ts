@@ -5,9 +5,10 @@ import { didYouMean } from "./nearest.ts";
 import { invalidOption, isNameList, isRecord, unknownOptions } from "./options.ts";
 import { type Problem, problem } from "./problem.ts";
 import type { Column, Stream } from "./project.ts";
+import { SEGMENT_RULES } from "./segment-rules.ts";
 import { duckdbType } from "./types.ts";
 
-const OPTIONS = ["schema", "id", "key", "time", "horizon", "partitions"];
+const OPTIONS = ["schema", "id", "key", "time", "horizon", "partitions", "segment"];
 
 /** Names become folders, file names and topics. */
 const STREAM_NAME = /^[a-z][a-z0-9_]{0,99}$/;
@@ -31,7 +32,7 @@ export function readStream(
     return [...problems, invalidOption(subject, "the second argument", options, "an object of options")];
   problems.push(...unknownOptions(subject, options, OPTIONS));
 
-  const { id = [], key, time, horizon, partitions } = options;
+  const { id = [], key, time, horizon, partitions, segment } = options;
   const horizonMs = horizon === undefined ? defaultHorizonMs : parseDuration(String(horizon));
   if (horizonMs === undefined)
     problems.push(invalidOption(subject, "horizon", horizon, "a duration such as 7d, 36h or 15m"));
@@ -59,12 +60,14 @@ export function readStream(
   return {
     name,
     columns: contract.columns,
-    jsonSchema: contract.jsonSchema,
+    jsonSchema: segment === undefined ? contract.jsonSchema : { ...contract.jsonSchema, ...SEGMENT_RULES },
     id: id as readonly string[],
     key: key as string | undefined,
     time: time as string | undefined,
     horizonMs,
     ...(typeof partitions === "number" ? { partitions } : {}),
+    // Only `segment()` gives it; what stands in it is its own.
+    ...(segment === undefined ? {} : { segment: segment as NonNullable<Stream["segment"]> }),
     file,
   };
 }

@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { MillraceError } from "../errors.ts";
 
-export type Scope = "ingest" | "query" | "admin";
+/** `write:STREAM` sends to that stream and does nothing else: what a browser or an app may hold. */
+export type Scope = "ingest" | "query" | "admin" | `write:${string}`;
 
 /** Who is calling. */
 export interface Principal {
@@ -24,14 +25,21 @@ declare module "fastify" {
 }
 
 /**
- * The caller named by an `Authorization` header, when the key has the scope. A key with the scope `admin` may do everything.
+ * The caller named by an `Authorization` header, when the key has the scope. A key with the scope `admin` may do everything, one with
+ * `write:` and the `stream` may send to it.
  * @throws UNAUTHENTICATED, FORBIDDEN
  */
-export function authorize(keys: KeyVerifier, header: string | undefined, scope: Scope): Principal {
+export function authorize(
+  keys: KeyVerifier,
+  header: string | undefined,
+  scope: Scope,
+  stream: string | undefined = undefined,
+): Principal {
   const principal = keys.verify(bearerToken(header));
   if (principal === undefined)
     throw new MillraceError("UNAUTHENTICATED", { reason: "the key is unknown or was revoked" });
   if (principal.scopes.has(scope) || principal.scopes.has("admin")) return principal;
+  if (stream !== undefined && principal.scopes.has(`write:${stream}`)) return principal;
   const scopes = principal.scopes.size === 0 ? "none" : [...principal.scopes].map((name) => `"${name}"`).join(", ");
   throw new MillraceError("FORBIDDEN", { name: principal.name, scope, scopes });
 }

@@ -11,11 +11,11 @@ export type Cors = (request: IncomingMessage, response: ServerResponse) => boole
 
 /** Browsers keep the answer of a preflight for at most two hours. */
 const PREFLIGHT_S = 7_200;
-const REQUEST_HEADERS = "authorization, content-type, content-encoding, millrace-source";
+const REQUEST_HEADERS = "authorization, content-type, content-encoding, millrace-source, x-retry-count";
 
-/** Paths of doors that take events: the streams' own and those of the Segment protocol. */
+/** Paths of doors that take events: the streams' own and those of the Segment protocol, whose SDKs ask for their settings first. */
 const EVENTS_DOOR =
-  /^\/v1\/(?:streams\/[^/?]+\/events|(?:batch|b|track|t|identify|i|page|p|screen|s|group|g|alias|a|import)\/?)(?:\?|$)/;
+  /^\/v1\/(?:streams\/[^/?]+\/events|projects\/[^/?]+\/settings|(?:batch|b|track|t|identify|i|page|p|screen|s|group|g|alias|a|import)\/?)(?:\?|$)/;
 
 /**
  * `origins`: as the setting `corsOrigins` has them, `https://app.example.com`, `https://*.example.com` or `*`, separated by commas.

@@ -10,8 +10,7 @@ import { BodyReader } from "./body-reader.ts";
 import type { Encoding } from "./content-encoding.ts";
 import { contentEncoding, unpack } from "./content-encoding.ts";
 import { fail, Post, refuse } from "./event-post.ts";
-import type { DoorDeps } from "./stream-door.ts";
-import { StreamDoor } from "./stream-door.ts";
+import type { DoorDeps, StreamDoor } from "./stream-door.ts";
 import { unknownStream } from "./stream-names.ts";
 
 export class EventsDoor {
@@ -19,17 +18,14 @@ export class EventsDoor {
   readonly #bodies: BodyReader;
   /** By the exact path of the usual request, so that it needs no parsing. */
   readonly #byPath = new Map<string, StreamDoor>();
-  readonly #byName = new Map<string, StreamDoor>();
+  readonly #byName: ReadonlyMap<string, StreamDoor>;
 
-  /** @throws CONTRACT_NOT_COMPILABLE */
-  constructor(deps: DoorDeps) {
+  /** `doors`: by the names of their streams. */
+  constructor(deps: DoorDeps, doors: ReadonlyMap<string, StreamDoor>) {
     this.#deps = deps;
     this.#bodies = new BodyReader(deps.limits);
-    for (const stream of deps.streams.values()) {
-      const door = new StreamDoor(stream, deps);
-      this.#byName.set(stream.name, door);
-      this.#byPath.set(`/v1/streams/${stream.name}/events`, door);
-    }
+    this.#byName = doors;
+    for (const [name, door] of doors) this.#byPath.set(`/v1/streams/${name}/events`, door);
   }
 
   /** Takes the request when it is for this door. `mustContinue`: the sender waits for "100 Continue" before it sends the body. */
@@ -68,7 +64,7 @@ export class EventsDoor {
     try {
       if (deps.isClosing()) throw new MillraceError("SHUTTING_DOWN");
       const { headers } = request;
-      const { id } = authorize(deps.keys, headers.authorization, "ingest");
+      const { id } = authorize(deps.keys, headers.authorization, "ingest", door?.stream.name);
       if (door === undefined) throw unknownStream(name, deps.streams);
       announced = this.#bodies.announced(request);
       ticket = new Ticket(door.lanes.lane(id));

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { FastifyInstance } from "fastify";
 import type { Registry } from "prom-client";
 import type { Stream } from "../define/project.ts";
@@ -13,6 +14,9 @@ import type { Readiness } from "./health-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { createHttpServer } from "./http-server.ts";
 import type { PartitionOf } from "./partition-router.ts";
+import { SEGMENT_ROUTES, SegmentDoor } from "./segment/segment-door.ts";
+import { settingsRoute } from "./segment/settings-route.ts";
+import { StreamDoor } from "./stream-door.ts";
 import { streamsRoutes } from "./streams-routes.ts";
 
 export interface GatewaySettings {
@@ -23,6 +27,9 @@ export interface GatewaySettings {
   readonly maxNesting: number;
   readonly inflightBytes: number;
   readonly requestTimeoutMs: number;
+  /** Largest message and largest body of the Segment door. Default: what Segment takes. */
+  readonly segmentMessageBytes?: number;
+  readonly segmentBatchBytes?: number;
   /** Origins of pages that may send events (cors.ts). Default: none. */
   readonly corsOrigins?: string;
 }
@@ -72,7 +79,7 @@ export interface Gateway {
 export function createGateway(deps: GatewayDeps): Gateway {
   const { log, streams, keys, settings, timing = {}, registry, report } = deps;
   const admission = new Admission(settings.inflightBytes, deps.admissionPorts);
-  const door = new EventsDoor({
+  const doorDeps = {
     log,
     streams,
     keys,
@@ -83,7 +90,16 @@ export function createGateway(deps: GatewayDeps): Gateway {
     limits: { ...settings, idleBodyMs: timing.idleBodyMs ?? 10_000 },
     report,
     isClosing: () => server.closing.aborted,
-  });
+  };
+  const doors = new Map([...streams.values()].map((stream) => [stream.name, new StreamDoor(stream, doorDeps)]));
+  const door = new EventsDoor(doorDeps, doors);
+  const sources = new Map([...doors].filter(([, { stream }]) => stream.segment !== undefined));
+  const { segmentMessageBytes = 32 * 1024, segmentBatchBytes = 512 * 1024 } = settings;
+  const segment = new SegmentDoor(
+    { ...doorDeps, segment: { segmentMessageBytes, segmentBatchBytes }, randomId: randomUUID },
+    sources,
+  );
+  const hasSources = sources.size > 0;
   const cors = corsFor(settings.corsOrigins ?? "none");
   const server = createHttpServer({
     ...timing,
@@ -92,13 +108,16 @@ export function createGateway(deps: GatewayDeps): Gateway {
     maxBodyBytes: settings.maxBodyBytes,
     requestTimeoutMs: settings.requestTimeoutMs,
     hotPath: (request, response, mustContinue) =>
-      cors?.(request, response) || door.take(request, response, mustContinue),
-    hotRoutes: [{ method: "POST", url: "/v1/streams/:stream/events" }],
+      cors?.(request, response) ||
+      door.take(request, response, mustContinue) ||
+      (hasSources && segment.take(request, response, mustContinue)),
+    hotRoutes: [{ method: "POST", url: "/v1/streams/:stream/events" }, ...(hasSources ? SEGMENT_ROUTES : [])],
     report,
   });
   const { app, closing } = server;
   app.register(streamsRoutes({ log, streams, keys, closing, heartbeatMs: timing.heartbeatMs ?? 15_000 }));
   app.register(healthRoutes(deps.ready, registry));
+  if (hasSources) app.register(settingsRoute(segment.writeKeys));
   return {
     app,
     closing,
@@ -107,6 +126,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       closing.addEventListener("abort", () => admission.refusals.close(), { once: true });
       await server.close();
       door.close();
+      segment.close();
     },
   };
 }

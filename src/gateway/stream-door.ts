@@ -6,9 +6,10 @@ import { takesEnvelope } from "./cloud-events.ts";
 import type { DeadLetterSink } from "./dead-letter-sink.ts";
 import type { DoorMetrics, StreamCounts } from "./door-metrics.ts";
 import type { FailureReport } from "./error-answer.ts";
-import { EventJudge } from "./event-judge.ts";
+import type { EventJudge } from "./event-judge.ts";
 import type { PartitionOf, Router } from "./partition-router.ts";
 import { partitionRouter } from "./partition-router.ts";
+import { judgeOf } from "./segment/plan-judge.ts";
 
 /** What the door knows of one stream. */
 export class StreamDoor {
@@ -19,9 +20,10 @@ export class StreamDoor {
   readonly counts: StreamCounts;
   readonly lanes: StreamLanes;
 
+  /** @throws CONTRACT_NOT_COMPILABLE */
   constructor(stream: Stream, deps: DoorDeps) {
     this.stream = stream;
-    this.judge = new EventJudge(stream, deps.limits);
+    this.judge = judgeOf(stream, deps.limits);
     this.router = partitionRouter(stream, deps.log.partitions(stream.name), deps.partitionOf);
     this.wholeEnvelope = takesEnvelope(stream);
     this.counts = deps.metrics.stream(stream.name);

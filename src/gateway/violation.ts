@@ -4,6 +4,8 @@ import { escapePointer } from "./column-fit.ts";
 
 /** The one of a validator's findings that helps the sender most, in words. */
 export function keptViolation(errors: readonly ErrorObject[], event: unknown): Violation {
+  const either = missingOfEither(errors);
+  if (either !== undefined) return { pointer: "", fault: `must have ${either}`, value: undefined };
   const error = mostTelling(errors);
   if (error === undefined) return { pointer: "", fault: "must keep the contract", value: event };
   const params = error.params as Record<string, unknown>;
@@ -70,6 +72,15 @@ function mostTelling(errors: readonly ErrorObject[]): ErrorObject | undefined {
   if (deepest > depth(last)) return telling[0] ?? last;
   // All alternatives fail at the value itself: one of them can be named, several cannot.
   return telling.length === 1 ? telling[0] : last;
+}
+
+/** Names of which the event must have one, where all that is wrong is that it has none of them. */
+function missingOfEither(errors: readonly ErrorObject[]): string | undefined {
+  const end = errors.findIndex(({ keyword }) => keyword === "anyOf");
+  const alternatives = errors.slice(0, Math.max(end, 0));
+  const alike = ({ keyword, instancePath }: ErrorObject) => keyword === "required" && instancePath === "";
+  if (alternatives.length < 2 || !alternatives.every(alike)) return undefined;
+  return alternatives.map(({ params }) => JSON.stringify(params.missingProperty)).join(" or ");
 }
 
 function member(error: ErrorObject, name: unknown): unknown {

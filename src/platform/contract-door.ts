@@ -2,10 +2,11 @@ import type { Stream } from "../define/project.ts";
 import { MillraceError } from "../errors.ts";
 import type { Admit } from "../flow/dead-letter-desk.ts";
 import { CloudIntake, takesEnvelope } from "../gateway/cloud-events.ts";
-import { EventJudge, type JudgeLimits } from "../gateway/event-judge.ts";
+import type { EventJudge, JudgeLimits } from "../gateway/event-judge.ts";
 import { EventReader } from "../gateway/event-reader.ts";
 import { type PartitionOf, partitionRouter } from "../gateway/partition-router.ts";
 import { PlainIntake } from "../gateway/plain-intake.ts";
+import { judgeOf } from "../gateway/segment/plan-judge.ts";
 import type { EventLog } from "../log/event-log.ts";
 
 export interface ContractDoorOptions {
@@ -25,7 +26,7 @@ export function contractDoor({ streams, log, partitionOf, limits }: ContractDoor
     const stream = streams.get(name);
     if (stream === undefined)
       return { kind: "refused", code: "STREAM_UNKNOWN", message: `there is no stream "${name}"` };
-    const judge = judges.get(name) ?? new EventJudge(stream, limits);
+    const judge = judges.get(name) ?? judgeOf(stream, limits);
     judges.set(name, judge);
     const body = Buffer.from(payload);
     const router = partitionRouter(stream, log.partitions(name), partitionOf);

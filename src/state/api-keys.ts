@@ -11,7 +11,10 @@ import type { State } from "./state.ts";
  *     mk_<id: 12 of a-z0-9>_<secret: 43 of base64url>
  */
 export const SCOPES = ["ingest", "query", "admin"] as const;
-export type Scope = (typeof SCOPES)[number];
+/** `write:STREAM` sends to that stream and does nothing else: what a browser or an app may hold. */
+export type Scope = (typeof SCOPES)[number] | `write:${string}`;
+
+const WRITE_SCOPE = /^write:[a-z][a-z0-9_]{0,99}$/;
 
 /** Who is calling. */
 export interface Principal {
@@ -106,7 +109,9 @@ class PostgresApiKeys implements ApiKeys {
     if (name === "" || name.length > 100) {
       throw new MillraceError("KEY_INVALID", { reason: `its name has ${name.length} characters` });
     }
-    const unknown = request.scopes.find((scope) => !SCOPES.includes(scope as Scope));
+    const unknown = request.scopes.find(
+      (scope) => !(SCOPES as readonly string[]).includes(scope) && !WRITE_SCOPE.test(scope),
+    );
     if (unknown !== undefined) throw new MillraceError("KEY_INVALID", { reason: `"${unknown}" is no scope` });
     if (request.scopes.length === 0) throw new MillraceError("KEY_INVALID", { reason: "it has no scope" });
     const token = `mk_${randomId()}_${randomBytes(32).toString("base64url")}`;

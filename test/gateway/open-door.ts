@@ -50,6 +50,7 @@ export const KEYS: Readonly<Record<string, readonly Scope[]>> = {
   "ingest-key": ["ingest"],
   "query-key": ["query"],
   "admin-key": ["admin"],
+  "write-key": ["write:app"],
 };
 
 export interface OpenDoor extends AsyncDisposable {

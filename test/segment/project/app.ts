@@ -1,0 +1,3 @@
+import { segment } from "millrace";
+
+export const app = segment("app");
