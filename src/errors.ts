@@ -95,12 +95,6 @@ export const ERRORS = {
     message: "{subject} needs {option}: {why}",
     hint: "Add the option.",
   },
-  OPTION_NOT_BUILT: {
-    status: 422,
-    retryable: false,
-    message: "{option} of {subject} is not there yet: {why}",
-    hint: "Remove the option; {instead}.",
-  },
   FIELD_NAME_INVALID: {
     status: 422,
     retryable: false,
@@ -415,6 +409,12 @@ export const ERRORS = {
     message: "the key {key} stands twice in one object{where}; parsers disagree on which value counts",
     hint: "Send each key once.",
   },
+  EVENT_NOT_STORABLE: {
+    status: 422,
+    retryable: false,
+    message: "at byte {position} {reason}",
+    hint: "Send the value in a form that every database keeps exactly, for example a large number as a string.",
+  },
   PLAN_VIOLATED: {
     status: 422,
     retryable: false,
@@ -432,12 +432,6 @@ export const ERRORS = {
     retryable: false,
     message: 'the key "{name}" names no Segment source: {reason}',
     hint: "Make a write key for a source: millrace keys create --name web --scopes write:SOURCE",
-  },
-  EVENT_NOT_STORABLE: {
-    status: 422,
-    retryable: false,
-    message: "at byte {position} {reason}",
-    hint: "Send the value in a form that every database keeps exactly, for example a large number as a string.",
   },
   CLOUDEVENT_INVALID: {
     status: 400,
@@ -718,8 +712,8 @@ export const ERRORS = {
   SCHEMA_CHANGE_REFUSED: {
     status: 500,
     retryable: false,
-    message: "definitions no longer fit what is stored: {tables}",
-    hint: "Give the table a new name, or put the old columns back; adding columns that may be null is always possible.",
+    message: "definitions no longer fit what is stored:\n  {tables}",
+    hint: "Columns that may be null can always be added. A table under a new name is built from all stored events by itself; what was stored under the old name stays on the disk.",
   },
   REFRESH_FAILED: {
     status: 422,
@@ -862,6 +856,72 @@ export const ERRORS = {
     hint: "Set the Accept header to one of these, or leave it out for JSON.",
   },
   // --- state
+  PUBLISH_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    message: "PostgreSQL, to which tables are published, cannot be reached: {reason}",
+    hint: "It is tried again until it succeeds. Check that the server runs and that the URL and password in postgresUrl are right.",
+  },
+  PUBLISH_NAME_TAKEN: {
+    status: 409,
+    retryable: false,
+    message: "{table} cannot be published: {name} exists in PostgreSQL and is not the platform's",
+    hint: "Rename or drop what is there, or choose another schema with serve: { postgres: { schema: … } }. It is tried again by itself.",
+  },
+  PUBLISH_KEY_NOT_UNIQUE: {
+    status: 409,
+    retryable: false,
+    message: "{table} cannot be published: several of its rows have the key {key}",
+    hint: "PostgreSQL keeps the last version that was published. Mend the data or the SQL, or choose another key in serve.",
+  },
+  PUBLISH_BLOCKED: {
+    status: 409,
+    retryable: true,
+    message: "{table} has a new shape, and {readers} still reads the old one",
+    hint: "Readers keep the old table until their transactions end; it is tried again by itself. Ending the process named here ends the wait.",
+  },
+  PUBLISH_FAILED: {
+    status: 500,
+    retryable: true,
+    message: "{table} cannot be published: {reason}",
+    hint: "PostgreSQL keeps the last version that was published; it is tried again by itself.",
+  },
+  PUBLISH_ROW_REFUSED: {
+    status: 422,
+    retryable: false,
+    message: "PostgreSQL cannot hold a row of {table}: {reason}",
+    hint: "All other rows are published. Mend the data, or leave the value out in the table's SQL.",
+  },
+  BI_PORT_IN_USE: {
+    status: 500,
+    retryable: false,
+    message: "PostgreSQL cannot take BI tools on port {port} of {host}: {reason}",
+    hint: "Stop the process that holds the port, or choose another with --bi-port and --bi-host.",
+  },
+  BI_USER_INVALID: {
+    status: 400,
+    retryable: false,
+    message: '"{name}" cannot be the name of a BI user',
+    hint: "Use 1 to 63 lower-case letters, digits and _, a letter first; names that begin with pg_ or millrace are taken.",
+  },
+  BI_USER_TAKEN: {
+    status: 409,
+    retryable: false,
+    message: 'PostgreSQL has a role "{name}" already',
+    hint: "Choose another name, or revoke that user first (millrace bi-users list).",
+  },
+  BI_USER_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no BI user "{name}"{nearest}',
+    hint: "`millrace bi-users list` shows them.",
+  },
+  BI_USERS_REFUSED: {
+    status: 409,
+    retryable: false,
+    message: "PostgreSQL does not let the platform look after BI users: {reason}",
+    hint: 'Publish a table with serve: "postgres" first. On a server of your own, give the user of postgresUrl the right CREATEROLE.',
+  },
   STATE_UNAVAILABLE: {
     status: 503,
     retryable: true,
@@ -1012,7 +1072,7 @@ export const ERRORS = {
     status: 500,
     retryable: false,
     message: "the platform died {times} times in a row while this run was under way at {steps}",
-    hint: "A step that takes the platform with it belongs into a process of its own: run.exec with memoryBytes. Then retry the run.",
+    hint: "A step that takes the platform with it belongs into a process of its own: run.isolated, or run.exec with memoryBytes. Then retry the run.",
   },
   RUN_INPUT_INVALID: {
     status: 422,
@@ -1024,13 +1084,26 @@ export const ERRORS = {
     status: 504,
     retryable: true,
     message: "step {step} took longer than {timeoutMs} ms (`timeout`)",
-    hint: "Raise its timeout, or give it a retry policy. A function that goes on after its time is ignored, not stopped: it should heed `signal`.",
+    hint: "Raise its timeout, or give it a retry policy. A function of run.step that goes on after its time is ignored, not stopped: it should heed `signal`; that of run.isolated is ended.",
   },
   STEP_INVALID: {
     status: 422,
     retryable: false,
     message: "step {step} {reason}",
     hint: "docs/workflows.md says what a step takes and gives.",
+  },
+  STEP_MEMORY: {
+    status: 422,
+    retryable: false,
+    message:
+      "step {step} used more memory than its limit of {memoryBytes} bytes (`memoryBytes`){used}, so its process was ended",
+    hint: "Raise the limit, or let it work on less at once.",
+  },
+  STEP_DIED: {
+    status: 422,
+    retryable: true,
+    message: "the process of step {step} {reason}{said}",
+    hint: "The run's log has everything it printed. Its function gives its result by returning it.",
   },
   COMMAND_FAILED: {
     status: 422,

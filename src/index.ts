@@ -18,6 +18,8 @@ export { amount, arrival, commit, cron, failed, succeeded } from "./define/trigg
 export type {
   CommandOutput,
   ExternalCommand,
+  IsolatedFunction,
+  IsolatedOptions,
   Retry,
   RetryPolicy,
   Run,

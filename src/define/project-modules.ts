@@ -72,7 +72,7 @@ let registered = false;
  * Makes `import … from "millrace"` in the project mean this running package, so that a project needs no installation of its own and never
  * meets a second copy. Files of the project are ES modules whatever the nearest package.json says.
  */
-function resolveOwnPackage(dir: string): void {
+export function resolveOwnPackage(dir: string): void {
   const url = `${pathToFileURL(dir).href}/`;
   projectUrls.add(url);
   if (registered) return;

@@ -99,6 +99,22 @@ export interface ExternalCommand {
   readonly retry?: Retry;
 }
 
+/** A function that runs in a process of its own: what it takes and gives is JSON. */
+// biome-ignore lint/suspicious/noExplicitAny: what each function takes is its own; `input` is checked against it.
+export type IsolatedFunction = (input: any, step: StepContext) => unknown;
+
+export interface IsolatedOptions<Body extends IsolatedFunction = IsolatedFunction>
+  extends Omit<StepOptions<Awaited<ReturnType<Body>>>, "input"> {
+  /** A file of the project: `new URL("./steps/heavy.ts", import.meta.url)`, or its path relative to the project's folder. */
+  readonly module: URL | string;
+  /** The name of the function that it exports. Default `"default"`. */
+  readonly export?: string;
+  /** The function's first argument, recorded with the step. */
+  readonly input?: Parameters<Body>[0];
+  /** Most memory of its process and all it starts, at least 64 MiB. Default 512 MiB: `536_870_912`. */
+  readonly memoryBytes?: number;
+}
+
 export interface CommandOutput {
   readonly exitCode: number;
   /** The last 64 KiB; every line is in the run's log. */
@@ -120,6 +136,16 @@ export interface Run<Input = unknown> {
    * so, or when the platform died in the middle of it.
    */
   step<T>(name: string, body: (step: StepContext) => Promise<T> | T, options?: StepOptions<T>): Promise<T>;
+  /**
+   * Calls a function that a module of the project exports in a process of its own, which ends with the step: `run.isolated<typeof
+   * heavy>("crunch", { module: new URL("./steps/heavy.ts", import.meta.url), export: "heavy", input: { day } })`. It may compute without a
+   * pause, take memory up to its limit, throw out of a timer or exit: nothing else is held up or hurt. Otherwise as `step`.
+   * @throws STEP_TIMEOUT, STEP_MEMORY, STEP_DIED, STEP_INVALID
+   */
+  isolated<Body extends IsolatedFunction = (input: unknown, step: StepContext) => unknown>(
+    name: string,
+    options: IsolatedOptions<Body>,
+  ): Promise<Awaited<ReturnType<Body>>>;
   /** Runs branches at once. All of them come to their end; then the first failure, in the order written, is thrown. */
   parallel<Branches extends Readonly<Record<string, () => unknown>>>(
     branches: Branches,

@@ -11,6 +11,7 @@ import { type RetryRule, readRetry, type Workflow } from "../define/read-workflo
 import type {
   CommandOutput,
   ExternalCommand,
+  IsolatedOptions,
   Retry,
   Run,
   RunFailure,
@@ -19,12 +20,14 @@ import type {
   WorkflowDefinition,
 } from "../define/workflow.ts";
 import { MillraceError } from "../errors.ts";
+import { type IsolatedCall, type IsolatedSurroundings, readIsolated } from "./isolated-step.ts";
 import type { Journal } from "./journal.ts";
 import { retryDelayMs } from "./retry.ts";
-import type { Ending, LogLine, RunRow, RunStatus, StepKind, StepRecord } from "./run-records.ts";
+import { RunLog } from "./run-log.ts";
+import type { Ending, RunRow, RunStatus, StepKind, StepRecord } from "./run-records.ts";
 import { failureOf, StepFailure } from "./step-failure.ts";
 import { prefixOf, StepScope, scopes } from "./step-scope.ts";
-import { recordable, storableText, valueHash } from "./step-values.ts";
+import { recordable, valueHash } from "./step-values.ts";
 
 /** What steps do outside of their run. */
 export interface Means {
@@ -44,6 +47,8 @@ export interface Means {
       line(stream: "stdout" | "stderr", text: string): void;
     },
   ): Promise<CommandOutput>;
+  /** Calls a function in a process of its own; resolves when nothing of that is left. */
+  isolated(call: IsolatedCall, around: Omit<IsolatedSurroundings, "dir" | "env">): Promise<unknown>;
   /** Begins the run of a sub-workflow unless it is there, and resolves with its end. */
   child(parent: RunRow, step: string, workflow: string, input: unknown, signal: AbortSignal): Promise<unknown>;
   /** Resolves with the data of the run's signal. */
@@ -53,6 +58,8 @@ export interface Means {
 export interface ExecutionParts {
   readonly workflow: Workflow;
   readonly run: RunRow;
+  /** The project's folder. */
+  readonly dir: string;
   readonly records: readonly StepRecord[];
   readonly journal: Journal;
   readonly means: Means;
@@ -107,7 +114,6 @@ const STEP_TIMEOUT_MS = 3_600_000;
 const MAP_CONCURRENCY = 10;
 /** A step that takes longer is shown as running; shorter ones cost one write. */
 const SHOWN_AFTER_MS = 250;
-const MOST_LINES = 10_000;
 /** How long a replay that is to end may take to come to where it was, should its function wait for something outside of steps. */
 const REPLAY_PATIENCE_MS = 10_000;
 const SUSPEND_LOOK_MS = 10;
@@ -126,7 +132,7 @@ export class Execution {
   readonly #records: Map<string, StepRecord>;
   readonly #asked = new Set<string>();
   readonly #undos: Undo[] = [];
-  readonly #lines = new Map<string, number>();
+  readonly #log: RunLog;
   readonly #api: Run;
   readonly #root = new StepScope("");
   readonly #quiet = new Set<Promise<unknown>>();
@@ -158,6 +164,7 @@ export class Execution {
     this.#cutOff = new Promise((resolve) => {
       this.#cut = resolve;
     });
+    this.#log = new RunLog(parts.run.id, parts.journal, parts.clock);
     this.#api = this.#runApi();
   }
 
@@ -416,7 +423,7 @@ export class Execution {
         operation.work({
           ...{ attempt, signal, key, record: this.#records.get(key) ?? record, save: keep },
           idempotencyKey: `${run.id}/${key}`,
-          log: (message, fields) => this.#log(key, attempt, message, fields),
+          log: (message, fields) => this.#log.write(key, attempt, message, fields),
         }),
       );
       if (operation.endsItself) {
@@ -464,18 +471,6 @@ export class Execution {
     if (idle === this.#isIdle) return;
     this.#isIdle = idle;
     this.#o.idle(idle);
-  }
-
-  #log(step: string, attempt: number, message: string, fields?: Readonly<Record<string, unknown>>): void {
-    const place = `${step} ${attempt}`;
-    const line = (this.#lines.get(place) ?? 0) + 1;
-    this.#lines.set(place, line);
-    if (line > MOST_LINES) return;
-    const said = line === MOST_LINES ? "further lines are not kept" : storableText(String(message)).slice(0, 8_192);
-    const entry: LogLine = { run: this.#o.run.id, step, attempt, line, atMs: this.#o.clock(), message: said };
-    const plain = fields === undefined ? undefined : (recordable(step, fields) as Record<string, unknown>);
-    // Nobody waits for a line; the journal reports one that cannot be written.
-    this.#o.journal.write({ logs: [{ ...entry, fields: plain }] }).catch(() => undefined);
   }
 
   #runApi(): Run {
@@ -551,9 +546,23 @@ export class Execution {
             }),
         });
       },
+      isolated: async (name: string, options: IsolatedOptions) => {
+        const { call, memoryBytes } = readIsolated(name, options, this.#o.dir);
+        return this.#durable({
+          ...{ kind: "isolated", name, input: call, rules: own(options.retry), waits: false, endsItself: true },
+          timeoutMs: milliseconds(options.timeout) ?? STEP_TIMEOUT_MS,
+          work: ({ signal, key, attempt, idempotencyKey, record, log, save }) =>
+            means.isolated(call, {
+              ...{ signal, key, attempt, idempotencyKey, memoryBytes, log, leftOver: record.detail },
+              started: (detail) => save({ detail }),
+              line: (stream, text) => log(text, { stream }),
+            }),
+          compensate: options.compensate as StepOptions<never>["compensate"],
+        });
+      },
       log: (message: string, fields?: Readonly<Record<string, unknown>>) => {
         const scope = scopes.getStore() ?? this.#root;
-        this.#log(scope.inside ?? scope.prefix, 0, message, fields);
+        this.#log.write(scope.inside ?? scope.prefix, 0, message, fields);
       },
     };
     return Object.freeze(api) as unknown as Run;

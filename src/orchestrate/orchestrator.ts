@@ -14,6 +14,7 @@ import { Alarms } from "./alarms.ts";
 import { Execution, type Means, type Outcome } from "./execution.ts";
 import { runCommand } from "./external-command.ts";
 import { type ArrivalTrigger, FileArrivals } from "./file-arrivals.ts";
+import { runIsolated } from "./isolated-step.ts";
 import { Journal } from "./journal.ts";
 import type { Partition } from "./partitions.ts";
 import { newRunId } from "./run-id.ts";
@@ -447,6 +448,7 @@ export class Orchestrator {
     const execution = new Execution({
       workflow,
       run,
+      dir: this.#o.project.dir,
       records,
       journal: this.#journal,
       means: this.#means(),
@@ -591,6 +593,7 @@ export class Orchestrator {
       sql,
       refresh,
       exec: (command: ExternalCommand, around) => runCommand(command, { ...around, dir: project.dir, env }),
+      isolated: (call, around) => runIsolated(call, { ...around, dir: project.dir, env }),
       child: (parent, step, workflow, input, signal) => this.#child(parent, step, workflow, input, signal),
       signal: (run, name, signal) => this.#waits.signal(run, name, signal),
     };

@@ -41,7 +41,7 @@ export interface RunRow {
   readonly finished_at: Date | null;
 }
 
-export type StepKind = "step" | "sleep" | "signal" | "workflow" | "sql" | "refresh" | "exec" | "undo";
+export type StepKind = "step" | "sleep" | "signal" | "workflow" | "sql" | "refresh" | "exec" | "isolated" | "undo";
 /** `waiting`: for time, a signal or another run. `retrying`: for its next attempt. */
 export type StepStatus = "running" | "waiting" | "retrying" | "succeeded" | "failed";
 
@@ -61,7 +61,7 @@ export interface StepRecord {
   readonly startedAtMs: number;
   readonly finishedAtMs: number | null;
   readonly wakeAtMs: number | null;
-  /** Of a running command: the process that a later life must end before it tries again. */
+  /** Of a running command or isolated step: the process that a later life must end before it tries again. */
   readonly detail: { readonly pid: number; readonly started: string } | null;
 }
 
