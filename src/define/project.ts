@@ -69,6 +69,10 @@ export interface Stream {
   readonly time: string | undefined;
   /** Two arrivals of one id within this time are one event. */
   readonly horizonMs: number;
+  /** Field -> by partition the first offset from which events have it, of fields that the contract did not always require. */
+  readonly requiredSince?: Readonly<Record<string, readonly number[]>>;
+  /** True when the events that are stored were not all stored by `id`. */
+  readonly reidentified?: boolean;
   /** Number of partitions, where the definition says one; otherwise the setting decides. */
   readonly partitions?: number;
   /** Where it was defined, relative to the project's folder. */

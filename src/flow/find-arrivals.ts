@@ -66,7 +66,7 @@ export async function findArrivals(
   }
   const found = new Map<string, Arrival>();
   for (const place of places) await readPlace(o, stream, id, place, found);
-  const searchOlder = stream.id.length > 0 && (older || found.size === 0);
+  const searchOlder = (stream.id.length > 0 || stream.reidentified === true) && (older || found.size === 0);
   if (searchOlder) {
     for (const place of await olderPlaces(o, stream, id)) await readPlace(o, stream, id, place, found);
   }
@@ -122,9 +122,13 @@ async function readPlace(
   for (const arrival of [...at, ...again]) found.set(`${arrival.partition}-${arrival.offset}`, arrival);
 }
 
+/** Clocks go back by less. */
+const DAY_MS = 86_400_000;
+
 /** Events with the id that arrived before the horizon and counted then. */
 async function olderPlaces(o: FindOptions, stream: Stream, id: string): Promise<readonly Place[]> {
-  const before = new Date(o.nowMs - stream.horizonMs).toISOString();
+  // The index knows stored events by the id of now: by one that they had when they came, only bronze does.
+  const before = new Date(stream.reidentified ? o.nowMs + DAY_MS : o.nowMs - stream.horizonMs).toISOString();
   const arrivals = await readBronze(
     o,
     stream,

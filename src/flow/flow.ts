@@ -45,6 +45,7 @@ import {
 import { type ReplayedTable, type ReplayOptions, type ReplayOutcome, type ReplayRequest, Replays } from "./replay.ts";
 import { Staging } from "./staging.ts";
 import { StreamIndex } from "./stream-index.ts";
+import { withHistory } from "./stream-history.ts";
 
 export interface FlowOptions {
   readonly project: Project;
@@ -180,9 +181,9 @@ export class Flow {
 
   /** Opens the log's streams and the tables, recovers what a crash left, and begins to flush and refresh. */
   static async open(o: FlowOptions): Promise<Flow> {
-    const project = withPlatformTables(o.project, o.horizonMs);
+    const defined = withPlatformTables(o.project, o.horizonMs);
     await Promise.all(
-      [...project.streams.keys()].map((stream) =>
+      [...defined.streams.keys()].map((stream) =>
         o.log.open(stream, { partitions: isInternal(stream) ? 1 : o.partitions }),
       ),
     );
@@ -190,7 +191,7 @@ export class Flow {
     await rm(tempDir, { recursive: true, force: true });
     await mkdir(tempDir, { recursive: true });
     await o.engine.local.run("create schema if not exists stage");
-    const lake = await LakeTables.open(o.store, o.lakeRoot, o.engine, project, o);
+    const lake = await LakeTables.open(o.store, o.lakeRoot, o.engine, defined, o);
     for (const [table, { file, reason, remedy }] of lake.unavailable()) {
       o.logger.error({ table, file, reason, remedy }, "a table is unavailable");
     }
@@ -208,6 +209,7 @@ export class Flow {
 
   /** Relations that show every event acknowledged before the call (or only committed ones). */
   resolve(references: readonly Reference[], reach: Reach = "acknowledged"): Promise<Resolved> {
+    const project = await withHistory(defined, lake, o.log, o.dataDir);
     this.#background.queried();
     return this.relations.resolve(references, reach);
   }

@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { compareColumns } from "../define/changes.ts";
 import type { AppendTable, Column, Project, Stream, Table } from "../define/project.ts";
-import { BRONZE_COLUMNS } from "../define/project.ts";
+import { BRONZE_COLUMNS, META_COLUMNS } from "../define/project.ts";
 import type { Relation, RunOptions, SqlEngine, Statement, WrittenFile } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import { cleanLog } from "../lake/clean-log.ts";
@@ -19,6 +19,8 @@ import type { EventLog } from "../log/event-log.ts";
 import { type DamagedFile, damagedFile } from "./damaged-file.ts";
 import { building, heldTables, tableUnavailable } from "./held-tables.ts";
 import { mendTable, streamOf, type Unavailable } from "./mend-table.ts";
+import { mayLackFields, newHistoryText, STREAM_HISTORY } from "./stream-history.ts";
+import { SHAPE, shapeDifferences, shapeText } from "./table-shape.ts";
 
 export interface LakeTable {
   readonly name: string;
@@ -56,6 +58,8 @@ export class LakeTables {
    * jumps makes any file old. One that never got into its table stays until the next start.
    */
   readonly #onTheirWay = new Set<string>();
+  /** True when tables that are made now may get rows without what their definitions say is always there. */
+  #nullable = false;
   readonly #listeners = new Set<(table: string) => void>();
   /** The end of the queue of works that want no file removed, or remove some. */
   #undisturbed: Promise<unknown> = Promise.resolve();
@@ -81,30 +85,26 @@ export class LakeTables {
   ): Promise<LakeTables> {
     const lake = new LakeTables(store, root, engine, options);
     const damaged = new Map<string, Unavailable>();
-    const refused: { table: string; file: string; differences: unknown }[] = [];
-    const wanted: [string, readonly Column[], Table | undefined, Stream | undefined][] = [];
-    for (const stream of project.streams.values()) {
-      wanted.push([`bronze.${stream.name}`, BRONZE_COLUMNS, undefined, stream]);
-    }
-    for (const table of project.tables.values()) wanted.push([table.name, table.columns, table, undefined]);
+    const refused: Refused[] = [];
+    const { streams, tables } = project;
+    type Wanted = readonly [string, readonly Column[], Table | undefined, Stream | undefined];
+    const open = async (wanted: readonly Wanted[]) => {
+      const all = await Promise.all(wanted.map((one) => lake.#open(...one)));
+      for (const [i, opened] of all.entries()) {
+        const [table, , definition, stream] = wanted[i] as Wanted;
+        if ("delta" in opened) lake.#tables.set(table, opened);
+        else if ("remedy" in opened) damaged.set(table, opened);
+        else refused.push({ table, file: definition?.file ?? stream?.file ?? "", differences: opened.differences });
+      }
+    };
     // Each table's disk work is independent, and a new project has dozens of them.
-    const tables = await Promise.all(
-      wanted.map(async ([name, columns, definition, stream]) => {
-        const opened = await lake.#open(name, columns, definition, streamOf(definition, stream));
-        if ("delta" in opened) return opened;
-        if ("remedy" in opened) {
-          damaged.set(name, opened);
-          return undefined;
-        }
-        refused.push({ table: name, file: definition?.file ?? stream?.file ?? "", differences: opened.differences });
-        return undefined;
-      }),
-    );
-    for (const table of tables) if (table) lake.#tables.set(table.name, table);
-    if (refused.length > 0) {
-      const named = refused.map((r) => `${r.table} (${r.file}): ${JSON.stringify(r.differences)}`).join("; ");
-      throw new MillraceError("SCHEMA_CHANGE_REFUSED", { tables: named }, { details: refused });
-    }
+    await open([...streams.values()].map((s) => [`bronze.${s.name}`, BRONZE_COLUMNS, undefined, s] as const));
+    lake.#nullable = [...streams.values()].some((stream) => {
+      const bronze = lake.#tables.get(`bronze.${stream.name}`);
+      return bronze !== undefined && mayLackFields(bronze.snapshot.configuration, stream, options.log);
+    });
+    await open([...tables.values()].map((table) => [table.name, table.columns, table, undefined] as const));
+    if (refused.length > 0) throw changeRefused(refused);
     lake.#held = heldTables(project, lake, options.log, damaged, options.flushBytes);
     return lake;
   }
@@ -113,17 +113,18 @@ export class LakeTables {
     name: string,
     columns: readonly Column[],
     definition: Table | undefined,
-    stream: string | undefined,
-  ): Promise<LakeTable | Unavailable | { differences: unknown }> {
+    ofStream: Stream | undefined,
+  ): Promise<LakeTable | Unavailable | { differences: readonly Difference[] }> {
     const location = name.replace(".", "/");
     const { clock, retentionMs, log } = this.#options;
+    const stream = streamOf(definition, ofStream);
+    const form = { ...formOf(definition, retentionMs, ofStream), columns, nowMs: clock() };
     const open = () =>
-      openOne(name, openDeltaTable(this.#store, location, { clock }), columns, definition, retentionMs);
+      openOne(name, openDeltaTable(this.#store, location, { clock }), form, definition, this.#nullable);
     try {
       return await open();
     } catch (error) {
       if (!isDamage(error)) throw error;
-      const form = { ...formOf(definition, retentionMs), columns, nowMs: clock() };
       return (
         (await mendTable({ ...form, store: this.#store, location, log, stream, definition }, error)) ?? (await open())
       );
@@ -156,7 +157,7 @@ export class LakeTables {
     const form = { ...formOf(definition, retentionMs), columns, nowMs: clock() };
     await continueLog(this.#store, location, { ...remains, state: undefined }, form);
     const delta = openDeltaTable(this.#store, location, { clock });
-    const opened = await openOne(name, delta, columns, definition, retentionMs);
+    const opened = await openOne(name, delta, form, definition, this.#nullable);
     if (!("delta" in opened)) throw new MillraceError("INTERNAL", { what: `starting ${name} anew` });
     this.#tables.set(name, opened);
   }
@@ -362,38 +363,68 @@ export class LakeTables {
 /** For how long a table remembers the files it no longer has. */
 const REMEMBERS = "delta.deletedFileRetentionDuration";
 
+/** Why a definition cannot follow what is stored. */
+type Difference = { readonly path: string; readonly message: string };
+
+interface Refused {
+  readonly table: string;
+  readonly file: string;
+  readonly differences: readonly Difference[];
+}
+
+function changeRefused(refused: readonly Refused[]): MillraceError {
+  const told = refused
+    .toSorted((a, b) => (a.table < b.table ? -1 : 1))
+    .map(
+      ({ table, file, differences }) =>
+        `${table}${file === "" ? "" : ` (${file})`}: ${differences.map(({ message }) => message).join(". ")}`,
+    );
+  return new MillraceError("SCHEMA_CHANGE_REFUSED", { tables: told.join("\n  ") }, { details: refused });
+}
+
 /** Creates or widens one table; what it cannot become is returned. */
 async function openOne(
   name: string,
   delta: DeltaTable,
-  columns: readonly Column[],
+  { partitionColumns, configuration, columns }: ReturnType<typeof formOf> & { columns: readonly Column[] },
   definition: Table | undefined,
-  retentionMs: number,
-): Promise<LakeTable | { differences: unknown }> {
-  const { partitionColumns, configuration } = formOf(definition, retentionMs);
+  nullable: boolean,
+): Promise<LakeTable | { differences: readonly Difference[] }> {
   let snapshot = await delta.snapshot();
   if (snapshot === undefined) {
+    const own = new Set<string>(META_COLUMNS.map((column) => column.name));
+    const relaxed = columns.map((column) => (own.has(column.name) ? column : { ...column, nullable: true }));
     await delta.commit({
       operation: "CREATE",
       readVersion: -1,
-      schema: { columns, partitionColumns },
+      schema: { columns: nullable && definition ? relaxed : columns, partitionColumns },
       configuration,
     });
     snapshot = await delta.snapshot();
   } else {
+    const shape = definition ? shapeDifferences(snapshot, definition) : [];
+    if (shape.length > 0) return { differences: shape };
     const change = compareColumns(snapshot.columns, columns);
     if (change.kind === "incompatible") return { differences: change.differences };
-    if (snapshot.partitionColumns.join("\0") !== partitionColumns.join("\0")) {
-      return { differences: [{ what: "partitionBy", stored: snapshot.partitionColumns, wanted: partitionColumns }] };
+    const [stored, wanted] = [snapshot.partitionColumns, partitionColumns].map(
+      (names) => names.join(", ") || "nothing",
+    );
+    if (stored !== wanted) {
+      const message =
+        `its files are divided by ${stored}, and its definition now wants ${wanted} (partitionBy); put that back, or give the ` +
+        "table a new name: it is then built from all events there are";
+      return { differences: [{ path: "partitionBy", message }] };
     }
     // A table remembers removed files by its own property: unless it follows the setting, a longer one cannot be kept.
-    const remembers = snapshot.configuration[REMEMBERS] === configuration[REMEMBERS];
-    if (change.kind === "additive" || !remembers) {
+    const follows = Object.entries(configuration).filter(
+      ([key, value]) => (key === REMEMBERS || key === SHAPE) && snapshot?.configuration[key] !== value,
+    );
+    if (change.kind === "additive" || follows.length > 0) {
       await delta.commit({
         operation: "ALTER",
         readVersion: snapshot.version,
         ...(change.kind === "additive" && { schema: { columns: change.columns, partitionColumns } }),
-        ...(!remembers && { configuration: { [REMEMBERS]: configuration[REMEMBERS] } }),
+        ...(follows.length > 0 && { configuration: Object.fromEntries(follows) }),
       });
       snapshot = await delta.snapshot();
     }
@@ -403,13 +434,14 @@ async function openOne(
 }
 
 /** What a new table is given beside its columns. */
-function formOf(definition: Table | undefined, retentionMs: number) {
+function formOf(definition: Table | undefined, retentionMs: number, stream?: Stream) {
   return {
     partitionColumns: Object.keys(definition?.partitionBy ?? {}),
     configuration: {
       [REMEMBERS]: `interval ${retentionMs} milliseconds`,
-      ...(definition && { "millrace.definition": definitionHash(definition) }),
-    },
+      ...(definition && { "millrace.definition": definitionHash(definition), [SHAPE]: shapeText(definition) }),
+      ...(stream && { [STREAM_HISTORY]: newHistoryText(stream) }),
+    } as Record<string, string>,
   };
 }
 

@@ -302,7 +302,7 @@ export function parseBronze(stream: Stream, bronze: Relation): Statement {
   const parsed = `select unnest(from_json(payload, ${quoteLiteral(jsonStructure(stream.columns))})), ${meta}
     from bronze where _duplicate_of is null`;
   return {
-    sql: `select * from (${parsed}) where ${requiredPresent(stream.columns)}`,
+    sql: `select * from (${parsed}) where ${requiredPresent(stream, "_offset", "_partition")}`,
     inputs: new Map([["bronze", bronze]]),
   };
 }

@@ -49,7 +49,6 @@ export interface StagingOptions {
 export class Staging {
   readonly #o: StagingOptions;
   readonly #structure: string;
-  readonly #required: string;
   readonly #tables: AppendTable[];
   /** Taken in; they are held until every partition has them, and the events that come meanwhile are theirs too. */
   readonly #adopted = new Set<string>();
@@ -65,7 +64,6 @@ export class Staging {
     this.#end = options.from;
     this.#tables = [...options.tables];
     this.#structure = quoteLiteral(jsonStructure(options.stream.columns));
-    this.#required = requiredPresent(options.stream.columns);
   }
 
   get partition(): number {
@@ -255,12 +253,13 @@ export class Staging {
     await this.#checkRows(chunk, run);
     chunk.addSpans(run.spans);
     await this.#findDuplicates(chunk, run);
-    if (this.#required === "true") return;
+    const required = requiredPresent(stream, `(c.rowid + ${chunk.from})`, String(partition));
+    if (required === "true") return;
     // A second arrival has that for its fate already.
     const first = chunk.duplicates > 0 ? ` and c.rowid not in (select r from ${chunk.duplicateTable})` : "";
     const faults = await local.rows(
       `select (c.rowid + ${chunk.from})::double as o, _payload as payload from ${chunk.table()} c
-       where ${chunk.rows(run.from, run.to)} and not (${this.#required})${first}`,
+       where ${chunk.rows(run.from, run.to)} and not (${required})${first}`,
     );
     for (const { o, payload } of faults) {
       chunk.faults.push(Number(o));
@@ -451,10 +450,16 @@ function columnList(columns: readonly Column[]): string[] {
   return columns.map((column) => `${quoteIdentifier(column.name)} ${duckdbType(column.type)}`);
 }
 
-/** SQL condition that every field the contract requires has a value. */
-export function requiredPresent(columns: readonly Column[]): string {
-  const required = columns.filter((column) => !column.nullable);
-  return required.map((column) => `${quoteIdentifier(column.name)} is not null`).join(" and ") || "true";
+/** SQL condition that every field the contract required when the event came has a value. */
+export function requiredPresent(stream: Stream, offset: string, partition: string): string {
+  const required = stream.columns.filter((column) => !column.nullable);
+  const conditions = required.map(({ name }) => {
+    const since = stream.requiredSince?.[name];
+    const present = `${quoteIdentifier(name)} is not null`;
+    // A partition that came later has no earlier events.
+    return since ? `(${present} or ${offset} < coalesce([${since.join(", ")}][${partition} + 1], 0))` : present;
+  });
+  return conditions.join(" and ") || "true";
 }
 
 /** Consecutive events on their way into the engine: NDJSON in pieces. */

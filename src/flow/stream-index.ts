@@ -1,9 +1,12 @@
 import type { Stream } from "../define/project.ts";
+import { quoteLiteral } from "../define/sql-text.ts";
+import { jsonStructure } from "../define/types.ts";
 import type { LocalSql, SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import { pruneFiles } from "../lake/prune.ts";
 import { hashColumns } from "./dedupe/id-hash.ts";
 import { type IdBatch, type IdIndex, openIdIndex } from "./dedupe/id-index.ts";
+import { eventId } from "./event-id.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { committedTo } from "./progress.ts";
 
@@ -84,6 +87,9 @@ export class StreamIndex {
     const bronze = lake.get(`bronze.${stream.name}`);
     const files = pruneFiles(bronze.snapshot.files, [{ column: "_offset", op: "<=", value: to }]);
     const inputs = new Map([["bronze", lake.relation(bronze, bronze.snapshot, files)]]);
+    // Bronze keeps the ids that events had when they were stored.
+    const event = `from_json(case when json_valid(payload) then payload end, ${quoteLiteral(jsonStructure(stream.columns))})`;
+    const id = stream.reidentified ? eventId(stream, event, "_partition || '-' || _offset") : "_id";
     const columns = async (sql: string) => engine.local.columns(await engine.local.compile({ sql, inputs }));
     // The next event may have arrived right after the last stored one, whatever the clock says now.
     const [last] = await columns(
@@ -92,7 +98,7 @@ export class StreamIndex {
     const since = Number(last?.[0] ?? 0) - stream.horizonMs;
     for (let first = from; first <= to; first += BATCH) {
       const [low, high, offset, arrival] = await columns(
-        `select ${hashColumns("_id")}, _offset::double as o, epoch_ms(_received_at)::double as t
+        `select ${hashColumns(id)}, _offset::double as o, epoch_ms(_received_at)::double as t
          from bronze where _partition = ${partition} and _duplicate_of is null
            and _offset between ${first} and ${Math.min(first + BATCH - 1, to)} and epoch_ms(_received_at) >= ${since}
          order by _offset`,
