@@ -75,12 +75,12 @@ export interface Stream {
   readonly reidentified?: boolean;
   /** Number of partitions, where the definition says one; otherwise the setting decides. */
   readonly partitions?: number;
+  /** A source of Segment's messages: the Segment door takes them, and holds them to the tracking plan where there is one. */
+  readonly segment?: { readonly plan?: TrackingPlan };
   /** Where it was defined, relative to the project's folder. */
   readonly file: string;
 }
 
-  /** A source of Segment's messages: the Segment door takes them, and holds them to the tracking plan where there is one. */
-  readonly segment?: { readonly plan?: TrackingPlan };
 export interface TableBase {
   /** `schema.name`, for example `silver.orders`. */
   readonly name: string;
