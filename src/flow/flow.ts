@@ -44,8 +44,8 @@ import {
 } from "./relations.ts";
 import { type ReplayedTable, type ReplayOptions, type ReplayOutcome, type ReplayRequest, Replays } from "./replay.ts";
 import { Staging } from "./staging.ts";
-import { StreamIndex } from "./stream-index.ts";
 import { withHistory } from "./stream-history.ts";
+import { StreamIndex } from "./stream-index.ts";
 
 export interface FlowOptions {
   readonly project: Project;
@@ -195,6 +195,7 @@ export class Flow {
     for (const [table, { file, reason, remedy }] of lake.unavailable()) {
       o.logger.error({ table, file, reason, remedy }, "a table is unavailable");
     }
+    const project = await withHistory(defined, lake, o.log, o.dataDir);
     for (const stream of project.streams.keys()) checkLogReachesLake(o.log, lake, project, stream);
     const flow = new Flow(o, project, lake, await openIndexes(o, project, lake));
     await flow.#background.start();
@@ -209,7 +210,6 @@ export class Flow {
 
   /** Relations that show every event acknowledged before the call (or only committed ones). */
   resolve(references: readonly Reference[], reach: Reach = "acknowledged"): Promise<Resolved> {
-    const project = await withHistory(defined, lake, o.log, o.dataDir);
     this.#background.queried();
     return this.relations.resolve(references, reach);
   }
