@@ -26,17 +26,21 @@ import { backups } from "./platform/backups.ts";
 import { FlowCatalogue } from "./platform/catalogue.ts";
 import { contractDoor } from "./platform/contract-door.ts";
 import { deadLetters } from "./platform/dead-letters.ts";
-import { flowMetrics } from "./platform/metrics.ts";
+import { flowMetrics, publishMetrics } from "./platform/metrics.ts";
 import { Orchestration } from "./platform/orchestration.ts";
+import { biUsers, published, publishing } from "./platform/publishing.ts";
 import { readiness } from "./platform/readiness.ts";
 import { adminRoute } from "./serve/admin-route.ts";
 import { backupRoute } from "./serve/backup-route.ts";
+import { biUsersRoute } from "./serve/bi-users-route.ts";
 import { deadLettersRoute } from "./serve/dead-letters-route.ts";
+import type { Publisher } from "./serve/publisher.ts";
 import { receiptsRoute } from "./serve/receipts-route.ts";
 import { runsRoute } from "./serve/runs-route.ts";
 import { sqlRoute } from "./serve/sql-route.ts";
 import { tablesRoute } from "./serve/tables-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
+import type { BiAddress } from "./state/embedded-postgres.ts";
 import { openState } from "./state/state.ts";
 
 export interface Platform {
@@ -44,6 +48,8 @@ export interface Platform {
   readonly url: string;
   readonly adminKeyFile: string;
   readonly settings: Settings;
+  /** Where BI tools connect; undefined while the project serves no table, or the server is one by URL. */
+  readonly bi: BiAddress | undefined;
   /** Takes nothing new, stores what was acknowledged, and stops. Calling it again waits for the same end. */
   close(): Promise<void>;
 }
@@ -121,9 +127,12 @@ async function open(
   collectDefaultMetrics({ register: registry });
 
   const { dir } = opened(await openDataFolder(settings.dataDir), (folder) => folder.close());
+  const serves = [...project.tables.values()].some(({ serve }) => serve !== undefined);
   // The server takes longest to come up, and nothing before the keys needs it.
   const state = openState(
-    settings.postgresUrl === undefined ? { folder: join(dir, "postgres") } : { url: settings.postgresUrl },
+    settings.postgresUrl === undefined
+      ? { folder: join(dir, "postgres"), listen: serves ? { host: settings.biHost, port: settings.biPort } : undefined }
+      : { url: settings.postgresUrl },
   );
   state.catch(() => undefined); // it may fail while something else is being opened; whoever awaits it is told
   opened(state, async (pending) => (await pending.catch(() => undefined))?.close());
@@ -148,6 +157,7 @@ async function open(
     (part) => part.close(),
   );
   const store = await openFsStore(join(dir, "lake"), { fs: lakeFs, clock });
+  let publisher: Publisher | undefined;
   const flow = opened(
     await Flow.open({
       ...settings,
@@ -162,14 +172,26 @@ async function open(
       logger,
       clock,
       virtual: runTables(state),
+      published: () => published(publisher),
+      publishAgain: async (table) => publisher?.again(table),
     }),
     (part) => part.close(),
   );
   const adminKeyFile = join(dir, "admin.key");
   const keys = opened(await openApiKeys(await state, { adminKeyFile }), (part) => part.close());
 
-  const ready = readiness({ flow, log, dir });
+  const { bi, connection } = await state;
+  publisher = opened(
+    publishing({
+      ...{ flow, engine, clock, connection: { ...connection, ...(bi && { database: bi.database }) } },
+      report: (error, what) => logger.warn({ err: error }, what),
+    }),
+    (part) => part.close(),
+  );
+  flow.lake.onCommit((table) => publisher?.committed(table));
+  const ready = readiness({ flow, log, dir, publisher });
   flowMetrics(registry, flow);
+  publishMetrics(registry, publisher);
   const gateway = createGateway({
     log,
     streams: project.streams,
@@ -201,9 +223,10 @@ async function open(
   gateway.app.register(deadLettersRoute, { deadLetters: deadLetters(flow, admit), requireScope });
   const version = createRequire(import.meta.url)("../package.json").version as string;
   gateway.app.register(adminRoute, {
-    administration: administration({ flow, log, keys, resolved, registry, ready, version, startedAtMs }),
+    administration: administration({ flow, log, keys, publisher, resolved, registry, ready, version, startedAtMs }),
     requireScope,
   });
+  gateway.app.register(biUsersRoute, { biUsers: biUsers(publisher, { bi, url: settings.postgresUrl }), requireScope });
   gateway.app.register(backupRoute, {
     backups: backups({
       ...{ dataDir: dir, dataFormat: FORMAT_VERSION, project: project.name, millrace: version },
@@ -214,6 +237,7 @@ async function open(
   opened(gateway, (part) => part.close());
   const { url } = await gateway.listen();
   orchestration.begin();
+  publisher.start();
   logger.debug({ url, startMs: clock() - startedAtMs }, "ready");
 
   let closing: Promise<void> | undefined;
@@ -221,6 +245,7 @@ async function open(
     url,
     adminKeyFile,
     settings,
+    bi,
     close() {
       closing ??= closeAll();
       return closing;

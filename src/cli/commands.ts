@@ -1,4 +1,5 @@
 import { backup } from "./backup.ts";
+import { biUsers } from "./bi-users.ts";
 import type { Command } from "./command.ts";
 import { config } from "./config.ts";
 import { deadLetters } from "./dead-letters.ts";
@@ -33,5 +34,6 @@ export const COMMANDS: readonly Command[] = [
   backup,
   restore,
   keys,
+  biUsers,
   config,
 ];

@@ -20,6 +20,8 @@ export interface RunningPlatform {
   readonly url: string;
   readonly adminKeyFile: string;
   readonly settings: Settings;
+  /** Where BI tools connect, if they can. */
+  readonly bi: { readonly host: string; readonly port: number; readonly database: string } | undefined;
   /** Takes nothing new, stores what was acknowledged, and stops. */
   close(): Promise<void>;
 }
@@ -100,6 +102,11 @@ class Run {
     const { stdout, cwd } = this.#call.terminal;
     const near = relative(cwd, this.#platform.adminKeyFile);
     stdout.write(`ready ${this.#platform.url}\n`);
+    const { bi } = this.#platform;
+    if (bi)
+      stdout.write(
+        `BI tools: host ${bi.host}, port ${bi.port}, database ${bi.database} (millrace bi-users create NAME)\n`,
+      );
     stdout.write(`admin key in ${near.startsWith("..") ? this.#platform.adminKeyFile : near}\n`);
   }
 

@@ -123,9 +123,19 @@ export const SETTINGS = {
   simulator: program({
     doc: "Program of the project that plays traffic against it with `--simulate`, over HTTP like anybody else.",
   }),
+  biHost: text({
+    default: "127.0.0.1",
+    doc: "Address on which the embedded PostgreSQL takes BI tools, once a table of the project is served.",
+  }),
+  biPort: integer({
+    default: 5433,
+    min: 0,
+    max: 65_535,
+    doc: "Port on which the embedded PostgreSQL takes BI tools; 0 takes any free one.",
+  }),
   postgresUrl: url({
     secret: true,
-    doc: "PostgreSQL server for the platform's records: postgres://user:password@host/database. Not set: an embedded one.",
+    doc: "PostgreSQL server for the platform's records and for served tables: postgres://user:password@host/database. Not set: an embedded one.",
   }),
 } as const satisfies Record<string, Setting<unknown>>;
 

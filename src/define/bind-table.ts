@@ -5,6 +5,7 @@ import { didYouMean } from "./nearest.ts";
 import { type Problem, problem, problemOf } from "./problem.ts";
 import { BRONZE_COLUMNS, type Column, type ColumnType, type Table } from "./project.ts";
 import type { TableDraft } from "./read-table.ts";
+import { bindServing } from "./serving.ts";
 import {
   type AstNode,
   appendToSelectList,
@@ -106,16 +107,25 @@ class TableBinding {
     else if (draft.key.length > 0) this.report("KEY_NOT_APPEND", { subject, reason: way.reason });
     const by = typeof draft.refresh === "object" ? draft.refresh.by : {};
     const byInputs = await this.bindBy(by, columns);
+    const made = Object.keys(partitionBy).filter((name) => !columns.some((column) => column.name === name));
+    const all = [...columns, ...made.map((name) => ({ name, type: partitionBy[name]!.type, nullable: true }))];
+    const names = all.map(({ name }) => name);
+    const serve =
+      draft.serve &&
+      bindServing(draft.serve, draft.key, all, subject, {
+        unknownColumn: (option, name) => this.unknownColumn(option, name, names),
+        problem: (found) => this.problems.push(found),
+      });
     if (this.problems.length > 0) return undefined;
 
-    const made = Object.keys(partitionBy).filter((name) => !columns.some((column) => column.name === name));
     const base = {
       name: draft.name,
       sql: draft.sql,
       inputs,
-      columns: [...columns, ...made.map((name) => ({ name, type: partitionBy[name]!.type, nullable: true }))],
+      columns: all,
       checks: draft.checks,
       partitionBy: Object.fromEntries(Object.entries(partitionBy).map(([name, p]) => [name, p.expression])),
+      ...(serve && { serve }),
       reason: `${way.mode}: ${way.reason}`,
       file: draft.file,
     };

@@ -276,6 +276,7 @@ function implicitSilver(stream: Stream): TableDraft {
     key: [],
     latest: undefined,
     tombstone: undefined,
+    serve: undefined,
     file: stream.file,
   };
 }

@@ -1,8 +1,9 @@
 import type { Definition } from "./definition.ts";
-import { invalidOption, isNameList, isRecord, isTextRecord, showValue, unknownOptions } from "./options.ts";
+import { invalidOption, isNameList, isRecord, isTextRecord, unknownOptions } from "./options.ts";
 import { type Problem, problem } from "./problem.ts";
 import type { SessionsRole } from "./read-sessions.ts";
 import { sqlTokens } from "./replace-tables.ts";
+import { readServing, type ServingDraft } from "./serving.ts";
 
 /** A table definition whose options have the right shape; nothing is known yet about its SQL. */
 export interface TableDraft {
@@ -15,12 +16,13 @@ export interface TableDraft {
   readonly key: readonly string[];
   readonly latest: string | undefined;
   readonly tombstone: string | undefined;
+  readonly serve: ServingDraft | undefined;
   readonly file: string;
   /** Where the table is one of those that sessions are made of. */
   readonly sessions?: SessionsRole;
 }
 
-const OPTIONS = ["sql", "checks", "partitionBy", "refresh", "key", "latest", "tombstone"];
+const OPTIONS = ["sql", "checks", "partitionBy", "refresh", "key", "latest", "tombstone", "serve"];
 const TABLE_NAME = /^([a-z][a-z0-9_]{0,99})\.([a-z][a-z0-9_]{0,99})$/;
 
 /** Schemas that tables of users cannot be in: the platform fills them, or the engine does. */
@@ -33,13 +35,7 @@ export function readTable(definition: Definition, file: string): TableDraft | re
   const problems = nameProblems(name);
   if (!isRecord(options))
     return [...problems, invalidOption(subject, "the second argument", options, "an object of options")];
-  const { serve, ...known } = options;
-  if (serve !== undefined) {
-    const why = "tables are not published to PostgreSQL yet";
-    const instead = "query the table over HTTP with POST /v1/sql";
-    problems.push(problem("OPTION_NOT_BUILT", { subject, option: `serve: ${showValue(serve)}`, why, instead }));
-  }
-  problems.push(...unknownOptions(subject, known, OPTIONS));
+  problems.push(...unknownOptions(subject, options, OPTIONS));
 
   const { sql, checks = {}, partitionBy = [], refresh, key = [], latest, tombstone } = options;
   if (typeof sql !== "string" || sql.trim() === "")
@@ -70,6 +66,7 @@ export function readTable(definition: Definition, file: string): TableDraft | re
   if (keyed && refresh !== undefined) {
     problems.push(problem("KEY_NOT_APPEND", { subject, reason: "the definition asks for a refresh" }));
   }
+  const serve = readServing(options.serve, name, subject, problems);
   if (problems.length > 0) return problems;
   return {
     name,
@@ -80,6 +77,7 @@ export function readTable(definition: Definition, file: string): TableDraft | re
     key: key as readonly string[],
     latest: latest as string | undefined,
     tombstone: tombstone as string | undefined,
+    serve,
     file,
   };
 }

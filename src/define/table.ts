@@ -1,4 +1,5 @@
 import { type Definition, define } from "./definition.ts";
+import type { PostgresOptions } from "./serving.ts";
 
 export interface TableOptions {
   /** One SELECT over streams and tables, in plain SQL (DuckDB's dialect). */
@@ -21,6 +22,8 @@ export interface TableOptions {
   readonly latest?: string;
   /** Boolean column: a newest row in which it is true removes the key. */
   readonly tombstone?: string;
+  /** Publishes the table to PostgreSQL, where BI tools read it. */
+  readonly serve?: "postgres" | { readonly postgres: PostgresOptions };
 }
 
 export type TableDefinition = Definition<"table", TableOptions>;

@@ -13,7 +13,7 @@ import { retriedMark } from "./progress.ts";
 import { appendTables, type EventLetter, type Lookups, type RetryParts, retryEvents } from "./retry-events.ts";
 import { selectRows } from "./select-rows.ts";
 
-export const STAGES = ["door", "log", "parse", "transform", "check", "refresh"] as const;
+export const STAGES = ["door", "log", "parse", "transform", "check", "refresh", "publish"] as const;
 export const STATUSES = ["open", "retried", "discarded"] as const;
 
 export interface LetterFilter {
@@ -83,6 +83,8 @@ export interface DeskParts extends RetryParts {
   readonly alone: <T>(stream: string, work: () => Promise<T>) => Promise<T>;
   /** Refreshes a table, also what failed before; resolves to its open letters with their messages. */
   readonly refreshAgain: (table: string, actor: string) => Promise<ReadonlyMap<string, string>>;
+  /** Publishes a table again, all of its rows; resolves to its open letters with their messages. */
+  readonly publishAgain: (table: string) => Promise<ReadonlyMap<string, string>>;
   /** Told which tables have new commits. */
   readonly changed: (tables: readonly string[]) => void;
 }
@@ -195,12 +197,13 @@ export class DeadLetterDesk {
   async #retry(letters: readonly Letter[], request: RetryRequest): Promise<RetryResult[]> {
     const results = new Map<string, RetryResult>();
     const groups = Map.groupBy(letters, ({ view }) =>
-      view.stage === "refresh" ? `/${view.table}` : `${view.stream}/${view.partition ?? "door"}`,
+      ofTable(view) ? `${view.stage}/${view.table}` : `${view.stream}/${view.partition ?? "door"}`,
     );
     for (const group of groups.values()) {
       const { stream, partition, stage, table } = (group[0] as Letter).view;
-      if (stage === "refresh") {
-        for (const result of await this.#throughRefresh(table ?? "", group, request.actor))
+      if (stage === "refresh" || stage === "publish") {
+        const through = stage === "refresh" ? this.#throughRefresh : this.#throughPublication;
+        for (const result of await through.call(this, table ?? "", group, request.actor))
           results.set(result.id, result);
         continue;
       }
@@ -225,6 +228,24 @@ export class DeadLetterDesk {
         ? { id, outcome: "stored" }
         : { id, outcome: "failed", code: "REFRESH_FAILED", message };
     });
+  }
+
+  async #throughPublication(table: string, letters: readonly Letter[], actor: string): Promise<RetryResult[]> {
+    if (this.#o.project.tables.get(table)?.serve === undefined) {
+      return this.#gone(letters, "TABLE_UNKNOWN", table, actor);
+    }
+    const open = await this.#o.publishAgain(table);
+    const failed = letters.flatMap(({ view: { id } }): Outcome[] => {
+      const message = open.get(id);
+      return message === undefined
+        ? []
+        : [{ deadLetterId: id, outcome: "failed", code: "PUBLISH_ROW_REFUSED", message }];
+    });
+    await this.#o.actions.record(failed, actor);
+    const still = new Map(
+      failed.map(({ deadLetterId: id, outcome, code, message }) => [id, { id, outcome, code, message }]),
+    );
+    return letters.map(({ view: { id } }) => still.get(id) ?? { id, outcome: "stored" });
   }
 
   async #throughDoor(stream: string, letters: readonly Letter[], request: RetryRequest): Promise<RetryResult[]> {
@@ -446,9 +467,9 @@ function checkPayload(letters: readonly Letter[]): void {
       reason: `it takes the place of one, and ${letters.length} are selected`,
     });
   const { view } = letters[0] as Letter;
-  if (view.stage === "refresh")
+  if (ofTable(view))
     throw new MillraceError("DEAD_LETTER_PAYLOAD", {
-      reason: `${view.id} is a refresh of ${view.table}, which no event can take the place of`,
+      reason: `${view.id} is a ${view.stage === "refresh" ? "refresh" : "row"} of ${view.table}, which no event can take the place of`,
     });
   if (view.partition !== null)
     throw new MillraceError("DEAD_LETTER_PAYLOAD", {
@@ -479,6 +500,11 @@ async function lookupsOf(
     release();
     throw error;
   }
+}
+
+/** Letters that stand for no event, but for something of a table. */
+function ofTable({ stage }: LetterView): boolean {
+  return stage === "refresh" || stage === "publish";
 }
 
 function sourceOf(batch: string): string {

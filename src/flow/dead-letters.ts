@@ -19,9 +19,10 @@ export interface DeadLetter {
   readonly stream: string;
   /**
    * Where it stopped: `door` (refused by the contract), `log` (its bytes were damaged on the disk), `parse`, `transform`, `check`,
-   * `refresh` (a table that combines rows). The merge of a table that keeps the newest row per key computes nothing of the user's.
+   * `refresh` (a table that combines rows), `publish` (a row of a table, on its way to PostgreSQL). The merge of a table that keeps the
+   * newest row per key computes nothing of the user's.
    */
-  readonly stage: "door" | "log" | "parse" | "transform" | "check" | "refresh";
+  readonly stage: "door" | "log" | "parse" | "transform" | "check" | "refresh" | "publish";
   readonly code: string;
   readonly message: string;
   /** The event as received, byte for byte. */

@@ -25,8 +25,9 @@ import {
 } from "./dead-letters.ts";
 import { waitingFor } from "./held-tables.ts";
 import { LakeTables } from "./lake-tables.ts";
-import { hops, type LedgerEntry, ledgerTable, type Recounted } from "./ledger.ts";
+import { hops, type LedgerEntry, ledgerTable, type Published, publishHops, type Recounted } from "./ledger.ts";
 import { committedTo } from "./progress.ts";
+import { PublishLetters } from "./publish-letters.ts";
 import { type Receipt, receipt } from "./receipt.ts";
 import type { Imbalance } from "./recount/imbalance.ts";
 import { Recount, type RecountFigures } from "./recount/recount.ts";
@@ -68,6 +69,10 @@ export interface FlowOptions {
   readonly clock: () => number;
   /** Further relations that are computed when they are read, by name: records that are not in the lake. */
   readonly virtual?: ReadonlyMap<string, VirtualTable>;
+  /** How tables stand that are published elsewhere. */
+  readonly published?: () => readonly Published[];
+  /** Publishes a table again, all of its rows. */
+  readonly publishAgain?: (table: string) => Promise<void>;
 }
 
 export class Flow {
@@ -77,6 +82,7 @@ export class Flow {
   readonly refresher: Refresher;
   readonly deadLetterDesk: DeadLetterDesk;
   readonly alerts: Alerts;
+  readonly publishLetters: PublishLetters;
   readonly #o: FlowOptions;
   /** By `stream/partition`; streams without an id have none. */
   readonly #indexes: ReadonlyMap<string, StreamIndex>;
@@ -108,7 +114,7 @@ export class Flow {
       stagings,
       virtual: new Map([
         ...(o.virtual ?? []),
-        ["system.ledger", ledgerTable(project, lake, o.log, recounted)],
+        ["system.ledger", ledgerTable(project, lake, o.log, recounted, o.published)],
         [DEAD_LETTER_TABLE, deadLetterView()],
         [ALERT_TABLE, alertView()],
       ]),
@@ -129,6 +135,10 @@ export class Flow {
       logger: o.logger,
     });
     this.relations.use(this.refresher);
+    this.publishLetters = new PublishLetters({
+      ...{ engine: o.engine, relations: this.relations, actions: this.#actions },
+      deadLetters: (letters) => this.deadLetters(letters),
+    });
     this.#background = new Background({
       ...{ project, lake, log: o.log, local: o.engine.local, indexes, stagings, refresher: this.refresher },
       ...{ flushIntervalMs: o.flushIntervalMs, flushBytes: o.flushBytes, retentionMs: o.retentionMs },
@@ -145,6 +155,10 @@ export class Flow {
       flush: (stream) => this.flush([stream]),
       alone: (stream, work) => this.#background.alone(stream, work),
       refreshAgain: (table, actor) => this.refresher.retry(table, actor),
+      publishAgain: async (table) => {
+        await o.publishAgain?.(table);
+        return this.publishLetters.openLetters(table);
+      },
       changed: (tables) => this.#background.changed(tables),
     });
     const builds = {
@@ -228,7 +242,7 @@ export class Flow {
   }
 
   ledger(): LedgerEntry[] {
-    return hops(this.project, this.lake, this.#o.log, this.#recount);
+    return [...hops(this.project, this.lake, this.#o.log, this.#recount), ...publishHops(this.#o.published)];
   }
 
   /** What the recount has found not to balance: in the hops of the ledger, and in the files of any table. */

@@ -6,6 +6,9 @@
  * where pending events are in the log (durable, and visible to queries) and not yet committed to the table. Of a table that is being built
  * from bronze, those it lacks are pending, and no query is answered without them.
  *
+ * Beyond the lake there is the hop `publish`, one for each table that PostgreSQL has as well. It counts rows, not events: those of the
+ * version that is published, and how far that one is behind the newest.
+ *
  * That the counters are true is the recount's business (`recount/`): how far it got and what it found stand beside them.
  */
 import type { AppendTable, Column, Project } from "../define/project.ts";
@@ -33,6 +36,23 @@ export interface LedgerEntry {
   /** Until where the recount found the hop balanced, and when; undefined while it has not looked since the start. */
   readonly verified: Verified | undefined;
   readonly imbalances: readonly Imbalance[];
+  /** Of the hop `publish` alone. */
+  readonly publication?: Publication;
+}
+
+export interface Publication {
+  /** The version that is published; undefined before the first. */
+  readonly version: number | undefined;
+  readonly versionsBehind: number;
+  /** Since the first commit that is not published. */
+  readonly behindMs: number;
+}
+
+/** A table that is published, with the rows of the published version: all, and those that were left out. */
+export interface Published extends Publication {
+  readonly table: string;
+  readonly stored: number;
+  readonly deadLettered: number;
 }
 
 /** What the recount knows. */
@@ -81,6 +101,24 @@ export function hops(project: Project, lake: LakeTables, log: EventLog, recounte
   return entries;
 }
 
+/** The hops beyond the lake; the rows come from a table, so that its name stands where others have a stream's. */
+export function publishHops(published: (() => readonly Published[]) | undefined): LedgerEntry[] {
+  return (published?.() ?? []).map(({ table, stored, deadLettered, ...publication }) => ({
+    ...{
+      stream: table,
+      hop: PUBLISH_HOP,
+      partition: 0,
+      accepted: stored + deadLettered,
+      stored,
+      deadLettered,
+      publication,
+    },
+    ...{ duplicate: 0, filtered: 0, pending: 0, balanced: true, verified: undefined, imbalances: [] },
+  }));
+}
+
+export const PUBLISH_HOP = "publish";
+
 const COLUMNS: readonly Column[] = [
   { name: "stream", type: { kind: "string" }, nullable: false },
   { name: "hop", type: { kind: "string" }, nullable: false },
@@ -92,10 +130,19 @@ const COLUMNS: readonly Column[] = [
   { name: "verified_to", type: { kind: "long" }, nullable: true },
   { name: "verified_at", type: { kind: "timestamp" }, nullable: true },
   { name: "imbalance", type: { kind: "string" }, nullable: true },
+  { name: "published_version", type: { kind: "long" }, nullable: true },
+  { name: "versions_behind", type: { kind: "long" }, nullable: true },
+  { name: "behind_ms", type: { kind: "long" }, nullable: true },
 ];
 
 /** `system.ledger`. */
-export function ledgerTable(project: Project, lake: LakeTables, log: EventLog, recounted: Recounted): VirtualTable {
+export function ledgerTable(
+  project: Project,
+  lake: LakeTables,
+  log: EventLog,
+  recounted: Recounted,
+  published?: () => readonly Published[],
+): VirtualTable {
   return {
     columns: COLUMNS,
     inputs: [DEAD_LETTER_STREAM],
@@ -106,17 +153,18 @@ export function ledgerTable(project: Project, lake: LakeTables, log: EventLog, r
         for (let p = 0; p < log.partitions(stream); p++) accepted += log.ends(stream, p).end;
         return `(${quoteLiteral(stream)}, ${accepted}::bigint)`;
       });
-      const rows = hops(project, lake, log, recounted).map(
+      const rows = [...hops(project, lake, log, recounted), ...publishHops(published)].map(
         (e) =>
           `(${quoteLiteral(e.stream)}, ${quoteLiteral(e.hop)}, ${e.partition}, null::bigint, null::bigint, ${e.accepted}::bigint,
-           ${e.stored}::bigint, ${e.duplicate}::bigint, ${e.filtered}::bigint, ${e.deadLettered}::bigint, ${e.pending}::bigint, ${e.balanced}, ${verifiedSql(e)}, ${imbalanceSql(e)})`,
+           ${e.stored}::bigint, ${e.duplicate}::bigint, ${e.filtered}::bigint, ${e.deadLettered}::bigint, ${e.pending}::bigint, ${e.balanced}, ${verifiedSql(e)}, ${imbalanceSql(e)}, ${publicationSql(e)})`,
       );
       const names = COLUMNS.map((column) => `"${column.name}"`).join(", ");
       const sql = `
         select d.stream, 'door' as hop, null::integer as "partition", d.accepted + coalesce(r.rejected, 0) as received,
           coalesce(r.rejected, 0) as rejected, d.accepted, null::bigint as stored, null::bigint as duplicate,
           null::bigint as filtered, null::bigint as dead_lettered, null::bigint as pending, true as balanced,
-          null::bigint as verified_to, null::timestamptz as verified_at, null::varchar as imbalance
+          null::bigint as verified_to, null::timestamptz as verified_at, null::varchar as imbalance, null::bigint as published_version,
+          null::bigint as versions_behind, null::bigint as behind_ms
         from (values ${doors.join(", ") || "('', 0::bigint)"}) d(stream, accepted)
         left join (select stream, count(*) as rejected from dead where stage = 'door' group by stream) r on r.stream = d.stream
         ${rows.length > 0 ? `union all by name select * from (values ${rows.join(", ")}) h(${names})` : ""}`;
@@ -129,6 +177,12 @@ export function ledgerTable(project: Project, lake: LakeTables, log: EventLog, r
 function verifiedSql({ verified }: LedgerEntry): string {
   if (!verified) return "null::bigint, null::timestamptz";
   return `${verified.to}::bigint, make_timestamptz(${verified.atMs * 1000})`;
+}
+
+function publicationSql({ publication }: LedgerEntry): string {
+  if (!publication) return "null::bigint, null::bigint, null::bigint";
+  const { version, versionsBehind, behindMs } = publication;
+  return `${version ?? "null"}::bigint, ${versionsBehind}::bigint, ${Math.round(behindMs)}::bigint`;
 }
 
 function imbalanceSql({ imbalances }: LedgerEntry): string {

@@ -7,12 +7,14 @@ import type { LedgerEntry } from "../flow/ledger.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
 import type { EventLog } from "../log/event-log.ts";
 import type { Administration, LedgerHop, PlatformStatus, StreamStatus, TableStatus } from "../serve/admin-route.ts";
+import type { PublicationState, Publisher } from "../serve/publisher.ts";
 import type { ApiKeys } from "../state/api-keys.ts";
 
 export interface AdministrationParts {
   readonly flow: Flow;
   readonly log: EventLog;
   readonly keys: ApiKeys;
+  readonly publisher: Publisher;
   readonly resolved: ResolvedSettings;
   readonly registry: Registry;
   readonly ready: () => Promise<Readiness>;
@@ -66,7 +68,7 @@ async function status(parts: AdministrationParts, perSecond: (accepted: number) 
       eventsPerSecond: perSecond(acceptedNow),
     },
     streams: streams(flow, rejected),
-    tables: tables(flow),
+    tables: tables(flow, parts.publisher),
   };
 }
 
@@ -87,7 +89,8 @@ function streams(flow: Flow, rejected: ReadonlyMap<string, number>): StreamStatu
     });
 }
 
-function tables(flow: Flow): TableStatus[] {
+function tables(flow: Flow, publisher: Publisher): TableStatus[] {
+  const publications = new Map(publisher.states().map((state) => [state.table, state]));
   return flow.lake.names().flatMap((name) => {
     const { definition, snapshot } = flow.lake.get(name);
     if (definition === undefined || name.startsWith("system.")) return [];
@@ -101,8 +104,16 @@ function tables(flow: Flow): TableStatus[] {
       bytes: sum(snapshot.files.map((file) => file.sizeBytes)),
       version: snapshot.version,
       committedAtMs: written ? snapshot.timestampMs : null,
+      published: publicationStatus(publications.get(name)),
     };
   });
+}
+
+function publicationStatus(state: PublicationState | undefined): TableStatus["published"] {
+  if (state === undefined) return null;
+  const { published: record, versionsBehind, behindMs, failure = null } = state;
+  const counts = { version: record?.version ?? null, rows: record?.rows ?? 0, refused: record?.refused ?? 0 };
+  return { ...counts, versionsBehind, behindMs, failure };
 }
 
 /** The streams whose events reach a table. */
@@ -142,16 +153,21 @@ async function countByStream(registry: Registry, metric: string): Promise<Map<st
 function mergePartitions(entries: readonly LedgerEntry[]): LedgerHop[] {
   const merged = new Map<string, LedgerHop>();
   for (const entry of entries) {
-    const other = merged.get(entry.hop);
-    const { partition: _, verified, imbalances: __, ...counts } = entry;
+    const name = `${entry.stream}/${entry.hop}`;
+    const other = merged.get(name);
+    const { partition: _, verified, imbalances: __, publication, ...counts } = entry;
     const verifiedAt = verified === undefined ? null : new Date(verified.atMs).toISOString();
-    const hop: LedgerHop = { ...counts, verified: verified === undefined ? 0 : verified.to + 1, verifiedAt };
-    if (!other) merged.set(entry.hop, hop);
+    const publishedAs = publication && { ...publication, version: publication.version ?? null };
+    const hop: LedgerHop = {
+      ...{ ...counts, verified: verified === undefined ? 0 : verified.to + 1, verifiedAt },
+      ...(publishedAs && { publication: publishedAs }),
+    };
+    if (!other) merged.set(name, hop);
     else {
       const add = (
-        name: "accepted" | "stored" | "duplicate" | "filtered" | "deadLettered" | "pending" | "verified",
-      ): number => other[name] + hop[name];
-      merged.set(entry.hop, {
+        count: "accepted" | "stored" | "duplicate" | "filtered" | "deadLettered" | "pending" | "verified",
+      ): number => other[count] + hop[count];
+      merged.set(name, {
         stream: entry.stream,
         hop: entry.hop,
         accepted: add("accepted"),

@@ -1,6 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { Flow } from "../flow/flow.ts";
 import type { LedgerEntry } from "../flow/ledger.ts";
+import type { PublicationState, Publisher } from "../serve/publisher.ts";
 
 /** The ledger and the tables' size as metrics; read when they are scraped. */
 export function flowMetrics(registry: Registry, flow: Flow): void {
@@ -62,4 +63,30 @@ export function flowMetrics(registry: Registry, flow: Flow): void {
       for (const table of flow.lake.names()) this.set({ table }, flow.lake.get(table).snapshot.files.length);
     },
   });
+}
+
+/** How far PostgreSQL is with the tables that are published to it. */
+export function publishMetrics(registry: Registry, publisher: Publisher): void {
+  const figure = (name: string, help: string, value: (state: PublicationState) => number) =>
+    new Gauge({
+      name: `millrace_publish_${name}`,
+      help,
+      labelNames: ["table"],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const state of publisher.states()) this.set({ table: state.table }, value(state));
+      },
+    });
+  figure("rows", "Rows of the published version.", (state) => state.published?.rows ?? 0);
+  figure(
+    "refused_rows",
+    "Rows of the published version that PostgreSQL refused.",
+    (state) => state.published?.refused ?? 0,
+  );
+  figure("versions_behind", "Versions of the table that PostgreSQL does not have.", (state) => state.versionsBehind);
+  figure("lag_seconds", "Time since the first commit that PostgreSQL does not have.", (state) => state.behindMs / 1000);
+  figure("failing", "1 while the last attempt to publish failed.", (state) => (state.failure === undefined ? 0 : 1));
+  figure("publications_total", "Publications since the start.", (state) => state.publications);
+  figure("written_rows_total", "Rows written or removed in PostgreSQL since the start.", (state) => state.writtenRows);
 }

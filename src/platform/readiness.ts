@@ -3,12 +3,18 @@ import type { TableBeingBuilt } from "../flow/catch-up.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
 import type { EventLog } from "../log/event-log.ts";
+import type { Publisher } from "../serve/publisher.ts";
 
 /** Below this much free space the next flush may fail, so senders should be told before. */
 const LEAST_FREE_BYTES = 64 * 1024 * 1024;
 
 /** Whether the whole path from the door to the tables works, part by part. */
-export function readiness(parts: { flow: Flow; log: EventLog; dir: string }): () => Promise<Readiness> {
+export function readiness(parts: {
+  flow: Flow;
+  log: EventLog;
+  dir: string;
+  publisher: Publisher;
+}): () => Promise<Readiness> {
   return async () => {
     const checks: Record<string, { ok: boolean; message?: string }> = {};
     const failures = Object.entries(parts.flow.failures());
@@ -24,6 +30,9 @@ export function readiness(parts: { flow: Flow; log: EventLog; dir: string }): ()
     // What was acknowledged is safe and stored, so this takes no platform out of service.
     const behind = Object.values(parts.flow.refreshFailures());
     checks["refresh"] = behind.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${behind.join("; ")}` };
+    const unpublished = parts.publisher.states().flatMap(({ failure }) => failure ?? []);
+    checks["publish"] =
+      unpublished.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${unpublished.join("; ")}` };
     const unbalanced = unbalancedHops(parts.flow);
     checks["ledger"] = unbalanced.length === 0 ? { ok: true } : { ok: false, message: unbalanced.join("; ") };
     const { bavail, bsize } = await statfs(parts.dir);

@@ -123,6 +123,18 @@ export interface TableStatus {
   readonly version: number;
   /** When its newest rows were committed; null before the first commit. */
   readonly committedAtMs: number | null;
+  /** How it stands in PostgreSQL; null for a table that is not served. */
+  readonly published: {
+    /** Null before the first publication. */
+    readonly version: number | null;
+    readonly rows: number;
+    /** Rows of that version that PostgreSQL refused. */
+    readonly refused: number;
+    readonly versionsBehind: number;
+    readonly behindMs: number;
+    /** Why the last attempt failed. */
+    readonly failure: string | null;
+  } | null;
 }
 
 export interface LedgerView {
@@ -166,6 +178,13 @@ export interface LedgerHop {
   readonly verified: number;
   /** When, ISO 8601; null while the recount has not been there since the start. */
   readonly verifiedAt: string | null;
+  /** Of the hop `publish` alone, which counts rows: `stream` is the table's name there. */
+  readonly publication?: {
+    /** Of the table in the lake; null before the first publication. */
+    readonly version: number | null;
+    readonly versionsBehind: number;
+    readonly behindMs: number;
+  };
 }
 
 export interface RefreshView {

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync } from "node:fs";
+import { chownSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { chown, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -18,26 +19,37 @@ import { clearPostmaster, readPostmasterPid } from "./postmaster-pid.ts";
  *     postgres/password      of the user millrace, mode 0600
  *     postgres/server.log    what the server says; the start before the last is in server.log.1
  *
- * It listens on no network, only on a Unix socket in its cluster folder (or, where that path is too long for a socket,
- * in a private temporary folder).
+ * The platform reaches it by a Unix socket in its cluster folder (or, where that path is too long for a socket, in a private temporary
+ * folder). It listens on no network, unless it is asked to take BI tools: then on one address, for members of the role
+ * `millrace_bi` and the database `millrace` alone, with passwords (SCRAM-SHA-256).
  */
 export interface EmbeddedPostgres {
   /** Where clients connect; stays the same when the server is restarted. */
   readonly connection: { host: string; port: number; user: string; password: string; database: string };
   readonly user: PostgresUser["way"];
+  /** Where BI tools connect; undefined when it listens on no network. */
+  readonly bi: BiAddress | undefined;
   /** The server's process now; undefined while it is being restarted. */
   pid(): number | undefined;
   /** Stops the server cleanly and waits for its end. */
   stop(): Promise<void>;
 }
 
+export interface BiAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+}
+
 /**
  * Starts the server of a folder, first making it if need be. A server that an earlier life left running there is stopped
  * first; one that dies is started again. The caller sees to it that only one process uses the folder.
- * @throws POSTGRES_NOT_INSTALLED, POSTGRES_REFUSES_ROOT, POSTGRES_START_FAILED
+ * @throws POSTGRES_NOT_INSTALLED, POSTGRES_REFUSES_ROOT, POSTGRES_START_FAILED, BI_PORT_IN_USE
  */
 export async function startEmbeddedPostgres(options: {
   folder: string;
+  /** Takes BI tools there; port 0 is any free one. */
+  listen?: { readonly host: string; readonly port: number } | undefined;
   /** Runs the server in this way only, instead of the first that works here. */
   runAs?: PostgresUser["way"];
 }): Promise<EmbeddedPostgres> {
@@ -46,7 +58,7 @@ export async function startEmbeddedPostgres(options: {
   // Others may pass through, for the server may be such another; every file in it is private.
   await mkdir(folder, { recursive: true, mode: 0o711 });
   const user = choosePostgresUser([join(folder, "cluster"), binaries.postgres], options.runAs);
-  const server = new Server(folder, binaries, user);
+  const server = new Server(folder, binaries, user, options.listen);
   await server.start();
   return server;
 }
@@ -75,9 +87,30 @@ const PARAMETERS: Record<string, string> = {
   log_checkpoints: "off",
 };
 
+/** Beside them where BI tools connect, whatever they do with their connections: the superuser, which is the platform, keeps its own. */
+const BI_PARAMETERS: Record<string, string> = {
+  max_connections: "100",
+  superuser_reserved_connections: "40",
+  shared_buffers: "64MB",
+};
+
+/** Of published tables; the platform's records are in another. */
+const BI_DATABASE = "millrace";
+
+/**
+ * Who may come in, line by line, the first that fits. It takes the place of the cluster's own file, which allows every role on every
+ * local address.
+ */
+const HBA = `local all millrace scram-sha-256
+host all millrace all reject
+host ${BI_DATABASE} +millrace_bi all scram-sha-256
+`;
+
 class Server implements EmbeddedPostgres {
   readonly connection: EmbeddedPostgres["connection"];
   readonly user: PostgresUser["way"];
+  bi: BiAddress | undefined;
+  readonly #listen: { readonly host: string; readonly port: number } | undefined;
   readonly #folder: string;
   readonly #cluster: string;
   readonly #binaries: PostgresBinaries;
@@ -88,13 +121,20 @@ class Server implements EmbeddedPostgres {
   #stopped: Promise<void> | undefined;
   #restart: Promise<void> = Promise.resolve();
 
-  constructor(folder: string, binaries: PostgresBinaries, user: PostgresUser) {
+  constructor(
+    folder: string,
+    binaries: PostgresBinaries,
+    user: PostgresUser,
+    listen: { readonly host: string; readonly port: number } | undefined,
+  ) {
+    this.#listen = listen;
     this.#folder = folder;
     this.#cluster = join(folder, "cluster");
     this.#binaries = binaries;
     this.#user = user;
     this.user = user.way;
-    const fits = Buffer.byteLength(join(this.#cluster, `.s.PGSQL.${PORT}.lock`)) <= SOCKET_PATH_BYTES;
+    const fits =
+      Buffer.byteLength(join(this.#cluster, `.s.PGSQL.${listen ? "65535" : PORT}.lock`)) <= SOCKET_PATH_BYTES;
     this.#socketFolder = fits ? this.#cluster : mkdtempSync(join(tmpdir(), "millrace-"));
     if (!fits) giveTo(user.owner, this.#socketFolder);
     this.connection = { host: this.#socketFolder, port: PORT, user: "millrace", password: "", database: "postgres" };
@@ -105,7 +145,16 @@ class Server implements EmbeddedPostgres {
     this.connection.password = readFileSync(join(this.#folder, "password"), "utf8").trim();
     giveTo(this.#user.owner, this.#cluster);
     await clearPostmaster(this.#cluster);
+    if (this.#listen !== undefined) {
+      const { host } = this.#listen;
+      const port = await freePort(host, this.#listen.port);
+      this.bi = { host, port, database: BI_DATABASE };
+      // The number of the network's port names the socket as well.
+      this.connection.port = port;
+      this.#writeHba();
+    }
     await this.#launch();
+    if (this.bi !== undefined) await makeDatabase(this.connection);
   }
 
   pid(): number | undefined {
@@ -155,11 +204,22 @@ class Server implements EmbeddedPostgres {
     await syncFolder(this.#folder);
   }
 
+  #writeHba(): void {
+    const { uid, gid } = this.#user.owner;
+    writeFileSync(this.#hba, HBA, { mode: 0o600 });
+    if (process.getuid?.() === 0) chownSync(this.#hba, uid, gid);
+  }
+
+  get #hba(): string {
+    return join(this.#cluster, "millrace_hba.conf");
+  }
+
   async #launch(): Promise<void> {
     const log = join(this.#folder, "server.log");
     if (existsSync(log)) await rename(log, `${log}.1`);
-    const args = ["-D", this.#cluster, "-p", String(PORT), "-k", this.#socketFolder];
-    for (const [name, value] of Object.entries(PARAMETERS)) args.push("-c", `${name}=${value}`);
+    const args = ["-D", this.#cluster, "-p", String(this.connection.port), "-k", this.#socketFolder];
+    const open = this.bi && { ...BI_PARAMETERS, listen_addresses: this.bi.host, hba_file: this.#hba };
+    for (const [name, value] of Object.entries({ ...PARAMETERS, ...open })) args.push("-c", `${name}=${value}`);
     const output = openSync(log, "a", 0o600);
     const child = this.#spawn(this.#binaries.postgres, args, ["ignore", output, output]);
     closeSync(output);
@@ -219,6 +279,31 @@ export async function connectTo(connection: EmbeddedPostgres["connection"]): Pro
   const client = new pg.Client(connection);
   await client.connect();
   return client;
+}
+
+/** The port, or a free one for 0. @throws BI_PORT_IN_USE */
+async function freePort(host: string, port: number): Promise<number> {
+  const probe = createServer();
+  try {
+    await new Promise<void>((done, fail) => probe.once("error", fail).listen(port, host, done));
+    return (probe.address() as AddressInfo).port;
+  } catch (cause) {
+    throw new MillraceError("BI_PORT_IN_USE", { host, port, reason: (cause as Error).message }, { cause });
+  } finally {
+    await new Promise((done) => probe.close(done));
+  }
+}
+
+/** Only who is granted something has anything to do in it. */
+async function makeDatabase(connection: EmbeddedPostgres["connection"]): Promise<void> {
+  const client = await connectTo(connection);
+  try {
+    const { rowCount } = await client.query("select 1 from pg_database where datname = $1", [BI_DATABASE]);
+    if (rowCount === 0) await client.query(`create database ${BI_DATABASE}`);
+    await client.query(`revoke all on database ${BI_DATABASE} from public`);
+  } finally {
+    await client.end();
+  }
 }
 
 function exit(child: ChildProcess): Promise<number | string> {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { MillraceError } from "../errors.ts";
-import { type EmbeddedPostgres, startEmbeddedPostgres } from "./embedded-postgres.ts";
+import { type BiAddress, type EmbeddedPostgres, startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { migrate, type Session } from "./migrate.ts";
 import { MIGRATIONS } from "./migrations/index.ts";
 import type { Migration } from "./migrations/migration.ts";
@@ -21,6 +21,8 @@ export interface State extends Session {
   listen(channel: string, handler: (payload: string | undefined) => void): Promise<() => Promise<void>>;
   /** How clients may reach the database, with the password. */
   readonly connection: pg.ClientConfig;
+  /** Where BI tools connect to the embedded server; undefined for one by URL, or when it listens on no network. */
+  readonly bi: BiAddress | undefined;
   /** Waits for what is under way, and stops the server when it is the embedded one. */
   close(): Promise<void>;
 }
@@ -36,16 +38,18 @@ export type StateOptions = {
   | {
       /** Folder of the embedded server, made when it is not there. */
       folder: string;
+      /** Takes BI tools there. */
+      listen?: { readonly host: string; readonly port: number } | undefined;
     }
 );
 
 /**
  * Opens the records and brings their schema to this release.
  * @throws STATE_UNAVAILABLE, STATE_NEWER, STATE_MIGRATION_FAILED; for the embedded server also POSTGRES_NOT_INSTALLED,
- * POSTGRES_REFUSES_ROOT, POSTGRES_START_FAILED.
+ * POSTGRES_REFUSES_ROOT, POSTGRES_START_FAILED, BI_PORT_IN_USE.
  */
 export async function openState(options: StateOptions): Promise<State> {
-  const server = "url" in options ? undefined : await startEmbeddedPostgres({ folder: options.folder });
+  const server = "url" in options ? undefined : await startEmbeddedPostgres(options);
   const connection = "url" in options ? { connectionString: options.url } : server!.connection;
   const state = new PostgresState(connection, server);
   try {
@@ -64,6 +68,7 @@ const RECONNECT_PAUSE_MS = 500;
 
 class PostgresState implements State {
   readonly connection: pg.ClientConfig;
+  readonly bi: BiAddress | undefined;
   readonly #pool: pg.Pool;
   readonly #server: EmbeddedPostgres | undefined;
   readonly #listeners = new Set<Listener>();
@@ -72,6 +77,7 @@ class PostgresState implements State {
   constructor(connection: pg.ClientConfig, server: EmbeddedPostgres | undefined) {
     this.connection = { ...connection, application_name: "millrace" };
     this.#server = server;
+    this.bi = server?.bi;
     this.#pool = new pg.Pool({
       ...this.connection,
       max: POOL_SIZE,

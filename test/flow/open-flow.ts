@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { pino } from "pino";
 import { loadProject } from "../../src/define/load-project.ts";
 import { openDuckdbEngine } from "../../src/engine/duckdb-engine.ts";
-import { Flow } from "../../src/flow/flow.ts";
+import { Flow, type FlowOptions } from "../../src/flow/flow.ts";
 import { openFsStore } from "../../src/lake/fs-store.ts";
 import { openEmbeddedLog } from "../../src/log/embedded-log.ts";
 
@@ -26,6 +26,8 @@ export interface OpenFlowOptions {
   /** Of files that tables no longer need. */
   retentionMs?: number;
   segmentBytes?: number;
+  published?: FlowOptions["published"];
+  publishAgain?: FlowOptions["publishAgain"];
 }
 
 /** Flushes and refreshes happen only when a test asks, unless it sets an interval. */
@@ -64,6 +66,8 @@ export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
     partitions: options.partitions ?? 1,
     logger: pino({ level: "silent" }),
     clock,
+    ...(options.published && { published: options.published }),
+    ...(options.publishAgain && { publishAgain: options.publishAgain }),
   });
 
   const append = (stream: string, events: readonly unknown[], source = "test") => {

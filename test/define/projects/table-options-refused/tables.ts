@@ -11,7 +11,14 @@ export const catalog = table("pg_catalog.mine", { sql });
 export const noOptions = table("silver.no_options");
 export const noSql = table("silver.no_sql", { checks: {} });
 export const blank = table("silver.blank", { sql: "  " });
-export const serve = table("silver.serve", { sql, serve: "postgres" });
+export const serve = table("silver.serve", { sql, serve: "mysql" });
+export const serveOptions = table("silver.serve_options", {
+  sql,
+  serve: {
+    postgres: { key: [], indexes: ["a", ["a", "a"]], comment: 3, comments: { a: "\0" }, schema: "pg_mine", primary: 1 },
+  },
+});
+export const servePlace = table("silver.serve_place", { sql, serve: { postgres: { schema: "millrace_serving" } } });
 export const options = table("silver.options", {
   sql,
   check: {},

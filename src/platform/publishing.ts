@@ -1,0 +1,120 @@
+import type pg from "pg";
+import type { Serving } from "../define/serving.ts";
+import type { SqlEngine } from "../engine/sql-engine.ts";
+import { MillraceError } from "../errors.ts";
+import type { Flow } from "../flow/flow.ts";
+import type { LakeTable } from "../flow/lake-tables.ts";
+import type { Published } from "../flow/ledger.ts";
+import type { Snapshot } from "../lake/delta-table.ts";
+import type { BiUsers } from "../serve/bi-users-route.ts";
+import type { ServedTable } from "../serve/publication.ts";
+import { Publisher } from "../serve/publisher.ts";
+import type { BiAddress } from "../state/embedded-postgres.ts";
+
+export interface PublishingParts {
+  readonly flow: Flow;
+  readonly engine: SqlEngine;
+  readonly connection: pg.ClientConfig;
+  readonly clock: () => number;
+  readonly report: (error: unknown, what: string) => void;
+  readonly retryPauseMs?: (failures: number) => number;
+}
+
+/** The tables of a project that are published, kept up with the lake from `start` on. */
+export function publishing(parts: PublishingParts): Publisher {
+  const { flow, engine, connection, clock, report, retryPauseMs } = parts;
+  const tables = [...flow.project.tables.values()].flatMap(({ name, serve }) =>
+    serve === undefined ? [] : [servedTable(flow, name, serve)],
+  );
+  return new Publisher({
+    ...{ tables, connection, engine, clock, report },
+    ...(retryPauseMs && { retryPauseMs }),
+    refuse: (table, rows) => flow.publishLetters.open(table, rows),
+    settle: (table, refused, gone) => flow.publishLetters.settle(table, refused, gone),
+  });
+}
+
+/** How tables stand, for the ledger. */
+export function published(publisher: Publisher | undefined): Published[] {
+  return (publisher?.states() ?? []).map(({ table, published: record, versionsBehind, behindMs }) => ({
+    ...{ table, versionsBehind, behindMs, version: record?.version },
+    ...{ stored: record?.rows ?? 0, deadLettered: record?.refused ?? 0 },
+  }));
+}
+
+/** BI users with what they need to connect. */
+export function biUsers(publisher: Publisher, at: { bi: BiAddress | undefined; url: string | undefined }): BiUsers {
+  const address = at.bi ?? addressOf(at.url);
+  const serving = (): Publisher => {
+    if (publisher.states().length === 0)
+      throw new MillraceError("BI_USERS_REFUSED", { reason: "no table of the project is served" });
+    return publisher;
+  };
+  return {
+    create: async (name) => ({ ...(await serving().createUser(name)), address }),
+    list: async () => serving().listUsers(),
+    revoke: async (name) => serving().revokeUser(name),
+  };
+}
+
+function addressOf(url: string | undefined): BiAddress | undefined {
+  if (url === undefined) return undefined;
+  const { hostname, port, pathname } = new URL(url);
+  return { host: hostname, port: Number(port || 5432), database: decodeURIComponent(pathname.slice(1)) || "postgres" };
+}
+
+function servedTable(flow: Flow, name: string, serving: Serving): ServedTable {
+  const { lake } = flow;
+  return {
+    name,
+    serving,
+    newest() {
+      lake.check(name);
+      const table = lake.get(name);
+      const { snapshot } = table;
+      return {
+        version: snapshot.version,
+        tableId: snapshot.tableId,
+        committedAtMs: snapshot.timestampMs,
+        columns: snapshot.columns,
+        get rows() {
+          return rowsOf(snapshot);
+        },
+        get relation() {
+          return lake.relation(table, snapshot);
+        },
+      };
+    },
+    async changes(after, to) {
+      const table = lake.get(name);
+      const found = await table.delta.changes(after, to);
+      if (found === undefined) return undefined;
+      // What came and went again is nothing to a reader of the two versions.
+      const came = new Set(found.added.map(({ path }) => path));
+      const went = new Set(found.removed.map(({ path }) => path));
+      return {
+        added: filesOf(
+          table,
+          found.added.filter(({ path }) => !went.has(path)),
+        ),
+        removed: filesOf(
+          table,
+          found.removed.filter(({ path }) => !came.has(path)),
+        ),
+      };
+    },
+  };
+
+  function filesOf(table: LakeTable, files: Snapshot["files"]) {
+    return lake.relation(table, table.snapshot, files);
+  }
+}
+
+function rowsOf({ files }: Snapshot): number | undefined {
+  let rows = 0;
+  for (const { stats } of files) {
+    if (stats === undefined) return undefined;
+    rows += stats.rowCount;
+  }
+  return rows;
+}
