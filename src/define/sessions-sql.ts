@@ -10,18 +10,21 @@ import { quoteIdentifier, quoteName } from "./sql-text.ts";
 
 /** `id`, `person`: every id that is linked with another, and the person it is. */
 export function peopleSql(plan: SessionsPlan): string {
-  return `with edges as (${edgesSql(linksSql(plan, (name) => quoteName(name)))})
+  return `with edges as (${edgesSql(linksSql(plan, quoteName))})
 select distinct unnest(ids) as id, unnest(connected_ids(ids, others)) as person
 from (select list(a) as ids, list(b) as others from edges)`;
 }
 
-/** Links `a`, `b` of every source, each told once; `reading` gives what stands for a stream or table. */
-export function linksSql(plan: SessionsPlan, reading: (name: string) => string): string {
+/**
+ * Links `a`, `b` of every source, or of some, each told once; `reading` gives what stands for a stream or table. Undefined sources: all.
+ */
+export function linksSql(plan: SessionsPlan, reading: (name: string) => string, sources?: ReadonlySet<string>): string {
   const links: { from: string; user: string; anonymous?: string | undefined; previous?: string | undefined }[] = [
     ...plan.links,
   ];
   if (plan.anonymous !== undefined) links.push({ from: plan.from, user: plan.user, anonymous: plan.anonymous });
-  const parts = links.flatMap(({ from, user, anonymous, previous }) =>
+  const read = links.filter(({ from }) => sources?.has(from) ?? true);
+  const parts = read.flatMap(({ from, user, anonymous, previous }) =>
     [
       anonymous === undefined ? undefined : anonymousId(anonymous),
       previous === undefined ? undefined : userId(previous),

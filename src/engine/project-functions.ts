@@ -26,9 +26,11 @@ export function registerFunctions(connection: DuckDBConnection): void {
       returnType: ids,
       mainFunction(_, chunk, out) {
         const texts = (column: number, row: number) =>
-          (chunk.getColumnVector(column).getItem(row) as { items: readonly string[] }).items;
+          (chunk.getColumnVector(column).getItem(row) as { items: readonly string[] } | null)?.items;
         for (let row = 0; row < chunk.rowCount; row++) {
-          out.setItem(row, listValue(connectedIds(texts(0, row), texts(1, row))));
+          const ids = texts(0, row);
+          const others = texts(1, row);
+          out.setItem(row, ids && others ? listValue(connectedIds(ids, others)) : null);
         }
         out.flush();
       },

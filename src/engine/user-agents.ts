@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { parse as parseYaml } from "yaml";
+import type * as Yaml from "yaml";
 
 export interface UserAgent {
   readonly device: string | null;
@@ -65,11 +65,14 @@ type Kind = "user_agent_parsers" | "os_parsers" | "device_parsers";
 
 let loaded: Readonly<Record<Kind, readonly Pattern[]>> | undefined;
 let crawler: RegExp | undefined;
-const { resolve } = createRequire(import.meta.url);
+/** Loaded by the first text that needs it: most projects never ask. */
+const require = createRequire(import.meta.url);
 
 function patterns(): Readonly<Record<Kind, readonly Pattern[]>> {
   if (loaded === undefined) {
-    const file = parseYaml(readFileSync(resolve("uap-core/regexes.yaml"), "utf8")) as Record<Kind, Entry[]>;
+    const file = (require("yaml") as typeof Yaml).parse(
+      readFileSync(require.resolve("uap-core/regexes.yaml"), "utf8"),
+    ) as Record<Kind, Entry[]>;
     const compile = (entries: Entry[]) =>
       entries.map((entry) => ({
         regex: new RegExp(entry.regex, entry.regex_flag ?? ""),
@@ -86,7 +89,7 @@ function patterns(): Readonly<Record<Kind, readonly Pattern[]>> {
 
 function crawlerPattern(): RegExp {
   if (crawler === undefined) {
-    const list = JSON.parse(readFileSync(resolve("crawler-user-agents"), "utf8")) as {
+    const list = JSON.parse(readFileSync(require.resolve("crawler-user-agents"), "utf8")) as {
       pattern: string;
     }[];
     crawler = new RegExp(list.map(({ pattern }) => pattern).join("|"));

@@ -12,7 +12,7 @@
 import type { Logger } from "pino";
 import { didYouMean } from "../define/nearest.ts";
 import type { Project, RefreshTable } from "../define/project.ts";
-import type { Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
+import type { LocalSql, Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { DataFile } from "../lake/delta-table.ts";
 import {
@@ -30,6 +30,7 @@ import { definitionHash, type LakeTables } from "./lake-tables.ts";
 import { inputVersion, inputVersions } from "./progress.ts";
 import type { RefreshFailure, RefreshLetters } from "./refresh-letters.ts";
 import { Picture, parseBronze, type RelationsOptions, sourceTable } from "./relations.ts";
+import { type RowsPlan, SessionRefresh } from "./session-refresh.ts";
 import { shaped } from "./shaped.ts";
 import { inputPredicates, matchesInput, matchesOutput, type Touched, touchedFiles, touchedValues } from "./touched.ts";
 
@@ -39,7 +40,8 @@ const OUTSIDE = "millrace: row outside the touched values";
 type Plan =
   | { readonly kind: "none" }
   | { readonly kind: "full"; readonly reason: string }
-  | { readonly kind: "by"; readonly touched: Touched };
+  | { readonly kind: "by"; readonly touched: Touched }
+  | RowsPlan;
 
 export interface RefreshOutcome {
   readonly table: string;
@@ -62,7 +64,7 @@ export interface RefreshOptions extends RunOptions {
 export interface RefresherOptions {
   readonly project: Project;
   readonly lake: LakeTables;
-  readonly engine: SqlEngine;
+  readonly engine: SqlEngine & { readonly local: LocalSql };
   readonly relations: RelationsOptions;
   readonly letters: RefreshLetters;
   readonly debounceMs: number;
@@ -71,6 +73,7 @@ export interface RefresherOptions {
 
 export class Refresher {
   readonly #o: RefresherOptions;
+  readonly #sessions: SessionRefresh;
   readonly #undivided = new Set<string>();
   readonly #due = new Set<string>();
   readonly #running = new Map<string, Promise<RefreshOutcome>>();
@@ -82,6 +85,7 @@ export class Refresher {
 
   constructor(options: RefresherOptions) {
     this.#o = options;
+    this.#sessions = new SessionRefresh({ ...options, local: options.engine.local });
   }
 
   /** Says that tables have new commits; what depends on them is refreshed soon. */
@@ -171,68 +175,79 @@ export class Refresher {
   }
 
   async #refreshOnce(table: RefreshTable, options: RefreshOptions): Promise<RefreshOutcome> {
-    const { lake } = this.#o;
     const started = performance.now();
     for (let attempt = 0; attempt < 3; attempt++) {
       const picture = new Picture(this.#o.relations, this, "committed");
-      const snapshot = picture.snapshot(table.name);
-      const versions = table.inputs.map(
-        (input) => [input, picture.snapshot(sourceTable(this.#o.project, input)).version] as const,
-      );
-      const settle = (failures: readonly RefreshFailure[]) =>
-        this.#o.letters.settle(table.name, Object.fromEntries(versions), failures, options.actor);
-      let work: Work;
-      try {
-        const due: Plan = options.full ? { kind: "full", reason: "asked for" } : await this.#plan(table, picture);
-        const plan = await this.#withFailing(
-          table,
-          picture,
-          await this.#withRows(table, due, options.rows ?? []),
-          options,
-        );
-        work = await this.#write(table, picture, plan, options);
-      } catch (error) {
-        if (!(error instanceof MillraceError && error.message.includes(OUTSIDE))) {
-          if (!isAboutData(error)) throw error;
-          const failed = new MillraceError("REFRESH_FAILED", { table: table.name, values: "", reason: error.message });
-          this.#failed.set(table.name, failed.message);
-          await settle([{ by: undefined, message: failed.message }]);
-          throw failed;
-        }
-        this.#undivided.add(table.name);
-        this.#o.logger.warn({ table: table.name, by: table.by }, "`by` does not divide the rows: recomputing in full");
-        continue;
-      }
-      const { kind, failing } = work;
-      let { version } = snapshot;
-      if (kind !== "none") {
-        const result = await lake.commit(lake.get(table.name), {
-          operation: "REFRESH",
-          readVersion: snapshot.version,
-          add: work.add,
-          remove: work.replaced.map((file) => file.path),
-          txn: inputVersions(versions),
-          info: { millrace: { refresh: kind, inputs: Object.fromEntries(versions) } },
-          ...changedConfiguration(table, snapshot.configuration, failing),
-        });
-        if (result.kind !== "committed") continue;
-        version = result.version;
-      }
-      this.#failed.delete(table.name);
-      await settle(
-        failing.map((value) => ({
-          by: valueObject(table, value.tuple),
-          message: refreshFailed(table, [value]).message,
-        })),
-      );
-      // What was not tried now has been told before.
-      if (work.tried.length > 0) {
-        if (kind !== "none") this.changed([table.name]);
-        throw refreshFailed(table, work.tried);
-      }
-      return { table: table.name, kind, version, elapsedMs: performance.now() - started };
+      const outcome = await this.#attempt(table, options, picture, started).finally(() => picture.release());
+      if (outcome !== undefined) return outcome;
     }
     throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
+  }
+
+  /** One try to refresh a table; undefined when it has to be made anew. */
+  async #attempt(
+    table: RefreshTable,
+    options: RefreshOptions,
+    picture: Picture,
+    started: number,
+  ): Promise<RefreshOutcome | undefined> {
+    const { lake } = this.#o;
+    const snapshot = picture.snapshot(table.name);
+    const versions = table.inputs.map(
+      (input) => [input, picture.snapshot(sourceTable(this.#o.project, input)).version] as const,
+    );
+    const settle = (failures: readonly RefreshFailure[]) =>
+      this.#o.letters.settle(table.name, Object.fromEntries(versions), failures, options.actor);
+    let work: Work;
+    try {
+      const due: Plan = options.full ? { kind: "full", reason: "asked for" } : await this.#plan(table, picture);
+      const plan = await this.#withFailing(
+        table,
+        picture,
+        await this.#withRows(table, due, options.rows ?? []),
+        options,
+      );
+      work = await this.#write(table, picture, plan, options);
+    } catch (error) {
+      if (!(error instanceof MillraceError && error.message.includes(OUTSIDE))) {
+        if (!isAboutData(error)) throw error;
+        const failed = new MillraceError("REFRESH_FAILED", { table: table.name, values: "", reason: error.message });
+        this.#failed.set(table.name, failed.message);
+        await settle([{ by: undefined, message: failed.message }]);
+        throw failed;
+      }
+      this.#undivided.add(table.name);
+      this.#o.logger.warn({ table: table.name, by: table.by }, "`by` does not divide the rows: recomputing in full");
+      return undefined;
+    }
+    const { kind, failing } = work;
+    let { version } = snapshot;
+    if (kind !== "none") {
+      const result = await lake.commit(lake.get(table.name), {
+        operation: "REFRESH",
+        readVersion: snapshot.version,
+        add: work.add,
+        remove: work.replaced.map((file) => file.path),
+        txn: inputVersions(versions),
+        info: { millrace: { refresh: kind, inputs: Object.fromEntries(versions) } },
+        ...changedConfiguration(table, snapshot.configuration, failing),
+      });
+      if (result.kind !== "committed") return undefined;
+      version = result.version;
+    }
+    this.#failed.delete(table.name);
+    await settle(
+      failing.map((value) => ({
+        by: valueObject(table, value.tuple),
+        message: refreshFailed(table, [value]).message,
+      })),
+    );
+    // What was not tried now has been told before.
+    if (work.tried.length > 0) {
+      if (kind !== "none") this.changed([table.name]);
+      throw refreshFailed(table, work.tried);
+    }
+    return { table: table.name, kind, version, elapsedMs: performance.now() - started };
   }
 
   /** Writes what the plan asks for; of a table with `by` all values that can be computed. Commits nothing. */
@@ -241,6 +256,12 @@ export class Refresher {
     const snapshot = picture.snapshot(table.name);
     const before = failingValues(snapshot);
     if (plan.kind === "none") return { kind: "none", add: [], replaced: [], failing: before, tried: [] };
+    if (plan.kind === "rows") {
+      const { replaced } = plan;
+      const statement = this.#sessions.rows(table, picture, plan, replaced);
+      const add = await lake.write(lake.get(table.name), statement, options);
+      return { kind: "by", add, replaced, failing: before, tried: [] };
+    }
     const replaced = plan.kind === "full" ? snapshot.files : touchedFiles(table, plan.touched, snapshot.files);
     const write = (statement: Statement) => lake.write(lake.get(table.name), statement, options);
     const rest = plan.kind === "full" ? [] : without(before, plan.touched.tuples);
@@ -290,7 +311,7 @@ export class Refresher {
 
   /** A plan that recomputes the values of `by` of some rows as well. */
   async #withRows(table: RefreshTable, plan: Plan, rows: readonly Relation[]): Promise<Plan> {
-    if (plan.kind === "full" || rows.length === 0) return plan;
+    if (plan.kind === "full" || plan.kind === "rows" || rows.length === 0) return plan;
     if (this.#undivided.has(table.name)) return { kind: "full", reason: "`by` does not divide the rows" };
     const touched = await touchedValues(this.#o.engine, table, rows);
     if (!touched) return { kind: "full", reason: "too many values are touched" };
@@ -301,7 +322,7 @@ export class Refresher {
 
   /** A plan that tries values again which failed before: all of them where that is asked for, else those that have new rows. */
   async #withFailing(table: RefreshTable, picture: Picture, plan: Plan, options: RefreshOptions): Promise<Plan> {
-    if (plan.kind === "full" || options.failing !== true) return plan;
+    if (plan.kind === "full" || plan.kind === "rows" || options.failing !== true) return plan;
     const failing = failingValues(picture.snapshot(table.name));
     if (failing.length === 0) return plan;
     const touched = plan.kind === "by" ? plan.touched.tuples : [];
@@ -315,6 +336,7 @@ export class Refresher {
     const stored = this.#o.lake.relation(lakeTable, snapshot);
     const plan = await this.#plan(table, picture);
     if (plan.kind === "full") return { kind: "view", statement: await this.#newRows(table, picture, plan, []) };
+    if (plan.kind === "rows") return { kind: "view", statement: this.#sessions.rows(table, picture, plan) };
     const refused = without(failingValues(snapshot), plan.kind === "by" ? plan.touched.tuples : []);
     const shown: Relation =
       plan.kind === "none"
@@ -330,7 +352,7 @@ export class Refresher {
   async #newRows(
     table: RefreshTable,
     picture: Picture,
-    plan: Exclude<Plan, { kind: "none" }>,
+    plan: Exclude<Plan, { kind: "none" | "rows" }>,
     replaced: readonly DataFile[],
     options: { keep?: string } = {},
   ): Promise<Statement> {
@@ -365,6 +387,7 @@ export class Refresher {
     if (snapshot.configuration["millrace.definition"] !== definitionHash(table)) {
       return { kind: "full", reason: "the definition changed" };
     }
+    if (table.sessions !== undefined) return this.#sessions.plan(table, picture);
     const changed: Relation[] = [];
     let full: string | undefined;
     let removed = false;
@@ -421,7 +444,7 @@ export class Refresher {
 
 /** What a refresh has written and is to commit. */
 interface Work {
-  readonly kind: Plan["kind"];
+  readonly kind: RefreshOutcome["kind"];
   readonly add: readonly DataFile[];
   readonly replaced: readonly DataFile[];
   /** All values that keep older rows, and among them those that failed just now. */

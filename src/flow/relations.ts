@@ -148,6 +148,11 @@ export class Picture {
     return this.#reach === "acknowledged";
   }
 
+  /** Does something when the picture is no longer read. */
+  onRelease(done: () => void): void {
+    this.#pins.push(done);
+  }
+
   release(): void {
     for (const unpin of this.#pins.splice(0)) unpin();
   }
