@@ -7,6 +7,7 @@
  * Prints one line of JSON: `LoadResult`. As a child process it costs the server no time of its own event loop.
  */
 import { connect, type Socket } from "node:net";
+import { SegmentMessages } from "./segment-messages.ts";
 import { TelemetryEvents } from "./telemetry.ts";
 
 export interface LoadOptions {
@@ -19,6 +20,8 @@ export interface LoadOptions {
   /** Requests each connection sends before it reads the first answer (HTTP pipelining). Default 1. */
   readonly pipelined?: number;
   readonly eventsPerRequest: number;
+  /** Batches of Segment's messages instead of telemetry. */
+  readonly segment?: boolean;
   readonly durationMs: number;
   /** Not measured: the server's code is still being compiled. */
   readonly warmupMs?: number;
@@ -36,7 +39,7 @@ export interface LoadOptions {
 export interface LoadResult {
   readonly requests: number;
   readonly events: number;
-  /** Requests answered with anything but 202. */
+  /** Requests that were refused. */
   readonly failed: number;
   /** Answers by status. */
   readonly statuses: Readonly<Record<string, number>>;
@@ -85,15 +88,20 @@ export async function generateLoad(options: LoadOptions): Promise<LoadResult> {
 
 /** Requests of one connection. The same bytes are sent again and again, with new events in them. */
 class RequestMaker {
-  readonly #events: TelemetryEvents;
   readonly #head: Buffer;
-  readonly #count: number;
+  readonly #body: () => Buffer;
 
-  constructor({ path, host = "127.0.0.1", key, eventsPerRequest, sender = 1 }: LoadOptions) {
-    this.#events = new TelemetryEvents({ sender: (sender + makersMade++) % 256, seed: makersMade });
-    this.#count = eventsPerRequest;
+  constructor({ path, host = "127.0.0.1", key, eventsPerRequest, sender = 1, segment = false }: LoadOptions) {
+    const own = (sender + makersMade++) % 256;
+    const events = new TelemetryEvents({ sender: own, seed: makersMade });
+    const messages = new SegmentMessages(eventsPerRequest, own);
+    this.#body = segment
+      ? () => messages.batch()
+      : eventsPerRequest === 1
+        ? () => events.one()
+        : () => events.ndjson(eventsPerRequest);
     const length = this.#body().length;
-    const type = eventsPerRequest === 1 ? "application/json" : "application/x-ndjson";
+    const type = eventsPerRequest === 1 || segment ? "application/json" : "application/x-ndjson";
     this.#head = Buffer.from(
       `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${key}\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n`,
     );
@@ -101,10 +109,6 @@ class RequestMaker {
 
   next(): Buffer {
     return Buffer.concat([this.#head, this.#body()]);
-  }
-
-  #body(): Buffer {
-    return this.#count === 1 ? this.#events.one() : this.#events.ndjson(this.#count);
   }
 }
 
@@ -168,7 +172,7 @@ class Lane {
       const size = answerSize(bytes);
       if (size === undefined || bytes.length < size) break;
       const latencyMs = performance.now() - (this.#sentMs.shift() as number);
-      const accepted = bytes[9] === 0x32 && bytes[11] === 0x32; // "HTTP/1.1 202"
+      const accepted = bytes[9] === 0x32; // "HTTP/1.1 202", of the Segment door 200
       if (accepted) this.#meter.accepted(latencyMs);
       else this.#meter.refused(bytes.toString("latin1", 0, size));
       bytes = bytes.subarray(size);

@@ -30,9 +30,13 @@ export interface Platform extends Server {
 /** As many bytes and as much time as no measurement reaches. */
 export const FLUSHES_AWAY = ["--flush-interval", "7d", "--flush", "1000GiB"];
 
-/** Starts the platform with the project of the benchmarks on a data folder. */
-export async function startPlatform(dir: string, flags: readonly string[] = []): Promise<Platform> {
-  const args = ["start", join(ROOT, "bench/project"), "--data", dir, "--port", "0", "--log-level", "error", ...flags];
+/** Starts the platform with the project of the benchmarks, or another, on a data folder. */
+export async function startPlatform(
+  dir: string,
+  flags: readonly string[] = [],
+  project = "bench/project",
+): Promise<Platform> {
+  const args = ["start", join(ROOT, project), "--data", dir, "--port", "0", "--log-level", "error", ...flags];
   const server = await startServer([join(ROOT, "bin/millrace.js"), ...args]).catch(async (error: unknown) => {
     await endPostgres(dir);
     throw error;
@@ -49,9 +53,13 @@ export async function startPlatform(dir: string, flags: readonly string[] = []):
 }
 
 /** Runs `work` with a platform on a fresh data folder, and leaves nothing behind. */
-export async function withPlatform<T>(flags: readonly string[], work: (platform: Platform) => Promise<T>): Promise<T> {
+export async function withPlatform<T>(
+  flags: readonly string[],
+  work: (platform: Platform) => Promise<T>,
+  project?: string,
+): Promise<T> {
   return withFolder(async (dir) => {
-    const platform = await startPlatform(dir, flags);
+    const platform = await startPlatform(dir, flags, project);
     try {
       return await work(platform);
     } finally {

@@ -18,14 +18,14 @@ export function planTables(
 ): (readonly [string, string])[] {
   const names = new Set(taken);
   return events.map((event) => {
-    const columns = new Set([...COMMON.map(bare), ...CONTEXT_COLUMNS, ...OTHERS]);
+    const columns = new Set(RESERVED);
     const properties = Object.entries(propertiesOf(event));
     // What is only flagged may not be of its type.
     const cast = violations === "reject" ? "cast" : "try_cast";
     const pointers = properties.map(([name]) => quoteLiteral(pointerTo(name))).join(", ");
     const typed = properties.map(([name, schema], index) => {
       const word = snakeCase(name);
-      const column = quoteIdentifier(unique(columns.has(word) ? `properties_${word}` : word, columns));
+      const column = quoteIdentifier(unique(RESERVED.has(word) ? `properties_${word}` : word, columns));
       const type = sqlType(schema);
       if (type === "json") return `json_extract(properties, ${quoteLiteral(pointerTo(name))}) as ${column}`;
       const text = `json_extract_string(properties, [${pointers}])[${index + 1}]`;
@@ -39,7 +39,12 @@ from ${quoteIdentifier("silver")}.${quoteIdentifier(source)} where type = 'track
   });
 }
 
-const OTHERS = ["event", "properties", "context", "plan_violation"];
+/** Columns that every planned event's table has. */
+const RESERVED: ReadonlySet<string> = new Set([
+  ...COMMON.map((column) => column.replaceAll('"', "")),
+  ...CONTEXT_COLUMNS,
+  ...["event", "properties", "context", "plan_violation"],
+]);
 
 function propertiesOf({ schema }: PlannedEvent): Record<string, unknown> {
   const own = isRecord(schema.properties) ? schema.properties.properties : undefined;
@@ -86,8 +91,4 @@ function unique(name: string, taken: Set<string>): string {
 /** A JSON pointer (RFC 6901): unlike a path it can say any name. */
 function pointerTo(name: string): string {
   return `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
-}
-
-function bare(column: string): string {
-  return column.replaceAll('"', "");
 }
