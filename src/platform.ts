@@ -211,6 +211,7 @@ async function open(
     new Orchestration({
       ...{ project, state: await state, flow, engine, inspector: engine.inspector, catalogue, env, settings, clock },
       report: (error, what) => logger.error({ err: error }, what),
+      warn: (finding, what) => logger.warn(finding, what),
     }),
     (part) => part.close(),
   );

@@ -127,6 +127,7 @@ async function openOrchestrator(state: State, definitions: readonly WorkflowDefi
     sql: async () => [],
     refresh: async () => ({ kind: "none", version: 0 }),
     report: (error, what) => console.error(what, error),
+    warn: (finding, what) => console.error(what, finding),
   });
 }
 

@@ -1,3 +1,4 @@
+import type { Trigger } from "../define/triggers.ts";
 import type { State } from "../state/state.ts";
 import type { RunQueue } from "./run-queue.ts";
 import { createRuns, type NewRun } from "./run-table.ts";
@@ -70,4 +71,20 @@ export class TriggerStates {
 
 function nameOf({ workflow, trigger }: TriggerName): string {
   return `${workflow} ${trigger}`;
+}
+
+/** How a trigger is known through restarts. */
+export function triggerName(trigger: Trigger): string {
+  switch (trigger.kind) {
+    case "cron":
+      return `cron ${trigger.expression} ${trigger.timezone}`;
+    case "amount":
+      return `amount ${trigger.table} ${trigger.rows}`;
+    case "commit":
+      return `commit ${trigger.table}`;
+    case "arrival":
+      return `arrival ${trigger.files}`;
+    default:
+      return `${trigger.kind} ${trigger.workflow}`;
+  }
 }

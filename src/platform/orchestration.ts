@@ -27,6 +27,7 @@ export interface OrchestrationParts {
   readonly settings: { readonly runRetentionMs: number; readonly runConcurrency: number };
   readonly clock: () => number;
   readonly report: (error: unknown, what: string) => void;
+  readonly warn: (finding: Readonly<Record<string, unknown>>, what: string) => void;
 }
 
 /** Rows that `run.sql` may give: it is a step's output, and not a way to copy tables. */
@@ -68,12 +69,12 @@ export class Orchestration {
   }
 
   async #open(): Promise<Orchestrator> {
-    const { project, state, flow, env, clock, report, settings } = this.#o;
+    const { project, state, flow, env, clock, report, warn, settings } = this.#o;
     const { Orchestrator } = await import("../orchestrate/orchestrator.ts");
     for (;;) {
       try {
         const orchestrator = await Orchestrator.open({
-          ...{ project, state, env, clock, report },
+          ...{ project, state, env, clock, report, warn },
           tables: this.#tables,
           sql: (sql, params, { signal }) => this.#sql(sql, params, signal),
           refresh: async (table, options) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MillraceError } from "../../src/errors.ts";
@@ -21,16 +21,22 @@ const examples = [...page.matchAll(/^```(ts|sql) ?([^\n]*)\n(.*?)^```$/gms)].map
   code: code as string,
 }));
 const good = examples.filter(({ kind, mark }) => kind === "ts" && mark === "").map(({ code }) => code);
+/** Marked with their path: modules of the project that hold no definitions. */
+const modules = examples.filter(({ mark }) => mark.endsWith(".ts"));
 const refused = examples.filter(({ mark }) => mark.startsWith("refused "));
 
-async function folder(t: TestContext, modules: readonly string[]): Promise<string> {
+async function folder(t: TestContext, definitions: readonly string[]): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "workflows-page-"));
   t.after(() => rm(dir, { recursive: true, force: true }));
   const project = join(dir, "project");
   mkdirSync(project);
   const config = 'import { defineConfig } from "millrace";\nexport default defineConfig({ name: "work" });\n';
   writeFileSync(join(project, "millrace.config.ts"), config);
-  for (const [i, code] of modules.entries()) writeFileSync(join(project, `example-${i}.ts`), code);
+  for (const [i, code] of definitions.entries()) writeFileSync(join(project, `example-${i}.ts`), code);
+  for (const { mark, code } of modules) {
+    mkdirSync(dirname(join(project, mark)), { recursive: true });
+    writeFileSync(join(project, mark), code);
+  }
   return dir;
 }
 
@@ -93,6 +99,7 @@ test("every workflow of the page runs and gives what the page says", async (t) =
   await send(`/v1/runs/${waiting.id}/signals/approved`, { data: { by: "ann" } });
   assert.equal((await ended(waiting)).output, "approved by ann");
   assert.equal((await run("quadruple", { n: 3 })).output, 12);
+  assert.deepEqual((await run("crunching", { upTo: 100 })).output, { sum: 5050, never: "STEP_TIMEOUT" });
 
   const sql = examples.find(({ kind }) => kind === "sql")?.code ?? "";
   const rows = await platform.sql(sql);

@@ -6,6 +6,7 @@ import { after, before, describe, test } from "node:test";
 import type { IsolatedOptions, Run } from "../../src/define/workflow.ts";
 import { workflow } from "../../src/define/workflow.ts";
 import { groupMemoryBytes } from "../../src/orchestrate/process-group.ts";
+import { RunningPlatform } from "../platform/running-platform.ts";
 import { Database, TestOrchestrator, until } from "./open-orchestrator.ts";
 import type { fails, sum } from "./project/steps/heavy.ts";
 
@@ -187,4 +188,32 @@ describe("isolated steps", () => {
   }, async (t) => {
     assert.equal((await outcome(await openCalls(t), { export: "preference" })).output, "1000");
   });
+});
+
+test("while isolated steps never return and eat memory, the platform takes events and answers SQL", async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "millrace-isolated-"));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  await using platform = await RunningPlatform.start("test/orchestrate/project", join(dir, "data"));
+  const start = async (input: unknown) => {
+    const { code, stdout, stderr } = await platform.command(
+      ...["runs", "start", "heavy", "--input", JSON.stringify(input), "--json"],
+    );
+    assert.equal(code, 0, stderr);
+    return (JSON.parse(stdout) as { run: { id: string } }).run.id;
+  };
+  const status = async (id: string) =>
+    (await platform.get<{ run: { status: string; error: { code: string } | null } }>(`/v1/runs/${id}`)).body.run;
+  const never = await start({ export: "never" });
+  const logs = `/v1/runs/${never}/logs`;
+  await until(async () => (await platform.get<{ logs: unknown[] }>(logs)).body.logs.length > 0);
+  const eater = await start({ export: "eatHeap", memoryBytes: 150_000_000 });
+  let id = 0;
+  do {
+    await platform.post("orders", [{ id: `${id++}`, shop: "a", amount: 1 }]);
+    assert.deepEqual(await platform.sql("select count(*) from orders"), [[id]]);
+  } while ((await status(eater)).status === "running");
+  assert.equal((await status(eater)).error?.code, "STEP_MEMORY");
+  assert.equal((await status(never)).status, "running", "it was answered beside a function that never returns");
+  await platform.command("runs", "cancel", never);
+  await until(async () => (await status(never)).status === "cancelled");
 });

@@ -83,6 +83,7 @@ export class TestOrchestrator {
       clock: Date.now,
       random: () => 0,
       report: (error) => reported.push(error),
+      warn: () => undefined,
       capacity: 64,
       retentionMs: 86_400_000,
       tickMs: 10,

@@ -60,3 +60,7 @@ export const report = workflow("report", { on: [commit("silver.orders")] }, asyn
 export const often = workflow("often", { on: [cron("* * * * * *", { missed: "skip" })], concurrency: 1 }, (run) => ({
   at: run.scheduledAt,
 }));
+
+export const heavy = workflow<{ export: string; memoryBytes?: number }>("heavy", {}, (run) =>
+  run.isolated("work", { module: new URL("./steps/heavy.ts", import.meta.url), ...run.input }),
+);
