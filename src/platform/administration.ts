@@ -9,6 +9,7 @@ import type { EventLog } from "../log/event-log.ts";
 import type { Administration, LedgerHop, PlatformStatus, StreamStatus, TableStatus } from "../serve/admin-route.ts";
 import type { PublicationState, Publisher } from "../serve/publisher.ts";
 import type { ApiKeys } from "../state/api-keys.ts";
+import { keysForStreams } from "./write-keys.ts";
 
 export interface AdministrationParts {
   readonly flow: Flow;
@@ -27,7 +28,7 @@ export function administration(parts: AdministrationParts): Administration {
   const { flow, keys, resolved } = parts;
   const perSecond = rateMeter();
   return {
-    keys,
+    keys: keysForStreams(keys, flow.project.streams),
     config: () => showSettings(resolved),
     status: () => status(parts, perSecond),
     ledger: async () => {

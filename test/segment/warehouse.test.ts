@@ -104,6 +104,14 @@ describe("a messageId that comes again", () => {
   });
 });
 
+describe("a write key", () => {
+  it("is not made for a stream that is not there", async () => {
+    const { code, stderr } = await sdk.platform.command("keys", "create", "--name", "x", "--scopes", "write:ap");
+    assert.equal(code, 1);
+    assert.match(stderr, /"ap", and there is no such stream; did you mean "app"\?/);
+  });
+});
+
 describe("a tracking plan", () => {
   it("gives each planned event a table with a typed column for each property", async () => {
     await send({
