@@ -40,23 +40,34 @@ export function edgesSql(links: string): string {
   return `select a, b from (${links}) union select b, a from (${links})`;
 }
 
-/** Every event with `person`, `session_start` and `session_id`. */
+/**
+ * Every event with `person`, `session_start` and `session_id`.
+ *
+ * Events of one person within one span of the clock as long as the gap are in one session whatever else there is. So windows only pass
+ * over spans, which are found by hashing and are far fewer than events, and no sort ever carries a whole event.
+ */
 export function eventsSql(plan: SessionsPlan): string {
   const { people } = plan.tables;
   const time = timeSql(plan);
   const told = toldSql(plan, quoteName(plan.from), people === undefined ? undefined : quoteName(people));
-  return `with told as (${told}),
+  const gapUs = Math.round(plan.gapMs * 1000);
+  const span = `epoch_us(${time}) - (epoch_us(${time}) % ${gapUs} + ${gapUs}) % ${gapUs}`;
+  return `with told as not materialized (${told}),
+spans as (
+  select person, ${span} as _span, min(${time}) as _from, max(${time}) as _to
+  from told where person is not null group by 1, 2
+),
 broken as (
-  select *, case when lag(${time}) over (partition by person order by ${time}) >= ${time} - ${gapSql(plan)} then null
-    else ${time} end as _break
-  from told
+  select person, _span, case when lag(_to) over (partition by person order by _span) >= _from - ${gapSql(plan)} then null
+    else _from end as _break
+  from spans
 ),
 started as (
-  select *, case when person is not null
-    then max(_break) over (partition by person order by ${time} rows unbounded preceding) end as session_start
+  select person as _person, _span, max(_break) over (partition by person order by _span rows unbounded preceding) as session_start
   from broken
 )
-select * exclude (_break), ${sessionIdSql()} as session_id from started`;
+select told.*, started.session_start, ${sessionIdSql()} as session_id
+from told left join started on started._person = told.person and started._span = ${span}`;
 }
 
 /** Events with their person. */

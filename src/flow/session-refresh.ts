@@ -302,7 +302,8 @@ export class SessionRefresh {
       }
       if (plan?.kind === "rows") rows.push(plan.fresh);
       if (rows.length === 0) continue;
-      comes += rowCount(files.added);
+      // Files written again hold mostly rows that were there before.
+      comes += rowCount(files.added) - rowCount(files.removed);
       inputs.set(input, { rows: together(rows), plan: plan?.kind === "rows" ? plan : undefined });
     }
     if (comes > FEW_ROWS && comes > rowCount(snapshot.files) / SHARE)
@@ -339,7 +340,7 @@ export class SessionRefresh {
 
   /** The days that spans `lo`, `hi` lie on. */
   async #days(spans: string, inputs: Readonly<Record<string, Relation>>): Promise<Days> {
-    const day = (column: string) => `epoch_ms(${column}) // ${DAY_MS}`;
+    const day = (column: string) => `cast(floor(epoch_ms(${column}) / ${DAY_MS}) as bigint)`;
     const sql = `select distinct ${day("lo")} as lo, ${day("hi")} as hi from (${spans})`;
     const rows = await this.#o.local.rows(await this.#o.local.compile(statement(sql, inputs)));
     return new Days(rows.map(({ lo, hi }) => [Number(lo), Number(hi)] as const));

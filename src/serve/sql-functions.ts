@@ -62,6 +62,9 @@ export const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set(
   url_decode url_encode uuid uuid_extract_timestamp uuid_extract_version uuidv4 uuidv7 variant_extract
   variant_typeof version week weekday weekofyear xor year yearweek | || ~ ~~ ~~* ~~~
 
+  -- the platform's own (src/engine/project-functions.ts)
+  is_bot parse_user_agent
+
   -- macros over these
   ago array_append array_pop_back array_pop_front array_prepend array_push_back array_push_front array_reverse
   array_to_string array_to_string_comma_default date_add days_in_month fdiv fmod geomean geometric_mean json
@@ -120,6 +123,7 @@ export const REFUSALS: Readonly<Record<string, string>> = reasons({
   "it belongs to a session, and a query has none": `
     current_connection_id current_query_id current_role current_transaction_id current_user currval inet_client_addr
     inet_client_port inet_server_addr inet_server_port nextval session_user txid_current user`,
+  "it serves the tables of sessions": "connected_ids",
   "it only waits": "pg_sleep sleep_ms",
   "it is for the engine's own use": `
     arrow_scan arrow_scan_dumb combine constant_or_null create_sort_key finalize icu_calendar_names icu_sort_key
