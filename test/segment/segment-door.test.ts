@@ -90,7 +90,12 @@ describe("who may send to the Segment door", () => {
     await using door = await open();
     const answer = await door.call("GET", "/v1/projects/write-key/settings", { key: "" });
     assert.equal(answer.status, 200);
-    assert.deepEqual(answer.json.integrations["Segment.io"].apiHost, `127.0.0.1:${door.port}/v1`);
+    const { apiHost, protocol } = answer.json.integrations["Segment.io"];
+    assert.deepEqual([apiHost, protocol], [`127.0.0.1:${door.port}/v1`, "http"]);
+    const headers = { "x-forwarded-proto": "https", host: "events.example.com" };
+    const proxied = await door.call("GET", "/v1/projects/write-key/settings", { key: "", headers });
+    const behind = proxied.json.integrations["Segment.io"];
+    assert.deepEqual([behind.apiHost, behind.protocol], ["events.example.com/v1", "https"]);
     assert.equal((await door.call("GET", "/v1/projects/nobody/settings", { key: "" })).status, 401);
   });
 
@@ -157,6 +162,22 @@ describe("what becomes of messages", () => {
     const own = '"properties":{"z":1.10,"a":12345678901234567.5e0,"\\u0062":"\\/ü"}';
     await post(door, "/v1/batch", `{"batch":[\n{"messageId":"1",${own},"type":"track",\n"userId":"u","event":"E"}]}`);
     assert.deepEqual(door.log.lines("app"), [`{"messageId":"1",${own},"type":"track","userId":"u","event":"E"}`]);
+  });
+
+  it("puts a messageId into the same partition always, whichever way it takes through the door", async () => {
+    await using door = await open({ partitions: 4 });
+    const ids = Array.from({ length: 40 }, (_, i) => `id-${i}`);
+    const batch = (more: object) => ({ batch: ids.map((messageId) => message({ messageId, ...more })) });
+    assert.equal((await post(door, "/v1/batch", batch({}))).status, 200);
+    // An escape takes the exact way.
+    assert.equal((await post(door, "/v1/batch", batch({ name: '"' }))).status, 200);
+    const lines = [0, 1, 2, 3].map((partition) => door.log.lines("app", partition));
+    for (const of of lines) {
+      const found = of.map((line) => (JSON.parse(line) as { messageId: string }).messageId);
+      assert.ok(found.length > 0);
+      assert.deepEqual(found.slice(found.length / 2), found.slice(0, found.length / 2));
+    }
+    assert.equal(lines.flat().length, 80);
   });
 
   it("gives a message without an id the same one when it is sent again, and its like in one body another", async () => {

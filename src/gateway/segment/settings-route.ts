@@ -13,12 +13,12 @@ export function settingsRoute(writeKeys: WriteKeys): (app: FastifyInstance) => P
       writeKeys.open(writeKey);
       // Where the sender found us is where it is to send to, whatever stands between.
       const forwarded = request.headers["x-forwarded-proto"];
-      const protocol = (Array.isArray(forwarded) ? forwarded[0] : forwarded) === "https" ? "https" : "http";
+      const protocol = /^https\b/.test(String(forwarded)) ? "https" : "http";
       const apiHost = `${request.headers.host}/v1`;
       reply.header("Cache-Control", "no-cache");
       return {
         integrations: {
-          "Segment.io": { apiKey: writeKey, apiHost, protocol, versionSettings: { version: "4.4.7" } },
+          "Segment.io": { apiKey: writeKey, apiHost, protocol },
         },
         plan: {
           track: { __default: { enabled: true, integrations: {} } },
