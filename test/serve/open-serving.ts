@@ -42,6 +42,8 @@ export interface OpenServingOptions {
   readonly clock?: () => number;
   readonly retryPauseMs?: (failures: number) => number;
   readonly retentionMs?: number;
+  /** Where the publisher connects, if not where the test looks. */
+  readonly publishTo?: pg.ClientConfig;
 }
 
 export async function openServing(dir: string, connection: pg.ClientConfig, options: OpenServingOptions = {}) {
@@ -56,7 +58,13 @@ export async function openServing(dir: string, connection: pg.ClientConfig, opti
     publishAgain: async (table) => publisher?.again(table),
   });
   publisher = publishing({
-    ...{ flow: f.flow, engine: f.engine, connection, retryPauseMs, clock: clock ?? Date.now },
+    ...{
+      flow: f.flow,
+      engine: f.engine,
+      connection: options.publishTo ?? connection,
+      retryPauseMs,
+      clock: clock ?? Date.now,
+    },
     report: (error) => reported.push(error as Error),
   });
   const client = new pg.Client(connection);

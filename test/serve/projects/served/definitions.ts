@@ -48,7 +48,7 @@ export const kinds = table("gold.kinds", {
   sql: `select id, v as "Text, quoted ""so""",
       try_cast(v as tinyint)::smallint as small, try_cast(v as integer) as whole, try_cast(v as bigint) as "long",
       try_cast(v as float) as single, try_cast(v as double) as twice, try_cast(v as decimal(38, 10)) as exact,
-      try_cast(v as boolean) as truth, try_cast(v as timestamptz) as moment, try_cast(v as date) as day, v::blob as bytes,
+      try_cast(v as boolean) as truth, try_cast(v as timestamptz) as moment, try_cast(v as date) as day, encode(v) as bytes,
       j, {'a': v, 'b': [id, null]} as nested, [v, null, 'x"y\\{}'] as texts, [try_cast(v as timestamptz)] as moments,
       [[id]] as deep, map {'k': try_cast(v as decimal(20, 2))} as by_name
     from "values" group by all`,
