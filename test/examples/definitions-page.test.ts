@@ -24,7 +24,13 @@ test("every example of the definitions page loads, and follows its inputs the wa
   const project = await loadExamples(t, good);
   assert.equal(project.name, "shop");
   const modes = Object.fromEntries([...project.tables.values()].map((table) => [table.name, table.mode]));
-  const refresh = ["gold.customers", "gold.sales_daily"];
+  const refresh = [
+    "gold.customers",
+    "gold.sales_daily",
+    "silver.visits",
+    "silver.visits_events",
+    "silver.visits_people",
+  ];
   assert.deepEqual(
     Object.keys(modes)
       .filter((name) => modes[name] === "refresh")
