@@ -178,14 +178,6 @@ export const SPEED_TABLE: readonly Row[] = [
       spread: { label: "changes all over it, every file rewritten", unit: "s", ...lower },
     },
   {
-    name: "publish",
-    what: "a million rows to PostgreSQL, and one in a hundred changed",
-    figures: {
-      all: { label: "all rows", unit: "s", ...lower, floor: 10 },
-      change: { label: "changes of one part of the table", unit: "s", ...lower, floor: 1 },
-      spread: { label: "changes all over it, every file rewritten", unit: "s", ...lower },
-    },
-  {
     name: "workflows",
     what: "100 workflow starts/s with 10 steps each",
     figures: {
