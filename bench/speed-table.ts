@@ -177,6 +177,7 @@ export const SPEED_TABLE: readonly Row[] = [
       change: { label: "changes of one part of the table", unit: "s", ...lower, floor: 1 },
       spread: { label: "changes all over it, every file rewritten", unit: "s", ...lower },
     },
+  },
   {
     name: "workflows",
     what: "100 workflow starts/s with 10 steps each",
