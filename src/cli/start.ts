@@ -88,6 +88,7 @@ class Run {
   readonly #key: string;
   readonly #client: HttpClient;
   readonly #summary: StartSummary;
+  readonly #simulatorFailed = new AbortController();
   #simulator: Simulator | undefined;
 
   constructor(call: Call, platform: RunningPlatform) {
@@ -119,11 +120,13 @@ class Run {
     this.#simulator = new Simulator(simulator, { url: this.#platform.url, key: this.#key }, (reason) => {
       this.failed = true;
       this.#summary.note(`the simulator failed: ${reason}`);
+      this.#simulatorFailed.abort();
     });
   }
 
-  /** Shows the summary until the signal, or until the time is over. */
-  async watch(stop: AbortSignal, runForMs: number | undefined): Promise<void> {
+  /** Shows the summary until the signal, or until the time is over: sooner when the simulator that should fill it fails. */
+  async watch(stopped: AbortSignal, runForMs: number | undefined): Promise<void> {
+    const stop = runForMs === undefined ? stopped : AbortSignal.any([stopped, this.#simulatorFailed.signal]);
     const endMs = runForMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + runForMs;
     while (!stop.aborted && performance.now() < endMs) {
       const pauseMs = Math.min(this.#summary.everyMs, endMs - performance.now());
