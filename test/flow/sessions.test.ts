@@ -252,3 +252,22 @@ test("a link that comes later gives earlier events to the person, and joins the 
     "the least user id names the person",
   );
 });
+
+test("one person with half of all events, and events of nobody, are computed as all others are", async () => {
+  await using dir = await temporaryFolder();
+  await using f = await openFlow(dir.path, { project: "visits" });
+  const at = (n: number) => new Date(MIDNIGHT + n * 20 * 60_000).toISOString();
+  const many = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => {
+      const n = from + i;
+      return n % 2 === 0 ? person(n, "whale", at(n)) : person(n, n % 3 === 0 ? "" : `u${n % 500}`, at(n % 97));
+    });
+  await f.append("pages", many(0, 1_000));
+  await refreshed(f);
+  await f.append("pages", many(1_000, 1_020));
+  assert.deepEqual(await refreshed(f), ["none", "by", "by"]);
+  for (const name of TABLES) await f.flow.refresh(name);
+  await assertLaw(f, "committed");
+  const unnamed = "select count(*), count(session_id) from silver.visits_events where user_id = ''";
+  assert.deepEqual(await f.query(unnamed, ["silver.visits_events"], "committed"), [[170, 0]]);
+});
