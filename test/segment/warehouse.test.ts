@@ -164,6 +164,12 @@ describe("a tracking plan", () => {
     ]);
   });
 
+  it("holds a dead letter to the plan again when it is retried", async () => {
+    const { stdout } = await sdk.platform.command("dead-letters", "retry", "--stream", "app", "--json");
+    assert.match(stdout, /PLAN_VIOLATED/);
+    assert.deepEqual(await sdk.platform.sql("select id from silver.app where id in ('bad-1', 'bad-2')"), []);
+  });
+
   it("stores what violates it with the reason, where the plan is only to flag", async () => {
     const answer = await send(
       { batch: [order("flagged", { Total: "much" }), order("fine", { order_id: "o" })] },
