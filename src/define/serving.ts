@@ -1,4 +1,4 @@
-import { invalidOption, isNameList, isRecord, isTextRecord, showValue, unknownOptions } from "./options.ts";
+import { invalidOption, isNameList, isRecord, isTextRecord, unknownOptions } from "./options.ts";
 import { type Problem, problem } from "./problem.ts";
 import type { Column } from "./project.ts";
 
@@ -132,8 +132,8 @@ export function bindServing(
       invalidOption(
         subject,
         "serve",
-        showValue("postgres"),
-        `of a table with 1 to ${MOST_COLUMNS} columns, and it has ${published.length}`,
+        "postgres",
+        `given to a table with 1 to ${MOST_COLUMNS} columns of its own, and this one has ${published.length}`,
       ),
     );
   return serving;
