@@ -36,11 +36,12 @@ const STOP_WITHIN_MS = 3_000;
 
 if (import.meta.main) {
   try {
-    process.exitCode = await main(process.argv.slice(2), process.env);
+    // At once: an SDK that was cut off would go on trying.
+    process.exit(await main(process.argv.slice(2), process.env));
   } catch (error) {
     if (!(error instanceof SendingError)) throw error;
     console.error(`simulator: ${error.message}`);
-    process.exitCode = 1;
+    process.exit(1);
   }
 }
 
@@ -62,8 +63,8 @@ async function main(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   process.channel?.unref();
 
   const access = await openAccess(options.url, options.key);
-  const apps = new Apps(options.url, access.writeKey);
-  const backEnd = new BackEnd(options.url, access.ingestKey);
+  const apps = new Apps(options.url, access.writeKey, cut.signal);
+  const backEnd = new BackEnd(options.url, access.ingestKey, cut.signal);
   const truth = options.truthFile === undefined ? undefined : new Truth();
   const send = async (happenings: Iterable<Happening>): Promise<void> => {
     for (const happening of happenings) {
@@ -75,23 +76,30 @@ async function main(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   };
 
   const startedMs = performance.now();
-  const world = new World(options);
-  await send(world.history());
-  const historySeconds = (performance.now() - startedMs) / 1000;
-  const liveMs = performance.now();
-  const due = world.live(options.rate);
-  for (let next = due.next().value; !stop.signal.aborted; ) {
-    const seconds = (performance.now() - liveMs) / 1000;
-    if (seconds >= options.forSeconds) break;
-    for (; next.dueSeconds <= seconds; next = due.next().value) await send(next.happenings);
-    await backEnd.flush(cut.signal);
-    // Rejects when stopped meanwhile, which the loop's condition sees.
-    await sleep(TICK_MS, undefined, { signal: stop.signal }).catch(() => undefined);
+  let historySeconds: number | undefined;
+  let failure: unknown;
+  try {
+    const world = new World(options);
+    await send(world.history());
+    historySeconds = (performance.now() - startedMs) / 1000;
+    const liveMs = performance.now();
+    const due = world.live(options.rate);
+    for (let next = due.next().value; !stop.signal.aborted; ) {
+      const seconds = (performance.now() - liveMs) / 1000;
+      if (seconds >= options.forSeconds) break;
+      for (; next.dueSeconds <= seconds; next = due.next().value) await send(next.happenings);
+      await backEnd.flush();
+      // Rejects when stopped meanwhile, which the loop's condition sees.
+      await sleep(TICK_MS, undefined, { signal: stop.signal }).catch(() => undefined);
+    }
+    await Promise.all([apps.close(), backEnd.flush()]);
+  } catch (error) {
+    // Cut off after a signal: what was answered until then still counts.
+    if (!cut.signal.aborted) failure = error;
   }
-  const cutOff = new Promise<void>((resolve) => cut.signal.addEventListener("abort", () => resolve()));
-  await Promise.race([Promise.all([apps.close(), backEnd.flush(cut.signal)]), cutOff]);
   await backEnd.close();
   await access.revoke();
+  if (failure !== undefined) throw failure;
 
   const { seed, truthFile } = options;
   const seconds = (performance.now() - startedMs) / 1000;

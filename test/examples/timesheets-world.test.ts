@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
@@ -116,6 +118,43 @@ test("the funnel narrows step by step, and everybody has signed in before a devi
     if (type === "identify") known.add(device.anonymousId);
     assert.ok(known.has(device.anonymousId), `${device.anonymousId} said ${userId} without a sign-in`);
   }
+});
+
+test("SIGTERM ends a run that waits for a busy platform, with a summary and without its keys", async (t) => {
+  const revoked: string[] = [];
+  let made = 0;
+  const refused = Promise.withResolvers<void>();
+  const server = createServer((request, response) => {
+    request.resume();
+    if (request.method === "DELETE") revoked.push(request.url as string);
+    if (request.url === "/v1/keys") {
+      made++;
+      response.writeHead(201).end(JSON.stringify({ key: { id: `k${made}` }, token: `mk_${made}` }));
+    } else if (request.method === "DELETE") response.writeHead(200).end("{}");
+    else {
+      refused.resolve();
+      response.writeHead(429, { "retry-after": "1" }).end("{}");
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const child = spawn(process.execPath, [SIMULATOR, "--people", "300", "--json"], {
+    env: { ...process.env, MILLRACE_URL: url, MILLRACE_KEY: "admin" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const ended = Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+  await refused.promise;
+  child.kill("SIGTERM");
+  const [stdout, stderr, [code]] = await ended;
+  assert.equal(code, 0, stderr);
+  const { messages: sent, records: told } = JSON.parse(stdout) as Record<string, { acknowledged: number }>;
+  assert.deepEqual([sent?.acknowledged, told?.acknowledged], [0, 0]);
+  assert.deepEqual(revoked, ["/v1/keys/k1", "/v1/keys/k2"]);
 });
 
 test("wrong options and a missing key are usage errors that name what is wrong", async () => {

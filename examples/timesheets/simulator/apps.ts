@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Analytics } from "@segment/analytics-node";
 import { SendingError } from "./access.ts";
 import type { AppMessage, Device, Platform } from "./happening.ts";
@@ -17,6 +18,7 @@ export class Apps {
   readonly #clients = new Map<number, Analytics>();
   readonly #url: string;
   readonly #writeKey: string;
+  readonly #cutOff: Promise<void>;
   #requests = 0;
   #underWay = 0;
   #wake: (() => void) | undefined;
@@ -25,9 +27,14 @@ export class Apps {
   acknowledged = 0;
   resent = 0;
 
-  constructor(url: string, writeKey: string) {
+  /** `signal` ends all waiting. */
+  constructor(url: string, writeKey: string, signal: AbortSignal) {
     this.#url = url;
     this.#writeKey = writeKey;
+    this.#cutOff = once(signal, "abort").then(() => {
+      this.#failure ??= new SendingError("it was told to stop");
+      this.#wake?.();
+    });
   }
 
   /** Hands a message to its SDK and calls back once the platform has it. Resolves when more can be taken. Rejects when a message was given up. */
@@ -48,7 +55,8 @@ export class Apps {
 
   /** Sends what waits and resolves when all of it is answered. Rejects when a message was given up. */
   async close(): Promise<void> {
-    await Promise.all([...this.#clients.values()].map((client) => client.closeAndFlush()));
+    const closed = Promise.all([...this.#clients.values()].map((client) => client.closeAndFlush()));
+    await Promise.race([closed, this.#cutOff]);
     if (this.#failure !== undefined) throw this.#failure;
   }
 

@@ -16,6 +16,7 @@ const TOLD_TWICE_EVERY = 40;
 /** The back end: what it books goes out through our own tracker, whose queue is a folder of this process. */
 export class BackEnd {
   readonly #dir = mkdtempSync(join(tmpdir(), "timesheets-backend-"));
+  readonly #signal: AbortSignal;
   readonly #tracker;
   #dropped: Drop | undefined;
   #records = 0;
@@ -24,7 +25,9 @@ export class BackEnd {
   acknowledged = 0;
   resent = 0;
 
-  constructor(url: string, key: string) {
+  /** `signal` ends all waiting. */
+  constructor(url: string, key: string, signal: AbortSignal) {
+    this.#signal = signal;
     this.#tracker = createTracker<typeof streams>()({
       dir: this.#dir,
       name: "backend",
@@ -49,14 +52,15 @@ export class BackEnd {
     if (this.#underWay.length >= MOST_UNDER_WAY) await this.flush();
   }
 
-  /** Resolves when everything sent before is acknowledged. Rejects when a record was given up, or `signal` says to stop waiting. */
-  async flush(signal?: AbortSignal): Promise<void> {
+  /** Resolves when everything sent before is acknowledged. Rejects when a record was given up. */
+  async flush(): Promise<void> {
     const sent = this.#underWay;
     const stored = this.#stored;
     this.#underWay = [];
     this.#stored = [];
     await Promise.all(stored);
-    while (!(await this.#tracker.flush()) && this.#dropped === undefined) await sleep(100, undefined, { signal });
+    while (!(await this.#tracker.flush()) && this.#dropped === undefined)
+      await sleep(100, undefined, { signal: this.#signal });
     if (this.#dropped !== undefined) {
       const { stream, code, message } = this.#dropped;
       throw new SendingError(`the tracker gave up an event of ${stream}: ${code}, ${message}`);
@@ -66,7 +70,7 @@ export class BackEnd {
   }
 
   async close(): Promise<void> {
-    await this.#tracker.close();
+    await this.#tracker.close(this.#signal.aborted ? 0 : 5_000);
     await rm(this.#dir, { recursive: true, force: true });
   }
 
