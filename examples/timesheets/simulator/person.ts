@@ -50,6 +50,7 @@ export class Person {
   readonly #name: string;
   readonly #startMs: number;
   readonly #willSignUp: boolean;
+  readonly #isInEarnest: boolean;
   #lastVisitEndMs = Number.NEGATIVE_INFINITY;
   #visits = 0;
   #messages = 0;
@@ -67,7 +68,9 @@ export class Person {
     this.#startMs = startMs;
     this.#name = `${number.toString(36)}-${random.below(0x7fffffff).toString(36)}`;
     this.diligence = random.between(0.25, 0.95);
-    this.leaving = random.between(0.01, 0.09);
+    // Some only have a look at the product, and are gone.
+    this.#isInEarnest = random.chance(0.72);
+    this.leaving = this.#isInEarnest ? random.between(0.01, 0.12) : random.between(0.3, 0.8);
     this.#willSignUp = random.chance(0.62);
     this.#devices.push(this.#device());
     if (random.chance(0.35)) this.#devices.push(this.#device());
@@ -163,7 +166,11 @@ export class Person {
     const isChat = device.platform === "chat";
     see("Timesheet");
     if (isChat) say("track", "Bot Command", { command: random.pick(["start", "stop", "status"]) });
-    else if (this.#projects.length < 5 && random.chance(this.#projects.length === 0 ? 0.6 : 0.03)) {
+    else if (
+      this.#isInEarnest &&
+      this.#projects.length < 5 &&
+      random.chance(this.#projects.length === 0 ? 0.6 : 0.03)
+    ) {
       const project = { id: `p-${this.#name}-${this.#projects.length}`, isBillable: random.chance(0.7) };
       say("track", "Project Created", { project_id: project.id });
       this.#projects.push(project);
