@@ -5,10 +5,10 @@ import { didYouMean } from "./nearest.ts";
 import { invalidOption, isNameList, isRecord, unknownOptions } from "./options.ts";
 import { type Problem, problem } from "./problem.ts";
 import type { Column, Stream } from "./project.ts";
-import { SEGMENT_RULES } from "./segment-rules.ts";
+import { MESSAGES, SEGMENT_RULES } from "./segment-rules.ts";
 import { duckdbType } from "./types.ts";
 
-const OPTIONS = ["schema", "id", "key", "time", "horizon", "partitions", "segment"];
+const OPTIONS = ["schema", "id", "key", "time", "horizon", "partitions"];
 
 /** Names become folders, file names and topics. */
 const STREAM_NAME = /^[a-z][a-z0-9_]{0,99}$/;
@@ -32,7 +32,8 @@ export function readStream(
     return [...problems, invalidOption(subject, "the second argument", options, "an object of options")];
   problems.push(...unknownOptions(subject, options, OPTIONS));
 
-  const { id = [], key, time, horizon, partitions, segment } = options;
+  const { id = [], key, time, horizon, partitions } = options;
+  const segment = (options as { readonly [MESSAGES]?: NonNullable<Stream["segment"]> })[MESSAGES];
   const horizonMs = horizon === undefined ? defaultHorizonMs : parseDuration(String(horizon));
   if (horizonMs === undefined)
     problems.push(invalidOption(subject, "horizon", horizon, "a duration such as 7d, 36h or 15m"));
@@ -66,8 +67,7 @@ export function readStream(
     time: time as string | undefined,
     horizonMs,
     ...(typeof partitions === "number" ? { partitions } : {}),
-    // Only `segment()` gives it; what stands in it is its own.
-    ...(segment === undefined ? {} : { segment: segment as NonNullable<Stream["segment"]> }),
+    ...(segment === undefined ? {} : { segment }),
     file,
   };
 }

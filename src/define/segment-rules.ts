@@ -1,3 +1,6 @@
+/** Where `segment()` says that a stream is a source of messages. A symbol, so that no option of a user's stream can say it. */
+export const MESSAGES = Symbol.for("millrace.segment");
+
 /** What a message must have beyond its fields' types, by its type: keywords of the contract that Zod has no words for. */
 export const SEGMENT_RULES = {
   allOf: [

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { MillraceError } from "../errors.ts";
 import { type Definition, define } from "./definition.ts";
+import { MESSAGES } from "./segment-rules.ts";
 import { segmentTables } from "./segment-tables.ts";
 import type { TrackingPlan } from "./tracking-plan.ts";
 
@@ -60,7 +61,7 @@ export function segment(name: string, options: SegmentOptions = {}): readonly De
     throw new MillraceError("PLAN_INVALID", {
       reason: `the option plan of segment("${name}") is not what trackingPlan gives`,
     });
-  const stream = { ...others, schema: MESSAGE, id: ["messageId"], segment: plan === undefined ? {} : { plan } };
+  const stream = { ...others, schema: MESSAGE, id: ["messageId"], [MESSAGES]: plan === undefined ? {} : { plan } };
   const tables = segmentTables(name, plan).map(([table, sql]) => define("table", table, { sql }, segment));
   return Object.freeze([define("stream", name, stream, segment), ...tables]);
 }
