@@ -1136,6 +1136,18 @@ export const ERRORS = {
     message: 'there is no setting "{name}" ({source}){nearest}',
     hint: "docs/settings.md lists every setting; millrace config shows those in force.",
   },
+  GEO_DATABASE_NOT_SET: {
+    status: 422,
+    retryable: false,
+    message: "the setting geoDatabase is not set, and locate_ip needs its file",
+    hint: 'Get a database of cities or countries in MaxMind\'s format, such as GeoLite2-City.mmdb, and name it in millrace.config.ts: geoDatabase: "GeoLite2-City.mmdb".',
+  },
+  GEO_DATABASE_UNUSABLE: {
+    status: 422,
+    retryable: false,
+    message: "the geo database {path} cannot be used: {reason}",
+    hint: "The setting geoDatabase names it. Get the file again, of cities or countries and in MaxMind's format (.mmdb), or take the setting away where nothing uses locate_ip.",
+  },
   SETTING_INVALID: {
     status: 400,
     retryable: false,

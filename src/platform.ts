@@ -10,6 +10,7 @@ import { resolveSettings, type Settings } from "./config/settings.ts";
 import { loadProject } from "./define/load-project.ts";
 import { openDuckdbEngine } from "./engine/duckdb-engine.ts";
 import { openDuckdbInspector } from "./engine/duckdb-inspector.ts";
+import { type GeoDatabase, openGeoDatabase } from "./engine/geo-database.ts";
 import { MillraceError } from "./errors.ts";
 import { Flow } from "./flow/flow.ts";
 import { scopeGuard } from "./gateway/auth.ts";
@@ -117,8 +118,15 @@ async function open(
 ): Promise<Platform> {
   const startedAtMs = clock();
   const inspector = await openDuckdbInspector();
+  let geo: GeoDatabase | undefined;
   const project = await loadProject(projectDir, inspector, {
     horizonMs: (ofProject) => resolveSettings({ flags, env, project: ofProject }).settings.horizonMs,
+    configured: async (ofProject, dir) => {
+      const { geoDatabase } = resolveSettings({ flags, env, project: ofProject, projectDir: dir }).settings;
+      if (geoDatabase === undefined) return;
+      geo = await openGeoDatabase(geoDatabase);
+      inspector.locateBy(geo);
+    },
   }).finally(() => inspector.close());
   const resolved = resolveSettings({ flags, env, project: project.settings, projectDir: project.dir });
   const { settings } = resolved;
@@ -153,6 +161,7 @@ async function open(
       threads: settings.engineThreads,
       tempDir: join(dir, "tmp"),
       allowedDirs: [dir],
+      geo,
     }),
     (part) => part.close(),
   );

@@ -100,6 +100,11 @@ export function program(declared: Omit<Declared<string>, "default">): Setting<st
   return { kind: "path", default: undefined, ...declared };
 }
 
+/** A file that is only needed by who uses what it is for. */
+export function file(declared: Omit<Declared<string>, "default">): Setting<string | undefined> {
+  return { kind: "path", default: undefined, ...declared };
+}
+
 export function integer(declared: Declared<number>): Setting<number> {
   return { kind: "integer", ...declared };
 }

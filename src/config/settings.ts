@@ -8,6 +8,7 @@ import {
   choice,
   duration,
   environmentName,
+  file,
   flagName,
   formatValue,
   integer,
@@ -122,6 +123,9 @@ export const SETTINGS = {
   }),
   simulator: program({
     doc: "Program of the project that plays traffic against it with `--simulate`, over HTTP like anybody else.",
+  }),
+  geoDatabase: file({
+    doc: "Database of cities or countries in MaxMind's format (.mmdb) that `locate_ip` reads. It is read at the start.",
   }),
   biHost: text({
     default: "127.0.0.1",

@@ -48,6 +48,7 @@ export function bindSessions({ part, plan }: SessionsRole, relations: Relations)
     check(from, "page", plan.page, isText, "text");
     check(from, "referrer", plan.referrer, isText, "text");
     check(from, "userAgent", plan.userAgent, isText, "text");
+    check(from, "ip", plan.ip, isText, "text");
     for (const { name } of relations.columns(from)) {
       if (!MADE.has(name.toLowerCase())) continue;
       const got = "a column that sessions make themselves";

@@ -118,6 +118,8 @@ class TableBinding {
       });
     if (this.problems.length > 0) return undefined;
 
+    const texts = [draft.sql, ...Object.values(draft.partitionBy), ...Object.values(by)].join(" ");
+    const geoDatabase = /\blocate_ip\b/i.test(texts) ? this.inspector.geoDatabase : undefined;
     const base = {
       name: draft.name,
       sql: draft.sql,
@@ -125,6 +127,7 @@ class TableBinding {
       columns: all,
       checks: draft.checks,
       partitionBy: Object.fromEntries(Object.entries(partitionBy).map(([name, p]) => [name, p.expression])),
+      ...(geoDatabase && { geoDatabase }),
       ...(serve && { serve }),
       reason: `${way.mode}: ${way.reason}`,
       file: draft.file,

@@ -32,7 +32,7 @@ const DEFAULT_HORIZON_MS = 7 * 86_400_000;
 export async function loadProject(
   dir: string,
   inspector: SqlInspector,
-  { horizonMs = horizonIn }: { horizonMs?: (settings: Project["settings"]) => number } = {},
+  { horizonMs = horizonIn, configured }: LoadOptions = {},
 ): Promise<Project> {
   const folder = resolve(dir);
   if (!existsSync(folder))
@@ -41,7 +41,13 @@ export async function loadProject(
     throw new MillraceError("PROJECT_NOT_FOUND", { dir: folder, reason: `it holds no ${CONFIG_FILE}` });
   }
   // Modules know themselves by their real path, so places in them are compared with the real folder.
-  return new Loading(await realpath(folder), inspector, horizonMs).run();
+  return new Loading(await realpath(folder), inspector, horizonMs, configured).run();
+}
+
+export interface LoadOptions {
+  readonly horizonMs?: (settings: Project["settings"]) => number;
+  /** Called once the configuration is read, before any SQL is. What it throws is thrown. */
+  readonly configured?: (settings: Project["settings"], dir: string) => Promise<void>;
 }
 
 function horizonIn({ horizonMs }: Project["settings"]): number {
@@ -63,9 +69,16 @@ class Loading {
   private readonly dir: string;
   private readonly inspector: SqlInspector;
   private readonly horizonMs: (settings: Project["settings"]) => number;
+  private readonly configured: LoadOptions["configured"];
   private readonly problems: ProjectProblem[] = [];
 
-  constructor(dir: string, inspector: SqlInspector, horizonMs: (settings: Project["settings"]) => number) {
+  constructor(
+    dir: string,
+    inspector: SqlInspector,
+    horizonMs: (settings: Project["settings"]) => number,
+    configured: LoadOptions["configured"],
+  ) {
+    this.configured = configured;
     this.dir = dir;
     this.inspector = inspector;
     this.horizonMs = horizonMs;
@@ -73,6 +86,7 @@ class Loading {
 
   async run(): Promise<Project> {
     const config = await this.config();
+    if (config !== undefined) await this.configured?.(config.settings, this.dir);
     const found = await this.definitions(config?.modules ?? DEFAULT_MODULES);
     const horizonMs = this.horizonMs(config?.settings ?? {});
     const streams = new Map<string, Stream>();

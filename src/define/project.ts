@@ -96,6 +96,8 @@ export interface TableBase {
   readonly checks: Readonly<Record<string, string>>;
   /** Partition column name -> SQL expression over the table's columns (a bare column: its own name twice). */
   readonly partitionBy: Readonly<Record<string, string>>;
+  /** Which data `locate_ip` gave it, where its SQL uses that: other data makes other rows, so it is part of what the table is. */
+  readonly geoDatabase?: string;
   /** How it is published to PostgreSQL, where it is. */
   readonly serve?: Serving;
   /** Why the table follows its inputs the way it does, in one sentence. */

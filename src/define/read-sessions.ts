@@ -19,6 +19,7 @@ export interface SessionsPlan {
   readonly page: string | undefined;
   readonly referrer: string | undefined;
   readonly userAgent: string | undefined;
+  readonly ip: string | undefined;
   readonly columns: Readonly<Record<string, string>>;
   /** Names of the tables it makes; no table of people where nothing links ids. */
   readonly tables: { readonly people: string | undefined; readonly events: string; readonly sessions: string };
@@ -30,7 +31,7 @@ export interface SessionsRole {
   readonly plan: SessionsPlan;
 }
 
-const OPTIONS = ["from", "user", "anonymous", "time", "gap", "links", "page", "referrer", "userAgent", "columns"];
+const OPTIONS = ["from", "user", "anonymous", "time", "gap", "links", "page", "referrer", "userAgent", "ip", "columns"];
 const LINK_OPTIONS = ["from", "user", "anonymous", "previous"];
 /** A gap below a millisecond would be none, and one beyond a year makes one session of all. */
 const MOST_GAP_MS = 366 * 86_400_000;
@@ -54,7 +55,7 @@ export function readSessions(definition: Definition, file: string): readonly Tab
   text(options, "user", "the column with the user's id", true);
   text(options, "time", "the column with the time of the event", true);
   text(options, "gap", "the silence that ends a session, such as 30m", true);
-  for (const option of ["anonymous", "page", "referrer", "userAgent"]) text(options, option, "a column", false);
+  for (const option of ["anonymous", "page", "referrer", "userAgent", "ip"]) text(options, option, "a column", false);
   const gapMs = typeof options["gap"] === "string" ? parseDuration(options["gap"]) : undefined;
   if (typeof options["gap"] === "string" && !(gapMs !== undefined && gapMs > 0 && gapMs <= MOST_GAP_MS))
     problems.push(invalidOption(subject, "gap", options["gap"], "a duration above 0 and up to 366d, such as 30m"));
@@ -93,6 +94,7 @@ export function readSessions(definition: Definition, file: string): readonly Tab
     page: given.page,
     referrer: given.referrer,
     userAgent: given.userAgent,
+    ip: given.ip,
     columns: columns as Readonly<Record<string, string>>,
     tables: { people: linked ? `${name}_people` : undefined, events: `${name}_events`, sessions: name },
   };

@@ -90,7 +90,7 @@ export function toldSql(plan: SessionsPlan, events: string, people: string | und
 /** One row per session. */
 export function sessionsSql(plan: SessionsPlan): string {
   const time = timeSql(plan);
-  const order = `row(${time}, _partition, _offset)`;
+  const order = orderSql(time);
   const column = (name: string) => quoteIdentifier(name);
   const list = [
     "session_id",
@@ -108,10 +108,34 @@ export function sessionsSql(plan: SessionsPlan): string {
 from ${quoteName(plan.tables.events)}
 where session_id is not null
 group by session_id`;
-  if (plan.userAgent === undefined) return grouped([]);
-  return `select * exclude (_agent), _agent.device as device, _agent.os as os, _agent.browser as browser
-from (select * exclude (_first_agent), parse_user_agent(_first_agent) as _agent
-  from (${grouped([`arg_min(${column(plan.userAgent)}, ${order}) as _first_agent`])}))`;
+  // What is read out of the first value of a column: once per session, not per event.
+  const read: { first: string; column: string; struct: string; fields: string }[] = [];
+  if (plan.userAgent !== undefined) {
+    const fields = "_agent.device as device, _agent.os as os, _agent.browser as browser";
+    read.push({
+      first: "_first_agent",
+      column: plan.userAgent,
+      struct: "parse_user_agent(_first_agent) as _agent",
+      fields,
+    });
+  }
+  if (plan.ip !== undefined) {
+    const fields = "_place.country_code as country, _place.region as region, _place.city as city";
+    read.push({ first: "_first_ip", column: plan.ip, struct: "locate_ip(_first_ip) as _place", fields });
+  }
+  if (read.length === 0) return grouped([]);
+  const listed = (of: (part: (typeof read)[number]) => string) => read.map(of).join(", ");
+  return `select * exclude (${listed(({ struct }) => struct.split(" as ")[1] as string)}), ${listed(({ fields }) => fields)}
+from (select * exclude (${listed(({ first }) => first)}), ${listed(({ struct }) => struct)}
+  from (${grouped(read.map((part) => `arg_min(${column(part.column)}, ${order}) as ${part.first}`))}))`;
+}
+
+/**
+ * By time, then partition, then offset, as one number: with a row of the three the sessions cost half as much again. Exact up to
+ * 2^16 partitions of 2^47 events.
+ */
+function orderSql(time: string): string {
+  return `epoch_us(${time})::hugeint * 9223372036854775808 + coalesce(_partition, 0)::hugeint * 140737488355328 + coalesce(_offset, 0)`;
 }
 
 export function sessionIdSql(): string {

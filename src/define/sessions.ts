@@ -19,6 +19,8 @@ export interface SessionsOptions {
   readonly referrer?: string;
   /** Column with the user agent: gives `device`, `os` and `browser` of the session, and leaves crawlers out of sessions. */
   readonly userAgent?: string;
+  /** Column with the address: gives `country` (ISO code), `region` and `city` of the session's first one, by `locate_ip`. */
+  readonly ip?: string;
   /** Further columns of the sessions table: name -> aggregate over the columns of a session's events. */
   readonly columns?: Readonly<Record<string, string>>;
 }

@@ -8,6 +8,8 @@ export type SqlAst = Record<string, unknown>;
  * Implemented by the engine (`engine/duckdb-inspector.ts`), so that what loads is what will run.
  */
 export interface SqlInspector {
+  /** Which data `locate_ip` gives; undefined where there is none and statements that call it do not bind. */
+  readonly geoDatabase?: string | undefined;
   /**
    * Parses text that must hold exactly one SELECT statement.
    * @throws SQL_SYNTAX with the place; SQL_NOT_A_QUERY for anything but one SELECT.

@@ -4,7 +4,8 @@ import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { quoteLiteral } from "../define/sql-text.ts";
 import { MillraceError } from "../errors.ts";
 import { BOUNDED_FUNCTIONS } from "./bounded-functions.ts";
-import { registerFunctions } from "./project-functions.ts";
+import type { GeoDatabase } from "./geo-database.ts";
+import { registerFunctions, registerLocateIp } from "./project-functions.ts";
 
 export interface DuckdbOptions {
   /** What all statements together may hold in memory; beyond it they spill to `tempDir`. */
@@ -14,6 +15,8 @@ export interface DuckdbOptions {
   readonly tempDir: string;
   /** The only folders statements can read and write. */
   readonly allowedDirs: readonly string[];
+  /** What `locate_ip` reads; without it there is no such function. */
+  readonly geo?: GeoDatabase | undefined;
   /** Limit of spilled data. Default: ten times the memory. */
   readonly tempBytes?: number;
 }
@@ -46,6 +49,7 @@ export class Connections {
     const connection = await instance.connect();
     for (const statement of BOUNDED_FUNCTIONS) await connection.run(statement);
     registerFunctions(connection);
+    if (options.geo !== undefined) registerLocateIp(connection, options.geo);
     for (const setting of settings(options, spillDir)) await connection.run(`SET GLOBAL ${setting}`);
     connection.closeSync();
     return new Connections(instance, spillDir);

@@ -22,6 +22,7 @@ export type DuckdbEngine = SqlEngine & {
 export async function openDuckdbEngine(options: DuckdbOptions): Promise<DuckdbEngine> {
   const connections = await Connections.open(options);
   const inspector = await openDuckdbInspector();
+  if (options.geo !== undefined) inspector.locateBy(options.geo);
   const parsed = new ParseCache((sql) => inspector.parse(sql));
   const tolerated = new TolerantTexts(inspector);
   const text = async (statement: Statement) => {

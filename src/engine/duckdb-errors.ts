@@ -90,6 +90,9 @@ export function sqlError(
   sql: string | undefined,
   cause?: unknown,
 ): MillraceError {
+  // The function is there where a file was given.
+  if (fault.type === "Catalog" && /\bname locate_ip does not exist/i.test(fault.message))
+    return new MillraceError("GEO_DATABASE_NOT_SET", {}, { cause });
   const at = sql === undefined || fault.position === undefined ? undefined : place(sql, fault.position);
   const details = {
     ...(at ?? {}),

@@ -6,14 +6,15 @@ import { duckdbType } from "../define/types.ts";
 import { MillraceError } from "../errors.ts";
 import { type DuckdbFault, definitionError, readFault, sqlError } from "./duckdb-errors.ts";
 import { columnType } from "./duckdb-types.ts";
+import type { GeoDatabase } from "./geo-database.ts";
 import { readTree, writeTree } from "./parse-tree-text.ts";
-import { registerFunctions } from "./project-functions.ts";
+import { registerFunctions, registerLocateIp } from "./project-functions.ts";
 
 /**
  * Reads SQL with an empty DuckDB in memory, so that what loads is what will run. It can reach no file and no setting.
  * In the trees it gives, integers beyond 2^53 are `bigint`s.
  */
-export async function openDuckdbInspector(): Promise<SqlInspector> {
+export async function openDuckdbInspector(): Promise<DuckdbInspector> {
   const instance = await DuckDBInstance.create(":memory:", { threads: "1" });
   const connection = await instance.connect();
   // As in the engine, of which this is the image.
@@ -33,7 +34,9 @@ const SETTINGS = [
   "lock_configuration = true",
 ];
 
-class DuckdbInspector implements SqlInspector {
+/** An inspector that can be told later what `locate_ip` reads: which file it is, only the project itself says. */
+export class DuckdbInspector implements SqlInspector {
+  geoDatabase: string | undefined;
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
   /** A connection takes one statement at a time. */
@@ -42,6 +45,12 @@ class DuckdbInspector implements SqlInspector {
   constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
     this.#instance = instance;
     this.#connection = connection;
+  }
+
+  /** From now on statements may call `locate_ip`. */
+  locateBy(geo: GeoDatabase): void {
+    registerLocateIp(this.#connection, geo);
+    this.geoDatabase = geo.name;
   }
 
   parse(sql: string): Promise<SqlAst> {

@@ -1,5 +1,6 @@
 import {
   BOOLEAN,
+  DOUBLE,
   type DuckDBConnection,
   DuckDBScalarFunction,
   type DuckDBType,
@@ -11,6 +12,7 @@ import {
   VARCHAR,
 } from "@duckdb/node-api";
 import { connectedIds } from "./connected-ids.ts";
+import type { GeoDatabase, Place } from "./geo-database.ts";
 import { isCrawler, parseUserAgent } from "./user-agents.ts";
 
 /**
@@ -43,6 +45,30 @@ export function registerFunctions(connection: DuckDBConnection): void {
     ),
   );
 }
+
+/** Gives a database `locate_ip`. Without it the function is not there, and a statement that calls it does not bind. */
+export function registerLocateIp(connection: DuckDBConnection, geo: GeoDatabase): void {
+  connection.registerScalarFunction(
+    ofText("locate_ip", PLACE, (ip) => {
+      const place = geo.locate(ip);
+      return place === null ? null : structValue({ ...place });
+    }),
+  );
+}
+
+const PLACE = STRUCT({
+  country_code: VARCHAR,
+  country: VARCHAR,
+  region_code: VARCHAR,
+  region: VARCHAR,
+  city: VARCHAR,
+  postal_code: VARCHAR,
+  continent_code: VARCHAR,
+  latitude: DOUBLE,
+  longitude: DOUBLE,
+  accuracy_km: DOUBLE,
+  time_zone: VARCHAR,
+} satisfies Record<keyof Place, DuckDBType>);
 
 /** A function of one text; of null it is null. */
 function ofText(name: string, returnType: DuckDBType, compute: (text: string) => DuckDBValue): DuckDBScalarFunction {

@@ -447,6 +447,7 @@ function formOf(definition: Table | undefined, retentionMs: number, stream?: Str
 
 /** Changes when what the table computes changes, so that a stored result of an older definition is recomputed. */
 export function definitionHash(table: Table): string {
-  const essence = [table.sql, table.mode === "refresh" ? table.by : null, table.partitionBy];
+  const essence: unknown[] = [table.sql, table.mode === "refresh" ? table.by : null, table.partitionBy];
+  if (table.geoDatabase !== undefined) essence.push(table.geoDatabase);
   return createHash("sha256").update(JSON.stringify(essence)).digest("hex").slice(0, 16);
 }

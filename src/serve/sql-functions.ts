@@ -63,7 +63,7 @@ export const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set(
   variant_typeof version week weekday weekofyear xor year yearweek | || ~ ~~ ~~* ~~~
 
   -- the platform's own (src/engine/project-functions.ts)
-  is_bot parse_user_agent
+  is_bot locate_ip parse_user_agent
 
   -- macros over these
   ago array_append array_pop_back array_pop_front array_prepend array_push_back array_push_front array_reverse

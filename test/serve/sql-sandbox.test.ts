@@ -3,7 +3,7 @@ import { after, before, describe, test } from "node:test";
 import { DuckDBConnection } from "@duckdb/node-api";
 import type { SqlInspector } from "../../src/define/sql-inspector.ts";
 import { openDuckdbInspector } from "../../src/engine/duckdb-inspector.ts";
-import { registerFunctions } from "../../src/engine/project-functions.ts";
+import { registerFunctions, registerLocateIp } from "../../src/engine/project-functions.ts";
 import {
   ALLOWED_FUNCTIONS,
   ALLOWED_PREFIXES,
@@ -18,6 +18,7 @@ before(async () => {
   inspector = await openDuckdbInspector();
   connection = await DuckDBConnection.create();
   registerFunctions(connection);
+  registerLocateIp(connection, { name: "none", locate: () => null });
 });
 after(() => {
   inspector.close();
