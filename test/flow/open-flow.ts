@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { pino } from "pino";
 import { loadProject } from "../../src/define/load-project.ts";
 import { openDuckdbEngine } from "../../src/engine/duckdb-engine.ts";
+import type { GeoDatabase } from "../../src/engine/geo-database.ts";
 import { Flow, type FlowOptions } from "../../src/flow/flow.ts";
 import { openFsStore } from "../../src/lake/fs-store.ts";
 import { openEmbeddedLog } from "../../src/log/embedded-log.ts";
@@ -26,6 +27,8 @@ export interface OpenFlowOptions {
   /** Of files that tables no longer need. */
   retentionMs?: number;
   segmentBytes?: number;
+  /** What `locate_ip` reads. */
+  geo?: GeoDatabase;
   published?: FlowOptions["published"];
   publishAgain?: FlowOptions["publishAgain"];
 }
@@ -38,6 +41,7 @@ export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
     threads: 2,
     tempDir: join(dir, "tmp"),
     allowedDirs: [dir],
+    geo: options.geo,
   });
   const project = await loadProject(
     resolve(import.meta.dirname, "projects", options.project ?? "shop"),
