@@ -179,6 +179,18 @@ export const SPEED_TABLE: readonly Row[] = [
     },
   },
   {
+    name: "sessions",
+    what: "ten million stored events in sessions, from nothing and with late ones on top",
+    figures: {
+      scratch: { label: "all from nothing", unit: "s", ...lower, floor: 10 },
+      late: { label: "1 % late, of the last two days", unit: "s", ...lower, floor: 1 },
+      lateSpread: { label: "1 % late, of all thirty days, every file touched", unit: "s", ...lower },
+      few: { label: "a thousand new events", unit: "s", ...lower },
+      linked: { label: "two million with linked people, from nothing", unit: "s", ...lower },
+      lateLinked: { label: "… 1 % late, of the last two days, with new links", unit: "s", ...lower },
+    },
+  },
+  {
     name: "workflows",
     what: "100 workflow starts/s with 10 steps each",
     figures: {
