@@ -151,11 +151,8 @@ export class Background {
       () => undefined,
       () => undefined,
     );
-    try {
-      return await running;
-    } finally {
-      state.flushing = undefined;
-    }
+    await this.#free(state, state.flushing);
+    return running;
   }
 
   /**
@@ -267,9 +264,14 @@ export class Background {
         this.#o.logger.error({ err: error, stream: state.stream.name }, "flush failed; it is tried again");
       },
     );
-    await state.flushing;
-    state.flushing = undefined;
+    await this.#free(state, state.flushing);
     state.lastFlushMs = this.#o.clock();
+  }
+
+  /** Waits for the work that has the stream and lets go of it, unless somebody who waited too has it by now. */
+  async #free(state: StreamState, work: Promise<void>): Promise<void> {
+    await work;
+    if (state.flushing === work) state.flushing = undefined;
   }
 
   async #flushOnce(state: StreamState): Promise<void> {

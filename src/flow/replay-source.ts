@@ -195,6 +195,7 @@ async function openLogSource(o: SourceOptions): Promise<ReplaySource> {
       ends: (name, p) => ({ start: log.ends(name, p).start, end: o.limit() }),
       async read(name, p, at, maxBytes) {
         try {
+          if (at >= o.limit()) return undefined; // events that came since are another flush's
           const run = await log.read(name, p, at, maxBytes);
           return run && cut(run, o.limit());
         } catch (error) {

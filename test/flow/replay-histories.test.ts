@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { openFlow, temporaryFolder } from "./open-flow.ts";
 
@@ -46,20 +47,23 @@ function ordersOf(events: readonly (typeof event extends fc.Arbitrary<infer T> ?
   );
 }
 
-/** Lets events come, and be stored, when the replay has written its first file. */
-function storeDuringReplay(f: Flow, orders: unknown[]): void {
+/**
+ * Lets events come, and be stored, when the replay has written its first file, and gives what resolves once they are. Where that file is
+ * written while nothing may be flushed, they are stored as soon as it may.
+ */
+function storeDuringReplay(f: Flow, orders: unknown[]): () => Promise<void> {
   const { lake } = f.flow;
   const write = lake.write.bind(lake);
-  let waits = true;
+  let stored: Promise<void> | undefined;
   lake.write = async (table, statement, options) => {
     const files = await write(table, statement, options);
-    if (waits) {
-      waits = false;
-      await f.append("orders", orders);
-      await f.flow.flush();
+    if (stored === undefined) {
+      stored = f.append("orders", orders).then(() => f.flow.flush());
+      await Promise.race([stored, sleep(200)]);
     }
     return files;
   };
+  return async () => stored;
 }
 
 /** Rows of each table, with the event they come from. */
@@ -120,9 +124,10 @@ test("whatever happened before, a replayed table is the table built from scratch
           const before = new Map<string, unknown[][]>();
           for (const table of Object.keys(TABLES)) before.set(table, await rowsOf(f, table));
           const from = how === "whole" ? 0 : point % f.log.ends("orders", 0).end;
-          if (meanwhile.length > 0) storeDuringReplay(f, ordersOf(meanwhile));
+          const stored = meanwhile.length > 0 ? storeDuringReplay(f, ordersOf(meanwhile)) : undefined;
           if (how === "log") await f.flow.replay("bronze.orders", { fromOffset: from });
           else await f.flow.replay("silver.rated", how === "whole" ? {} : { fromOffset: from });
+          await stored?.();
           const scratch = await fromScratch(dir.path, project);
           for (const table of Object.keys(TABLES)) {
             if (table === "silver.orders" && how !== "log") continue;
