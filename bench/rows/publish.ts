@@ -114,9 +114,9 @@ async function measured(
       spread: { value: rounded(spread.seconds), peers: { [PEER]: rounded(peer) } },
     },
     conditions: {
-      rows: `${ROWS} of six columns in ${FILES} files; a primary key and an index`,
+      events: `${ROWS} rows of six columns, some 50 bytes each, in ${FILES} files; a primary key and an index`,
       changes: `${CHANGED} rows`,
-      server: "embedded, fsync before the commit is answered",
+      fsync: "by the embedded server, before the commit is answered",
     },
   };
 }
