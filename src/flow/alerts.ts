@@ -12,9 +12,9 @@
  * `system.alert_events` holds the events as they came, `system.alerts` each alert once with its state now.
  */
 import type { AppendTable, Column, Stream } from "../define/project.ts";
-import { META_COLUMNS } from "../define/project.ts";
 import type { Relation, SqlEngine } from "../engine/sql-engine.ts";
 import type { EventLog } from "../log/event-log.ts";
+import { type InternalStream, internalStream, internalTable } from "./internal-stream.ts";
 import type { Relations, VirtualTable } from "./relations.ts";
 import { selectRows } from "./select-rows.ts";
 
@@ -159,39 +159,15 @@ const columns: readonly Column[] = [
   { name: "details", type: { kind: "json" }, nullable: true },
 ];
 
+const ALERTS: InternalStream = { name: ALERT_STREAM, columns, id: ["event_id"], time: "at" };
+
 /** The stream alerts are written to. Its name begins with `_`, which no user's stream can. */
 export function alertStream(horizonMs: number): Stream {
-  return {
-    name: ALERT_STREAM,
-    columns,
-    jsonSchema: {},
-    id: ["event_id"],
-    key: undefined,
-    time: "at",
-    horizonMs,
-    file: "(platform)",
-  };
+  return internalStream(ALERTS, horizonMs);
 }
 
 export function alertEventTable(): AppendTable {
-  const sql = `select * from ${ALERT_STREAM}`;
-  return {
-    name: ALERT_EVENT_TABLE,
-    mode: "append",
-    sql,
-    storedSql: sql,
-    inputs: [ALERT_STREAM],
-    stream: ALERT_STREAM,
-    driver: ALERT_STREAM,
-    columns: [...columns, ...META_COLUMNS],
-    checks: {},
-    partitionBy: {},
-    key: [],
-    latest: undefined,
-    tombstone: undefined,
-    reason: "each change of an alert is stored as it comes",
-    file: "(platform)",
-  };
+  return internalTable(ALERT_EVENT_TABLE, ALERTS, "each change of an alert is stored as it comes");
 }
 
 /** `system.alerts`: each alert once, newest first in time, with its state now. */

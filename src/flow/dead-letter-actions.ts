@@ -17,6 +17,7 @@ import { META_COLUMNS } from "../define/project.ts";
 import type { Relation, Statement } from "../engine/sql-engine.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { DEAD_LETTER_COLUMNS, DEAD_LETTER_STREAM, DEAD_LETTER_TABLE } from "./dead-letters.ts";
+import { type InternalStream, internalStream, internalTable } from "./internal-stream.ts";
 import type { VirtualTable } from "./relations.ts";
 
 export const ACTION_STREAM = "_dead_letter_actions";
@@ -70,38 +71,14 @@ const columns: readonly Column[] = [
   { name: "first_offset", type: long, nullable: true },
 ];
 
+const ACTIONS: InternalStream = { name: ACTION_STREAM, columns, id: [], time: "at" };
+
 export function actionStream(horizonMs: number): Stream {
-  return {
-    name: ACTION_STREAM,
-    columns,
-    jsonSchema: {},
-    id: [],
-    key: undefined,
-    time: "at",
-    horizonMs,
-    file: "(platform)",
-  };
+  return internalStream(ACTIONS, horizonMs);
 }
 
 export function actionTable(): AppendTable {
-  const sql = `select * from ${ACTION_STREAM}`;
-  return {
-    name: ACTION_TABLE,
-    mode: "append",
-    sql,
-    storedSql: sql,
-    inputs: [ACTION_STREAM],
-    stream: ACTION_STREAM,
-    driver: ACTION_STREAM,
-    columns: [...columns, ...META_COLUMNS],
-    checks: {},
-    partitionBy: {},
-    key: [],
-    latest: undefined,
-    tombstone: undefined,
-    reason: "each action is stored as it comes",
-    file: "(platform)",
-  };
+  return internalTable(ACTION_TABLE, ACTIONS, "each action is stored as it comes");
 }
 
 /** Writes actions to the log; what resolved is durable. */

@@ -6,8 +6,8 @@
  */
 import { createHash } from "node:crypto";
 import type { AppendTable, Column, Stream } from "../define/project.ts";
-import { META_COLUMNS } from "../define/project.ts";
 import type { EventLog } from "../log/event-log.ts";
+import { type InternalStream, internalStream, internalTable } from "./internal-stream.ts";
 
 export const DEAD_LETTER_STREAM = "_dead_letters";
 export const DEAD_LETTER_TABLE = "system.dead_letters";
@@ -52,40 +52,21 @@ export const DEAD_LETTER_COLUMNS: readonly Column[] = [
   { name: "first_seen", type: { kind: "timestamp" }, nullable: false },
 ];
 
+const LETTERS: InternalStream = {
+  name: DEAD_LETTER_STREAM,
+  columns: DEAD_LETTER_COLUMNS,
+  id: ["dead_letter_id"],
+  time: "first_seen",
+};
+
 /** The stream dead letters are written to. Its name begins with `_`, which no user's stream can. */
 export function deadLetterStream(horizonMs: number): Stream {
-  return {
-    name: DEAD_LETTER_STREAM,
-    columns: DEAD_LETTER_COLUMNS,
-    jsonSchema: {},
-    id: ["dead_letter_id"],
-    key: undefined,
-    time: "first_seen",
-    horizonMs,
-    file: "(platform)",
-  };
+  return internalStream(LETTERS, horizonMs);
 }
 
 /** The table that stores them; what queries see under its name says their state as well. */
 export function deadLetterTable(): AppendTable {
-  const sql = `select * from ${DEAD_LETTER_STREAM}`;
-  return {
-    name: DEAD_LETTER_TABLE,
-    mode: "append",
-    sql,
-    storedSql: sql,
-    inputs: [DEAD_LETTER_STREAM],
-    stream: DEAD_LETTER_STREAM,
-    driver: DEAD_LETTER_STREAM,
-    columns: [...DEAD_LETTER_COLUMNS, ...META_COLUMNS],
-    checks: {},
-    partitionBy: {},
-    key: [],
-    latest: undefined,
-    tombstone: undefined,
-    reason: "each dead letter is stored as it comes",
-    file: "(platform)",
-  };
+  return internalTable(DEAD_LETTER_TABLE, LETTERS, "each dead letter is stored as it comes");
 }
 
 /** Writes dead letters to the log; resolved means durable. */
