@@ -87,6 +87,8 @@ class PostgresState implements State {
     });
     // An idle connection that breaks is replaced by the pool; whoever asks next meets the reason if it lasts.
     this.#pool.on("error", () => undefined);
+    // One that breaks in the hands of a transaction says so there; unheard, its event would end the process.
+    this.#pool.on("connect", (client) => client.on("error", () => undefined));
   }
 
   async query<Row>(sql: string, params: readonly unknown[] = []): Promise<Row[]> {

@@ -1,10 +1,16 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { workflow } from "../../src/define/workflow.ts";
 import { LoopWatch } from "../../src/orchestrate/loop-watch.ts";
 import { Database, TestOrchestrator } from "./open-orchestrator.ts";
 
 describe("steps that hold up the event loop", () => {
+  let database: Database;
+  before(async () => {
+    database = await Database.start();
+  });
+  after(() => database.stop());
+
   /** A watch whose time only the test moves: `wait` is time of others, `compute` this thread's own. */
   function open() {
     let nowMs = 1_000;
@@ -89,8 +95,6 @@ describe("steps that hold up the event loop", () => {
   });
 
   test("a step of a run that computes for long is named in the run's log and to the platform", async (t) => {
-    const database = await Database.start();
-    t.after(() => database.stop());
     const flow = workflow("flow", {}, (run) =>
       run.step("crunch", () => {
         const before = process.threadCpuUsage();

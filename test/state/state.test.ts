@@ -109,6 +109,21 @@ describe("the platform's records", { concurrency: false }, () => {
     await state.close();
   });
 
+  test("a connection that breaks between two queries of a transaction fails that transaction and nothing else", async () => {
+    const state = await openState({ url: await freshUrl("broken") });
+    await assert.rejects(
+      state.transaction(async (session) => {
+        const [own] = await session.query<{ pid: number }>("select pg_backend_pid() as pid");
+        await state.query("select pg_terminate_backend($1, 5000)", [own?.pid]);
+        await new Promise((resolve) => setTimeout(resolve, 50)); // the end of the connection is told while nobody asks
+        await session.query("select 1");
+      }),
+      (error: MillraceError) => error.code === "STATE_UNAVAILABLE",
+    );
+    assert.deepEqual(await state.query("select 1 as one"), [{ one: 1 }]);
+    await state.close();
+  });
+
   test("a server that is not there is STATE_UNAVAILABLE, an error of SQL is not", async () => {
     await assert.rejects(openState({ url: "postgres://nobody:x@127.0.0.1:1/none" }), {
       code: "STATE_UNAVAILABLE",
