@@ -64,11 +64,16 @@ export function readValue(setting: Setting<unknown>, raw: unknown): unknown {
     case "choice":
       return setting.of?.find((option) => option === raw);
     case "url":
-      return isText && /^postgres(ql)?:\/\//.test(raw) && URL.canParse(raw) ? raw : undefined;
+      return isText && /^postgres(ql)?:\/\//.test(raw) && URL.canParse(withHost(raw)) ? raw : undefined;
     case "text":
     case "path":
       return isText ? raw : undefined;
   }
+}
+
+/** `postgres://user:password@/database?host=/run/postgresql`: a server on a socket of this machine has no host where URLs have theirs. */
+function withHost(url: string): string {
+  return /[?&]host=/.test(url) ? url.replace("@/", "@localhost/") : url;
 }
 
 /** `flushIntervalMs` -> `MILLRACE_FLUSH_INTERVAL_MS` */

@@ -1,4 +1,4 @@
-import type pg from "pg";
+import pg from "pg";
 import type { Serving } from "../define/serving.ts";
 import type { SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
@@ -59,8 +59,8 @@ export function biUsers(publisher: Publisher, at: { bi: BiAddress | undefined; u
 
 function addressOf(url: string | undefined): BiAddress | undefined {
   if (url === undefined) return undefined;
-  const { hostname, port, pathname } = new URL(url);
-  return { host: hostname, port: Number(port || 5432), database: decodeURIComponent(pathname.slice(1)) || "postgres" };
+  const { host, port, database } = new pg.Client(url);
+  return { host, port, database: database ?? "postgres" };
 }
 
 function servedTable(flow: Flow, name: string, serving: Serving): ServedTable {

@@ -113,6 +113,16 @@ test("variables that others put into the environment are no mistakes", () => {
   assert.equal(resolveSettings({ env, machine }).sources.port, "default");
 });
 
+test("a PostgreSQL server may be on a socket", () => {
+  const url = "postgres://ada:s3cret@/millrace?host=%2Frun%2Fpostgresql";
+  assert.equal(resolveSettings({ env: { MILLRACE_POSTGRES_URL: url }, machine }).settings.postgresUrl, url);
+  for (const wrong of ["postgres://ada:s3cret@/millrace", "postgres://ada@ho st/millrace"])
+    assert.throws(
+      () => resolveSettings({ env: { MILLRACE_POSTGRES_URL: wrong }, machine }),
+      /SETTING_INVALID|postgres/,
+    );
+});
+
 test("a secret is shown nowhere, not even when it is wrong", () => {
   const url = "postgres://ada:s3cret@db/millrace";
   const resolved = resolveSettings({ env: { MILLRACE_POSTGRES_URL: url }, machine });

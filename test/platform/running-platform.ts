@@ -32,9 +32,17 @@ export class RunningPlatform {
   }
 
   /** Resolves when the `ready` line is there. */
-  static async start(project: string, dataDir: string, flags: readonly string[] = []): Promise<RunningPlatform> {
+  static async start(
+    project: string,
+    dataDir: string,
+    flags: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<RunningPlatform> {
     const args = [BIN, "start", join(ROOT, project), "--data", dataDir, "--port", "0", ...flags];
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
     let text = "";
     let errors = "";
     child.stderr.on("data", (chunk) => {
