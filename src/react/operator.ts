@@ -36,7 +36,7 @@ export interface Operator {
   keyOf?(event: EventView): string | undefined;
   /**
    * Called about every 100 ms of real time, between events. What it emits is not exactly once (it depends on the clock), so only previews
-   * whose ids a final result repeats belong here.
+   * whose ids a final result repeats belong here. State can be read and not changed.
    */
   tick?(nowMs: number, out: Outlet): void;
   /** Answers a read from outside, as `GET /v1/features/…`. Must not change state. */
@@ -50,7 +50,10 @@ export interface Outlet {
    * The stream's one text field of its id is filled with an id derived from the cause where the event lacks it.
    */
   emit(stream: string, event: Readonly<Record<string, unknown>>): void;
-  /** Gives the event up, with the reason: it becomes a dead letter of the stage `react` with the operator's name, and can be retried. */
+  /**
+   * Gives the event up, with the reason: it becomes a dead letter of the stage `react` with the operator's name, and can be retried. As with an attempt
+   * that throws, neither changes of state nor emissions of the event are kept.
+   */
   refuse(code: string, message: string): void;
 }
 
@@ -102,4 +105,11 @@ export interface OperatorPlan {
   readonly stateHash: string;
   /** For the kind's `open`. */
   readonly plan: unknown;
+  /**
+   * How long one call of `apply` may compute without giving the thread back, before the thread is ended and the event is a dead letter
+   * (REACT_TIMEOUT). Milliseconds, default 10 s. How long a promise may take is for the operator itself to watch.
+   */
+  readonly timeoutMs?: number;
+  /** Events of a lane whose promises are under way at once; of several operators the lowest counts. Default 64. */
+  readonly concurrency?: number;
 }
