@@ -6,7 +6,8 @@
  */
 import { writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
+import { anyText, positiveNumber, readOptions, wholeNumber } from "../simulation/options.ts";
+import { stopping } from "../simulation/stopping.ts";
 import { openAccess, SendingError } from "./simulator/access.ts";
 import { Apps } from "./simulator/apps.ts";
 import { BackEnd } from "./simulator/back-end.ts";
@@ -31,8 +32,6 @@ environment:
 
 /** Short against a second, so that events leave about when they are due. */
 const TICK_MS = 50;
-/** After a signal to stop, what is under way has this long to be answered. */
-const STOP_WITHIN_MS = 3_000;
 
 if (import.meta.main) {
   try {
@@ -46,29 +45,24 @@ if (import.meta.main) {
 }
 
 async function main(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
-  const options = readOptions(args, env);
+  const options = readOptions(args, env, USAGE, {
+    people: wholeNumber("3000"),
+    history: wholeNumber("21", { of: "whole days" }),
+    rate: positiveNumber("10"),
+    truth: anyText,
+  });
   if (typeof options === "string") {
     console.error(options);
     return options === USAGE ? 0 : 2;
   }
-  const stop = new AbortController();
-  const cut = new AbortController();
-  const finish = () => {
-    stop.abort();
-    setTimeout(() => cut.abort(), STOP_WITHIN_MS).unref();
-  };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, finish);
-  // Started by the platform itself, it goes when that has gone.
-  process.once("disconnect", finish);
-  process.channel?.unref();
-
+  const { stop, cut } = stopping();
   const access = await openAccess(options.url, options.key);
-  const apps = new Apps(options.url, access.writeKey, cut.signal);
-  const backEnd = new BackEnd(options.url, access.ingestKey, cut.signal);
-  const truth = options.truthFile === undefined ? undefined : new Truth();
+  const apps = new Apps(options.url, access.writeKey, cut);
+  const backEnd = new BackEnd(options.url, access.ingestKey, cut);
+  const truth = options.truth === undefined ? undefined : new Truth();
   const send = async (happenings: Iterable<Happening>): Promise<void> => {
     for (const happening of happenings) {
-      if (stop.signal.aborted) return;
+      if (stop.aborted) return;
       const onAcknowledged = () => truth?.add(happening);
       if (happening.sender === "app") await apps.send(happening, onAcknowledged);
       else await backEnd.send(happening, onAcknowledged);
@@ -79,29 +73,29 @@ async function main(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   let historySeconds: number | undefined;
   let failure: unknown;
   try {
-    const world = new World(options);
+    const world = new World({ ...options, historyDays: options.history });
     await send(world.history());
     historySeconds = (performance.now() - startedMs) / 1000;
     const liveMs = performance.now();
     const due = world.live(options.rate);
-    for (let next = due.next().value; !stop.signal.aborted; ) {
+    for (let next = due.next().value; !stop.aborted; ) {
       const seconds = (performance.now() - liveMs) / 1000;
       if (seconds >= options.forSeconds) break;
       for (; next.dueSeconds <= seconds; next = due.next().value) await send(next.happenings);
       await backEnd.flush();
       // Rejects when stopped meanwhile, which the loop's condition sees.
-      await sleep(TICK_MS, undefined, { signal: stop.signal }).catch(() => undefined);
+      await sleep(TICK_MS, undefined, { signal: stop }).catch(() => undefined);
     }
     await Promise.all([apps.close(), backEnd.flush()]);
   } catch (error) {
     // Cut off after a signal: what was answered until then still counts.
-    if (!cut.signal.aborted) failure = error;
+    if (!cut.aborted) failure = error;
   }
   await backEnd.close();
   await access.revoke();
   if (failure !== undefined) throw failure;
 
-  const { seed, truthFile } = options;
+  const { seed, truth: truthFile } = options;
   const seconds = (performance.now() - startedMs) / 1000;
   const messages = { acknowledged: apps.acknowledged, resent: apps.resent };
   const records = { acknowledged: backEnd.acknowledged, resent: backEnd.resent };
@@ -113,60 +107,4 @@ async function main(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
           `${messages.resent + records.resent} sent twice`,
   );
   return 0;
-}
-
-/** The options, or what to tell the user instead. */
-function readOptions(args: string[], env: NodeJS.ProcessEnv) {
-  let values: Record<string, string | boolean | undefined>;
-  try {
-    ({ values } = parseArgs({
-      args,
-      options: {
-        people: { type: "string", default: "3000" },
-        history: { type: "string", default: "21" },
-        rate: { type: "string", default: "10" },
-        seed: { type: "string" },
-        for: { type: "string" },
-        now: { type: "string" },
-        truth: { type: "string" },
-        json: { type: "boolean", default: false },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    }));
-  } catch (error) {
-    return `${(error as Error).message}\n\n${USAGE}`;
-  }
-  if (values.help) return USAGE;
-  const nowMs = values.now === undefined ? Date.now() : Date.parse(String(values.now));
-  const forSeconds = values.for === undefined ? Number.POSITIVE_INFINITY : readSeconds(String(values.for));
-  const options = {
-    people: Number(values.people),
-    historyDays: Number(values.history),
-    rate: Number(values.rate),
-    seed: values.seed === undefined ? nowMs : Number(values.seed),
-    nowMs,
-    forSeconds,
-    truthFile: values.truth === undefined ? undefined : String(values.truth),
-    json: values.json === true,
-    url: (env.MILLRACE_URL ?? "http://127.0.0.1:8080").replace(/\/$/, ""),
-    key: env.MILLRACE_KEY ?? "",
-  };
-  const isCount = (value: number) => Number.isInteger(value) && value >= 0;
-  const wrong = [
-    !isCount(options.people) && `--people takes a whole number, got "${values.people}"`,
-    !isCount(options.historyDays) && `--history takes whole days, got "${values.history}"`,
-    !(options.rate > 0 && Number.isFinite(options.rate)) && `--rate takes a number above 0, got "${values.rate}"`,
-    !Number.isSafeInteger(options.seed) && `--seed takes a whole number, got "${values.seed}"`,
-    Number.isNaN(nowMs) && `--now takes a time in ISO 8601, got "${values.now}"`,
-    Number.isNaN(forSeconds) && `--for takes a time such as 30s, 5m or 2h, got "${values.for}"`,
-    options.key === "" &&
-      "MILLRACE_KEY is not set; a fresh platform writes an admin key to admin.key in its data folder",
-  ].filter((message) => message !== false);
-  return wrong.length === 0 ? options : `${wrong.join("\n")}\n\n${USAGE}`;
-}
-
-function readSeconds(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text);
-  if (match === null) return Number.NaN;
-  return Number(match[1]) * { ms: 0.001, s: 1, m: 60, h: 3_600 }[match[2] as "ms" | "s" | "m" | "h"];
 }

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { type TestContext, test } from "node:test";
-import type { Summary } from "../../examples/securecart/simulator/tally.ts";
+import type { Summary } from "../../examples/simulation/tally.ts";
 
 const SIMULATOR = resolve(import.meta.dirname, "../../examples/securecart/simulator.ts");
 

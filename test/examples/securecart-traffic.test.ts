@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EventClock } from "../../examples/securecart/simulator/event-clock.ts";
-import { KINDS, type Kind, type SentEvent, traffic } from "../../examples/securecart/simulator/traffic.ts";
+import { traffic } from "../../examples/securecart/simulator/traffic.ts";
+import { KINDS, type Kind, type SentEvent } from "../../examples/simulation/sent-event.ts";
 
 const NOW_MS = Date.UTC(2026, 0, 15, 14, 30);
 

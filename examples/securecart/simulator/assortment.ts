@@ -1,4 +1,4 @@
-import { Random, Weighted } from "./random.ts";
+import { Random, Weighted } from "../../simulation/random.ts";
 
 /**
  * The shop's world: what it sells, to whom and where. It is the same in every run, whatever the run's seed, so that two

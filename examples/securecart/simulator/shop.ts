@@ -1,5 +1,5 @@
+import { Random, Weighted } from "../../simulation/random.ts";
 import { type Assortment, assortment, type Customer, cardHash, type Product } from "./assortment.ts";
-import { Random, Weighted } from "./random.ts";
 
 /** What happens in the shop, as the events its systems would send, in their order. Knows nothing of rates, faults or the network. */
 export interface ShopRecord {

@@ -1,5 +1,6 @@
+import { Random } from "../../simulation/random.ts";
+import type { Kind, SentEvent } from "../../simulation/sent-event.ts";
 import { EventClock } from "./event-clock.ts";
-import { Random } from "./random.ts";
 import { Shop, type ShopRecord } from "./shop.ts";
 
 /**
@@ -43,24 +44,6 @@ export interface TrafficOptions {
   /** Whole days before today to begin with, and the seconds their replay takes. */
   readonly historyDays?: number;
   readonly historySeconds?: number;
-}
-
-/**
- * - `regular`, `late` (the till was offline for hours), `fraud`: good events.
- * - `duplicate`: the same bytes once more, as a client sends that lost the answer.
- * - `malformed`: breaks JSON or the contract; the door must reject it.
- * - `failing_check`: keeps the contract but fails a check of its silver table.
- */
-export const KINDS = ["regular", "late", "fraud", "duplicate", "malformed", "failing_check"] as const;
-export type Kind = (typeof KINDS)[number];
-
-export interface SentEvent {
-  readonly stream: string;
-  readonly kind: Kind;
-  /** The event's bytes as sent: one line of JSON, or what is left of it. */
-  readonly line: string;
-  /** When it is due, in seconds since the start. */
-  readonly atSeconds: number;
 }
 
 const FRAUD_FIRST_S = 6;

@@ -1,4 +1,4 @@
-import type { Random } from "../../securecart/simulator/random.ts";
+import type { Random } from "../../simulation/random.ts";
 import type { AppMessage, BackendRecord, Device, Happening, Platform } from "./happening.ts";
 import { appVersion, CLIENTS, PROJECT_NAMES, REFERRERS, REPORTS, TAGS, USER_AGENTS } from "./product.ts";
 

@@ -1,4 +1,4 @@
-import { Random } from "../../securecart/simulator/random.ts";
+import { Random } from "../../simulation/random.ts";
 import type { Device, Happening } from "./happening.ts";
 import { awayFromMidnight, HISTORY_PACE, LIVE_PACE, Person } from "./person.ts";
 import { CRAWLERS, ZONES } from "./product.ts";

@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { SentEvent } from "./traffic.ts";
+import type { SentEvent } from "./sent-event.ts";
 
 /**
- * Sends events when they are due, until `forSeconds` are over or `stop` says so, and returns when all that was taken is answered. Each
+ * Sends events when they are due, until there are no more, `forSeconds` are over or `stop` says so, and returns when all that was taken is answered. Each
  * stream has one batch under way at a time, so its events arrive in order; streams do not wait for each other. When the
  * platform is slow, events wait here; none is left out. Rejects with the first failure of `send`.
  */
-export async function dispatch(events: Iterator<SentEvent, never>, options: DispatchOptions): Promise<void> {
+export async function dispatch(events: Iterator<SentEvent, undefined>, options: DispatchOptions): Promise<void> {
   const { send, batchEvents, forSeconds, stop, elapsedSeconds } = options;
   const lanes = new Map<string, Lane>();
   let waiting = 0;
   let failure: unknown;
-  let next = events.next().value;
+  let next = events.next().value as SentEvent | undefined;
 
   const pump = async (stream: string, lane: Lane): Promise<void> => {
     while (lane.queue.length > 0 && failure === undefined) {
@@ -23,7 +23,8 @@ export async function dispatch(events: Iterator<SentEvent, never>, options: Disp
 
   while (!stop.aborted && failure === undefined && elapsedSeconds() < forSeconds) {
     const untilSeconds = Math.min(elapsedSeconds(), forSeconds);
-    for (; next.atSeconds <= untilSeconds && waiting < MAX_WAITING; next = events.next().value) {
+    if (next === undefined && waiting === 0) break;
+    for (; next !== undefined && next.atSeconds <= untilSeconds && waiting < MAX_WAITING; next = events.next().value) {
       const lane = lanes.get(next.stream) ?? { queue: [], busy: undefined };
       lanes.set(next.stream, lane);
       lane.queue.push(next);

@@ -1,5 +1,5 @@
 import type { Answer } from "./door.ts";
-import { KINDS, type Kind, type SentEvent } from "./traffic.ts";
+import { KINDS, type Kind, type SentEvent } from "./sent-event.ts";
 
 /** Counts what was sent and what was answered, so that it can be held against the platform's ledger. */
 export class Tally {
@@ -74,7 +74,9 @@ export function describe(summary: Summary, seconds: number, seed: number): strin
   const { sent, accepted, rejected, kinds, throttled, resent } = summary;
   const lines = [
     `simulator: ${sent} events in ${seconds.toFixed(1)} s (seed ${seed}), ${accepted} accepted, ${rejected} rejected`,
-    `  sent: ${KINDS.map((kind) => `${kinds[kind]} ${kind.replace("_", " ")}`).join(", ")}`,
+    `  sent: ${KINDS.filter((kind) => kinds[kind] > 0)
+      .map((kind) => `${kinds[kind]} ${kind.replace("_", " ")}`)
+      .join(", ")}`,
   ];
   for (const [stream, count] of Object.entries(summary.streams)) {
     lines.push(
