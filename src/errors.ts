@@ -391,6 +391,18 @@ export const ERRORS = {
     message: "not valid JSON: at byte {position} {expected} was expected, {got} stands there",
     hint: "Send one JSON object per line.",
   },
+  EVENT_NOT_UTF8: {
+    status: 422,
+    retryable: false,
+    message: "the event is not UTF-8: byte {position} begins no valid character",
+    hint: "Encode the event as UTF-8 JSON; bytes of another kind go into a field as base64.",
+  },
+  KINESIS_AGGREGATE_BROKEN: {
+    status: 422,
+    retryable: false,
+    message: "the record begins as one aggregated by the Kinesis Producer Library and is none: {reason}",
+    hint: "Send the record again as the library made it, or one event per record.",
+  },
   EVENT_TOO_LARGE: {
     status: 422,
     retryable: false,
@@ -1024,6 +1036,37 @@ export const ERRORS = {
     retryable: false,
     message: "{dir} already holds {names}, which init would overwrite",
     hint: "Name an empty or new folder: millrace init NAME",
+  },
+  // --- destinations of alerts
+  DESTINATION_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no destination "{destination}"{subject}{nearest}',
+    hint: "{allowed}; destinations are defined with `webhook(…)`, `slack(…)`, `pagerduty(…)`, `opsgenie(…)`, `smtp(…)` and `toStream(…)`.",
+  },
+  DESTINATION_UNSET: {
+    status: 422,
+    retryable: false,
+    message: "{destination} needs the environment variable {variable}, which {reason}",
+    hint: "Set the variable that the destination's definition names with env(…), and start again.",
+  },
+  DELIVERY_REFUSED: {
+    status: 502,
+    retryable: false,
+    message: "{destination} refused the message: {reason}",
+    hint: "Correct the destination's definition or the other side, then retry the dead letter.",
+  },
+  DELIVERY_FAILED: {
+    status: 502,
+    retryable: true,
+    message: "{destination} did not take the message: {reason}",
+    hint: "It is tried again by itself for as long as `giveUpAfter` says; `millrace destinations test NAME` tries now.",
+  },
+  DELIVERY_GAVE_UP: {
+    status: 502,
+    retryable: false,
+    message: "{destination} has not taken the message for {time}: {reason}",
+    hint: "See to the destination, then retry the dead letter.",
   },
   // --- workflows and runs
   WORKFLOW_UNKNOWN: {

@@ -1,8 +1,24 @@
 /** What a project imports: `import { stream, table, decimal, z } from "millrace"`. */
 export * as z from "zod";
+export type { AlertRouteOptions, AlertsOptions } from "./define/alert-routes.ts";
 export type { ConfigDefinition, ConfigOptions } from "./define/config.ts";
 export { defineConfig } from "./define/config.ts";
 export { decimal } from "./define/decimal.ts";
+export type {
+  AlertChange,
+  DeliveryOptions,
+  DestinationDefinition,
+  OpsgenieOptions,
+  PagerDutyOptions,
+  SecretText,
+  SlackOptions,
+  SmtpOptions,
+  ToStreamOptions,
+  WebhookOptions,
+} from "./define/destinations.ts";
+export { opsgenie, pagerduty, slack, smtp, toStream, webhook } from "./define/destinations.ts";
+export type { EnvReference } from "./define/secret.ts";
+export { env } from "./define/secret.ts";
 export type { SegmentOptions } from "./define/segment.ts";
 export { segment } from "./define/segment.ts";
 export type { SessionLink, SessionsDefinition, SessionsOptions } from "./define/sessions.ts";

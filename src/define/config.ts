@@ -1,3 +1,4 @@
+import type { AlertsOptions } from "./alert-routes.ts";
 import { type Definition, define } from "./definition.ts";
 
 export interface ConfigOptions {
@@ -5,6 +6,8 @@ export interface ConfigOptions {
   readonly name: string;
   /** Which modules hold definitions: globs relative to the project's folder. Default: every `.ts` file but tests. */
   readonly modules?: readonly string[];
+  /** Where alerts go that do not say it themselves, the platform's own among them: `{ to: ["ops"], routes: [{ severity: "critical", to: ["on-call"] }] }`. */
+  readonly alerts?: AlertsOptions;
   /** Any setting of the platform, as `millrace config` lists them. Flags and the environment go before these. */
   readonly [setting: string]: unknown;
 }

@@ -2,13 +2,16 @@ import { existsSync } from "node:fs";
 import { realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { MillraceError } from "../errors.ts";
+import { type AlertRoute, readAlertRoutes, unknownDestinations } from "./alert-routes.ts";
 import { bindTables } from "./bind-tables.ts";
 import { workflowProblems } from "./bind-workflows.ts";
 import { type Definition, definitionKind } from "./definition.ts";
+import { didYouMean } from "./nearest.ts";
 import { invalidOption, isNameList, isRecord } from "./options.ts";
 import { type Problem, type ProjectProblem, problem } from "./problem.ts";
 import type { Project, Stream } from "./project.ts";
 import { CONFIG_FILE, definitionsOf, type Found, findModules, loadModule } from "./project-modules.ts";
+import { type Destination, readDestination } from "./read-destination.ts";
 import { readSessions } from "./read-sessions.ts";
 import { readStream } from "./read-stream.ts";
 import { readTable, type TableDraft } from "./read-table.ts";
@@ -17,6 +20,8 @@ import type { SqlInspector } from "./sql-inspector.ts";
 import { quoteIdentifier } from "./sql-text.ts";
 
 const DEFAULT_MODULES = ["**/*.ts"];
+/** Kinds of definitions whose names are their own: a workflow may have the name of a stream. */
+const OWN_NAMES = new Set(["workflow", "destination"]);
 const DEFAULT_HORIZON_MS = 7 * 86_400_000;
 
 /**
@@ -57,12 +62,19 @@ function horizonIn({ horizonMs }: Project["settings"]): number {
 interface Config {
   readonly name: string;
   readonly modules: readonly string[];
+  readonly alertRoutes: readonly AlertRoute[];
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
 interface ReadWorkflows {
   readonly read: ReadonlyMap<string, { readonly workflow: Workflow; readonly at: Found }>;
   readonly broken: ReadonlySet<string>;
+}
+
+interface ReadDestinations {
+  readonly read: ReadonlyMap<string, { readonly destination: Destination; readonly at: Found }>;
+  /** Names of those with problems of their own. */
+  readonly broken: readonly string[];
 }
 
 class Loading {
@@ -95,8 +107,9 @@ class Loading {
     const origins = new Map<Stream, Found>();
     const broken = new Set<string>();
     const workflows = await this.workflows(found);
+    const destinations = this.destinations(found);
 
-    for (const one of this.unique(found.filter(({ definition }) => definitionKind(definition) !== "workflow"))) {
+    for (const one of this.unique(found.filter(({ definition }) => !OWN_NAMES.has(definitionKind(definition) ?? "")))) {
       const { definition } = one;
       if (definitionKind(definition) === "sessions") {
         this.sessions(one, drafts, places, broken);
@@ -130,6 +143,7 @@ class Loading {
       ...drafts.map(({ name }) => name),
       ...broken,
     ]);
+    this.bindDestinations(destinations, config?.alertRoutes ?? [], [...streams.keys(), ...broken]);
     if (this.problems.length > 0) throw invalidProject(this.dir, this.problems);
     const settings = config!.settings;
     const names = new Map([...workflows.read].map(([name, { workflow }]) => [name, workflow]));
@@ -139,6 +153,8 @@ class Loading {
       streams,
       tables: bound.tables,
       workflows: names,
+      destinations: new Map([...destinations.read].map(([name, { destination }]) => [name, destination])),
+      alertRoutes: config!.alertRoutes,
       settings,
     });
   }
@@ -192,6 +208,42 @@ class Loading {
       this.report(read.get(workflow.name)!.at, [found]);
   }
 
+  private destinations(found: readonly Found[]): ReadDestinations {
+    const read = new Map<string, { destination: Destination; at: Found }>();
+    const broken: string[] = [];
+    for (const at of this.unique(found.filter(({ definition }) => definitionKind(definition) === "destination"))) {
+      const destination = readDestination(at.definition, at.file);
+      if ("kind" in destination) read.set(destination.name, { destination, at });
+      else {
+        this.report(at, destination);
+        broken.push(at.definition.name);
+      }
+    }
+    return { read, broken };
+  }
+
+  private bindDestinations(
+    { read, broken }: ReadDestinations,
+    routes: readonly AlertRoute[],
+    streams: readonly string[],
+  ): void {
+    for (const { destination, at } of read.values()) {
+      if (destination.kind !== "stream" || streams.includes(destination.stream)) continue;
+      const nearest = didYouMean(destination.stream, streams);
+      this.report(at, [
+        invalidOption(
+          `toStream "${destination.name}"`,
+          "stream",
+          destination.stream,
+          `a stream of the project${nearest}`,
+        ),
+      ]);
+    }
+    const named = [...new Set(routes.flatMap(({ to }) => to))];
+    const unknown = unknownDestinations(named, [...read.keys(), ...broken], "alerts of millrace.config.ts");
+    this.report({ file: CONFIG_FILE }, unknown);
+  }
+
   private async config(): Promise<Config | undefined> {
     const loaded = await loadModule(this.dir, CONFIG_FILE);
     if ("problem" in loaded) {
@@ -210,8 +262,9 @@ class Loading {
       this.report(at, [problem("CONFIG_INVALID", { reason: "gives defineConfig no options" })]);
       return undefined;
     }
-    const { name, modules = DEFAULT_MODULES, ...settings } = options;
+    const { name, modules = DEFAULT_MODULES, alerts, ...settings } = options;
     const problems: Problem[] = [];
+    const alertRoutes = readAlertRoutes(alerts, problems);
     if (typeof name !== "string" || !/^[a-z][a-z0-9_-]{0,99}$/.test(name)) {
       const allowed = "lower-case letters, digits, - and _, beginning with a letter";
       problems.push(invalidOption("millrace.config.ts", "name", name, allowed));
@@ -220,7 +273,8 @@ class Loading {
       problems.push(invalidOption("millrace.config.ts", "modules", modules, 'a list of globs such as ["**/*.ts"]'));
     }
     this.report({ ...at, line: place?.line }, problems);
-    return problems.length > 0 ? undefined : { name: name as string, modules: modules as string[], settings };
+    if (problems.length > 0) return undefined;
+    return { name: name as string, modules: modules as string[], alertRoutes, settings };
   }
 
   private async definitions(patterns: readonly string[]): Promise<Found[]> {

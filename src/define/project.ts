@@ -3,6 +3,8 @@
  * from these shapes and never from what the user wrote.
  */
 
+import type { AlertRoute } from "./alert-routes.ts";
+import type { Destination } from "./read-destination.ts";
 import type { SessionsRole } from "./read-sessions.ts";
 import type { Workflow } from "./read-workflow.ts";
 import type { Serving } from "./serving.ts";
@@ -143,6 +145,9 @@ export interface Project {
   /** In an order in which every table comes after its inputs. */
   readonly tables: ReadonlyMap<string, Table>;
   readonly workflows: ReadonlyMap<string, Workflow>;
+  readonly destinations: ReadonlyMap<string, Destination>;
+  /** Where alerts go that do not say it themselves; the first that fits counts. */
+  readonly alertRoutes: readonly AlertRoute[];
   /** Settings from `millrace.config.ts`, not yet resolved against flags and environment. */
   readonly settings: Readonly<Record<string, unknown>>;
 }

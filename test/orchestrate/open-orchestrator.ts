@@ -50,7 +50,16 @@ export async function projectOf(workflows: readonly WorkflowDefinition[], dir = 
   const read = await Promise.all(workflows.map((definition) => readWorkflow(definition, "workflows.ts")));
   for (const workflow of read) if (!("body" in workflow)) throw new Error(JSON.stringify(workflow));
   const named = new Map((read as Workflow[]).map((workflow) => [workflow.name, workflow]));
-  return { name: "test", dir, streams: new Map(), tables: new Map(), workflows: named, settings: {} };
+  return {
+    name: "test",
+    dir,
+    streams: new Map(),
+    tables: new Map(),
+    workflows: named,
+    destinations: new Map(),
+    alertRoutes: [],
+    settings: {},
+  };
 }
 
 export class TestOrchestrator {
