@@ -1,6 +1,19 @@
 /** What a project imports: `import { stream, table, decimal, z } from "millrace"`. */
 export * as z from "zod";
+export type { Aggregate, AggregateFunction } from "./define/aggregates.ts";
+export { count, distinct, first, last, max, mean, min, quantile, stddev, sum } from "./define/aggregates.ts";
+export type {
+  AlertDefinition,
+  AlertOptions,
+  Occasion,
+  Predicate,
+  StreamAlertOptions,
+  TableAlertOptions,
+} from "./define/alert.ts";
+export { alert } from "./define/alert.ts";
 export type { AlertRouteOptions, AlertsOptions } from "./define/alert-routes.ts";
+export type { Condition } from "./define/conditions.ts";
+export { rateOfChange, seasonal, threshold, zscore } from "./define/conditions.ts";
 export type { ConfigDefinition, ConfigOptions } from "./define/config.ts";
 export { defineConfig } from "./define/config.ts";
 export { decimal } from "./define/decimal.ts";
