@@ -1038,6 +1038,12 @@ export const ERRORS = {
     hint: "Name an empty or new folder: millrace init NAME",
   },
   // --- destinations of alerts
+  ALERT_CONDITION: {
+    status: 500,
+    retryable: false,
+    message: 'the alert "{alert}" cannot judge this: {reason}',
+    hint: "Correct the alert's functions: they are synchronous, `severity` gives info, warning or critical, and `summary` gives text.",
+  },
   DESTINATION_UNKNOWN: {
     status: 404,
     retryable: false,

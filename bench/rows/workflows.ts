@@ -119,7 +119,14 @@ async function openOrchestrator(state: State, definitions: readonly WorkflowDefi
     if (!("body" in read)) throw new Error(JSON.stringify(read));
     workflows.set(read.name, read);
   }
-  const nothing = { destinations: new Map(), alertRoutes: [], streams: new Map(), tables: new Map(), settings: {} };
+  const nothing = {
+    destinations: new Map(),
+    alertRoutes: [],
+    alerts: new Map(),
+    streams: new Map(),
+    tables: new Map(),
+    settings: {},
+  };
   const project: Project = { name: "bench", dir: "/", workflows, ...nothing };
   return Orchestrator.open({
     ...{ project, state, env: {}, clock: Date.now, capacity: 64, retentionMs: 86_400_000 },

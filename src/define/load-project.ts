@@ -3,14 +3,16 @@ import { realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { MillraceError } from "../errors.ts";
 import { type AlertRoute, readAlertRoutes, unknownDestinations } from "./alert-routes.ts";
+import { type Alert, bindAlert } from "./bind-alerts.ts";
 import { bindTables } from "./bind-tables.ts";
 import { workflowProblems } from "./bind-workflows.ts";
 import { type Definition, definitionKind } from "./definition.ts";
 import { didYouMean } from "./nearest.ts";
 import { invalidOption, isNameList, isRecord } from "./options.ts";
 import { type Problem, type ProjectProblem, problem } from "./problem.ts";
-import type { Project, Stream } from "./project.ts";
+import type { Project, Stream, Table } from "./project.ts";
 import { CONFIG_FILE, definitionsOf, type Found, findModules, loadModule } from "./project-modules.ts";
+import { readAlert } from "./read-alert.ts";
 import { type Destination, readDestination } from "./read-destination.ts";
 import { readSessions } from "./read-sessions.ts";
 import { readStream } from "./read-stream.ts";
@@ -21,7 +23,7 @@ import { quoteIdentifier } from "./sql-text.ts";
 
 const DEFAULT_MODULES = ["**/*.ts"];
 /** Kinds of definitions whose names are their own: a workflow may have the name of a stream. */
-const OWN_NAMES = new Set(["workflow", "destination"]);
+const OWN_NAMES = new Set(["workflow", "destination", "alert"]);
 const DEFAULT_HORIZON_MS = 7 * 86_400_000;
 
 /**
@@ -144,6 +146,7 @@ class Loading {
       ...broken,
     ]);
     this.bindDestinations(destinations, config?.alertRoutes ?? [], [...streams.keys(), ...broken]);
+    const alerts = await this.alerts(found, streams, bound.tables, destinations, broken);
     if (this.problems.length > 0) throw invalidProject(this.dir, this.problems);
     const settings = config!.settings;
     const names = new Map([...workflows.read].map(([name, { workflow }]) => [name, workflow]));
@@ -155,6 +158,7 @@ class Loading {
       workflows: names,
       destinations: new Map([...destinations.read].map(([name, { destination }]) => [name, destination])),
       alertRoutes: config!.alertRoutes,
+      alerts,
       settings,
     });
   }
@@ -242,6 +246,30 @@ class Loading {
     const named = [...new Set(routes.flatMap(({ to }) => to))];
     const unknown = unknownDestinations(named, [...read.keys(), ...broken], "alerts of millrace.config.ts");
     this.report({ file: CONFIG_FILE }, unknown);
+  }
+
+  private async alerts(
+    found: readonly Found[],
+    streams: ReadonlyMap<string, Stream>,
+    tables: ReadonlyMap<string, Table>,
+    destinations: ReadDestinations,
+    broken: ReadonlySet<string>,
+  ): Promise<ReadonlyMap<string, Alert>> {
+    const alerts = new Map<string, Alert>();
+    const { inspector } = this;
+    const parts = { streams, tables, inspector, destinations: [...destinations.read.keys(), ...destinations.broken] };
+    for (const at of this.unique(found.filter(({ definition }) => definitionKind(definition) === "alert"))) {
+      const draft = await readAlert(at.definition, at.file);
+      if (!("name" in draft)) {
+        this.report(at, draft);
+        continue;
+      }
+      const alert = await bindAlert(draft, { ...parts, broken });
+      if (alert === undefined) continue; // it names what is broken, which is told there
+      if ("name" in alert) alerts.set(alert.name, alert);
+      else this.report(at, alert);
+    }
+    return alerts;
   }
 
   private async config(): Promise<Config | undefined> {

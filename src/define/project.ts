@@ -4,6 +4,7 @@
  */
 
 import type { AlertRoute } from "./alert-routes.ts";
+import type { Alert } from "./bind-alerts.ts";
 import type { Destination } from "./read-destination.ts";
 import type { SessionsRole } from "./read-sessions.ts";
 import type { Workflow } from "./read-workflow.ts";
@@ -148,6 +149,7 @@ export interface Project {
   readonly destinations: ReadonlyMap<string, Destination>;
   /** Where alerts go that do not say it themselves; the first that fits counts. */
   readonly alertRoutes: readonly AlertRoute[];
+  readonly alerts: ReadonlyMap<string, Alert>;
   /** Settings from `millrace.config.ts`, not yet resolved against flags and environment. */
   readonly settings: Readonly<Record<string, unknown>>;
 }

@@ -135,7 +135,8 @@ function readConcurrency(given: unknown, subject: string, problems: Problem[]): 
 
 const KINDS = ["cron", "commit", "amount", "arrival", "succeeded", "failed"];
 
-async function triggerProblems(trigger: unknown, subject: string): Promise<Problem[]> {
+/** What is wrong with a trigger as such. */
+export async function triggerProblems(trigger: unknown, subject: string): Promise<Problem[]> {
   const kinds = `${KINDS.map((kind) => `${kind}(…)`).join(", ")}`;
   if (!isRecord(trigger) || !KINDS.includes(String(trigger["kind"])))
     return [invalidOption(subject, "on", trigger, `a list of ${kinds}`)];

@@ -58,6 +58,7 @@ export async function projectOf(workflows: readonly WorkflowDefinition[], dir = 
     workflows: named,
     destinations: new Map(),
     alertRoutes: [],
+    alerts: new Map(),
     settings: {},
   };
 }
