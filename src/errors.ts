@@ -71,6 +71,12 @@ export const ERRORS = {
     message: "{subject} is defined twice: here and in {other}",
     hint: "Rename or remove one of the two.",
   },
+  FUNCTION_NAME_TAKEN: {
+    status: 422,
+    retryable: false,
+    message: 'sqlFunction "{name}" has the name of a function that SQL has already',
+    hint: "Choose another name.",
+  },
   OPTION_UNKNOWN: {
     status: 422,
     retryable: false,
@@ -137,11 +143,35 @@ export const ERRORS = {
     message: "workflows start each other in a circle, which would never end: {path}",
     hint: "Remove one of these triggers.",
   },
+  FUNCTION_STREAM_UNKNOWN: {
+    status: 422,
+    retryable: false,
+    message: '{subject} {what} the stream "{name}", which does not exist{nearest}',
+    hint: "Correct the name, or export the stream's definition from a module of the project. The streams are {allowed}.",
+  },
+  FUNCTION_STATE_UNFIT: {
+    status: 422,
+    retryable: false,
+    message: "the state of {subject} cannot be kept as JSON: {reason}",
+    hint: "Use what JSON can hold: text, numbers, booleans, objects, arrays and records; a moment as z.iso.datetime() or a number.",
+  },
   SCHEMA_UNSUPPORTED: {
     status: 422,
     retryable: false,
     message: "field {path} of {subject} uses {feature}: {reason}",
     hint: "{instead}.",
+  },
+  REACT_KEY: {
+    status: 422,
+    retryable: false,
+    message: '{subject} keeps state by "{key}", but stream "{stream}" has several partitions and {streamKey}, so events of one {key} are in several of them',
+    hint: "Make it the stream's key, or emit the events into a stream that has it as its key.",
+  },
+  WINDOW_CYCLE: {
+    status: 422,
+    retryable: false,
+    message: "windows are over each other in a circle: {path}",
+    hint: "Let one of them be over the stream that the events come from.",
   },
   INPUT_UNKNOWN: {
     status: 422,
@@ -1038,6 +1068,48 @@ export const ERRORS = {
     hint: "Name an empty or new folder: millrace init NAME",
   },
   // --- destinations of alerts
+  FUNCTION_FAILED: {
+    status: 500,
+    retryable: false,
+    message: 'the function "{function}" threw {reason}{place}{attempts}',
+    hint: "Correct the function or what it needs, then retry the dead letter.",
+  },
+  FUNCTION_RETURNED: {
+    status: 500,
+    retryable: false,
+    message: 'the function "{function}" gave {got}; a function gives nothing, or a promise of nothing',
+    hint: "Use ctx.emit to pass an event on.",
+  },
+  FUNCTION_EMIT: {
+    status: 500,
+    retryable: false,
+    message: 'the function "{function}" cannot emit {what}: {reason}',
+    hint: "Emit one object per call, to a stream that the project has and that `emits`, where it is given, names.",
+  },
+  FUNCTION_STATE: {
+    status: 500,
+    retryable: false,
+    message: 'the function "{function}" cannot set this state: {reason}',
+    hint: "Set what the schema `state` describes.",
+  },
+  FUNCTION_NO_KEY: {
+    status: 500,
+    retryable: false,
+    message: 'the function "{function}" has no state for this event, whose "{key}" is missing or null',
+    hint: "Ask for ctx.key before the state, or make the field required.",
+  },
+  FUNCTION_ENDED: {
+    status: 500,
+    retryable: false,
+    message: 'the function "{function}" calls {what} after its call for the event has ended',
+    hint: "Await everything the function begins before it ends; what it emits or sets later belongs to no event.",
+  },
+  FUNCTION_CHANGED: {
+    status: 409,
+    retryable: false,
+    message: 'the function "{function}" has state that its definition no longer fits: {reason}',
+    hint: "Take the change back, or set `version: {version}` to begin with empty state.",
+  },
   ALERT_CONDITION: {
     status: 500,
     retryable: false,
@@ -1178,6 +1250,25 @@ export const ERRORS = {
     retryable: false,
     message: 'there is no backfill "{backfill}"',
     hint: "`millrace runs backfill WORKFLOW …` answers with its id.",
+  },
+  // --- reactions
+  REACT_OPEN_FAILED: {
+    status: 422,
+    retryable: false,
+    message: "{what} cannot be opened in the thread of reactions: {reason}",
+    hint: "Correct the module; its definitions must be the same in every thread that loads it.",
+  },
+  REACT_FAILED: {
+    status: 422,
+    retryable: false,
+    message: "the handler threw: {reason}",
+    hint: "Correct the handler, or the event, and retry the dead letter.",
+  },
+  REACT_EVENT_UNREADABLE: {
+    status: 422,
+    retryable: false,
+    message: "the event cannot be read as JSON: {reason}",
+    hint: "Its bytes in the log are damaged, or were written by something else than the platform. Discard the dead letter.",
   },
   SETTING_UNKNOWN: {
     status: 400,

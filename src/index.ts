@@ -30,12 +30,27 @@ export type {
   WebhookOptions,
 } from "./define/destinations.ts";
 export { opsgenie, pagerduty, slack, smtp, toStream, webhook } from "./define/destinations.ts";
+export type {
+  BatchContext,
+  BatchEvent,
+  BatchHandler,
+  BatchOptions,
+  EventContext,
+  EventHandler,
+  EventMeta,
+  FunctionDefinition,
+  FunctionOptions,
+  KeyState,
+} from "./define/on.ts";
+export { on } from "./define/on.ts";
 export type { EnvReference } from "./define/secret.ts";
 export { env } from "./define/secret.ts";
 export type { SegmentOptions } from "./define/segment.ts";
 export { segment } from "./define/segment.ts";
 export type { SessionLink, SessionsDefinition, SessionsOptions } from "./define/sessions.ts";
 export { sessions } from "./define/sessions.ts";
+export type { SqlFunctionDefinition, SqlFunctionOptions } from "./define/sql-function.ts";
+export { sqlFunction } from "./define/sql-function.ts";
 export type { FieldOf, StreamDefinition, StreamOptions } from "./define/stream.ts";
 export { stream } from "./define/stream.ts";
 export type { TableDefinition, TableOptions } from "./define/table.ts";
@@ -44,6 +59,8 @@ export type { OnViolation, TrackingPlan, TrackingPlanOptions } from "./define/tr
 export { trackingPlan } from "./define/tracking-plan.ts";
 export type { MissedRuns, Trigger } from "./define/triggers.ts";
 export { amount, arrival, commit, cron, failed, succeeded } from "./define/triggers.ts";
+export type { WindowDefinition, WindowOptions, WindowRow, WindowSize } from "./define/window.ts";
+export { hopping, session, sliding, tumbling, window } from "./define/window.ts";
 export type {
   CommandOutput,
   ExternalCommand,

@@ -2,6 +2,7 @@
  * The composition root: the only place that chooses which adapter stands behind a port, and that knows all parts. It opens them
  * from the ground up, serves, and closes them in the opposite order.
  */
+import { stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -43,6 +44,7 @@ import { tablesRoute } from "./serve/tables-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
 import type { BiAddress } from "./state/embedded-postgres.ts";
 import { openState } from "./state/state.ts";
+import { StreamTagRecords } from "./state/stream-tags.ts";
 
 export interface Platform {
   /** Where it serves, for example `http://127.0.0.1:8080`. */
@@ -162,6 +164,7 @@ async function open(
       tempDir: join(dir, "tmp"),
       allowedDirs: [dir],
       geo,
+      functions: [...project.sqlFunctions.values()],
     }),
     (part) => part.close(),
   );
@@ -187,7 +190,8 @@ async function open(
     (part) => part.close(),
   );
   const adminKeyFile = join(dir, "admin.key");
-  const keys = opened(await openApiKeys(await state, { adminKeyFile }), (part) => part.close());
+  const awsSecretFile = join(dir, "aws.secret");
+  const keys = opened(await openApiKeys(await state, { adminKeyFile, awsSecretFile }), (part) => part.close());
 
   const { bi, connection } = await state;
   publisher = opened(
@@ -210,6 +214,10 @@ async function open(
     registry,
     settings,
     partitionOf,
+    kinesis: {
+      ...{ accessKeys: keys, tags: new StreamTagRecords(state), retentionMs: settings.retentionMs, clock },
+      createdAtMs: (await stat(dir)).birthtimeMs,
+    },
     report: (error, what) => logger.error({ err: error }, what),
   });
   const requireScope = scopeGuard(keys);

@@ -120,6 +120,10 @@ class TableBinding {
 
     const texts = [draft.sql, ...Object.values(draft.partitionBy), ...Object.values(by)].join(" ");
     const geoDatabase = /\blocate_ip\b/i.test(texts) ? this.inspector.geoDatabase : undefined;
+    const called = [...this.inspector.functions.values()].filter(({ name }) =>
+      new RegExp(`\\b${name}\\b`, "i").test(texts),
+    );
+    const functions = Object.fromEntries(called.map(({ name, hash }) => [name, hash]));
     const base = {
       name: draft.name,
       sql: draft.sql,
@@ -128,6 +132,7 @@ class TableBinding {
       checks: draft.checks,
       partitionBy: Object.fromEntries(Object.entries(partitionBy).map(([name, p]) => [name, p.expression])),
       ...(geoDatabase && { geoDatabase }),
+      ...(called.length > 0 && { functions }),
       ...(serve && { serve }),
       reason: `${way.mode}: ${way.reason}`,
       file: draft.file,

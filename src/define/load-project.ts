@@ -5,25 +5,29 @@ import { MillraceError } from "../errors.ts";
 import { type AlertRoute, readAlertRoutes, unknownDestinations } from "./alert-routes.ts";
 import { type Alert, bindAlert } from "./bind-alerts.ts";
 import { bindTables } from "./bind-tables.ts";
+import { bindWindows } from "./bind-windows.ts";
 import { workflowProblems } from "./bind-workflows.ts";
 import { type Definition, definitionKind } from "./definition.ts";
 import { didYouMean } from "./nearest.ts";
 import { invalidOption, isNameList, isRecord } from "./options.ts";
-import { type Problem, type ProjectProblem, problem } from "./problem.ts";
+import { type Problem, type ProjectProblem, problem, problemOf } from "./problem.ts";
 import type { Project, Stream, Table } from "./project.ts";
 import { CONFIG_FILE, definitionsOf, type Found, findModules, loadModule } from "./project-modules.ts";
 import { readAlert } from "./read-alert.ts";
 import { type Destination, readDestination } from "./read-destination.ts";
+import { readFunction, type StreamFunction } from "./read-function.ts";
 import { readSessions } from "./read-sessions.ts";
+import { readSqlFunction, type SqlFunction } from "./read-sql-function.ts";
 import { readStream } from "./read-stream.ts";
 import { readTable, type TableDraft } from "./read-table.ts";
+import type { Window } from "./read-window.ts";
 import { readWorkflow, type Workflow } from "./read-workflow.ts";
 import type { SqlInspector } from "./sql-inspector.ts";
 import { quoteIdentifier } from "./sql-text.ts";
 
 const DEFAULT_MODULES = ["**/*.ts"];
 /** Kinds of definitions whose names are their own: a workflow may have the name of a stream. */
-const OWN_NAMES = new Set(["workflow", "destination", "alert"]);
+const OWN_NAMES = new Set(["sqlFunction", "workflow", "destination", "alert", "function"]);
 const DEFAULT_HORIZON_MS = 7 * 86_400_000;
 
 /**
@@ -68,6 +72,15 @@ interface Config {
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
+/** The streams and tables found so far, and where. */
+interface Streams {
+  readonly streams: Map<string, Stream>;
+  readonly drafts: TableDraft[];
+  readonly places: Map<TableDraft, Found>;
+  readonly origins: Map<Stream, Found>;
+  readonly broken: Set<string>;
+}
+
 interface ReadWorkflows {
   readonly read: ReadonlyMap<string, { readonly workflow: Workflow; readonly at: Found }>;
   readonly broken: ReadonlySet<string>;
@@ -85,6 +98,7 @@ class Loading {
   private readonly horizonMs: (settings: Project["settings"]) => number;
   private readonly configured: LoadOptions["configured"];
   private readonly problems: ProjectProblem[] = [];
+  private modules: readonly string[] = [];
 
   constructor(
     dir: string,
@@ -111,12 +125,15 @@ class Loading {
     const workflows = await this.workflows(found);
     const destinations = this.destinations(found);
 
+    const sqlFunctions = await this.sqlFunctions(found);
+
     for (const one of this.unique(found.filter(({ definition }) => !OWN_NAMES.has(definitionKind(definition) ?? "")))) {
       const { definition } = one;
       if (definitionKind(definition) === "sessions") {
         this.sessions(one, drafts, places, broken);
         continue;
       }
+      if (definitionKind(definition) === "window") continue; // streams come first
       const isStream = definitionKind(definition) === "stream";
       const read = isStream ? readStream(definition, one.file, horizonMs) : readTable(definition, one.file);
       if (Array.isArray(read)) {
@@ -130,6 +147,7 @@ class Loading {
         places.set(read as TableDraft, one);
       }
     }
+    const windows = this.windows(found, { streams, drafts, places, origins, broken });
     for (const stream of streams.values()) {
       const draft = implicitSilver(stream);
       if (drafts.some(({ name }) => name === draft.name) || broken.has(draft.name)) continue;
@@ -146,6 +164,7 @@ class Loading {
       ...broken,
     ]);
     this.bindDestinations(destinations, config?.alertRoutes ?? [], [...streams.keys(), ...broken]);
+    const functions = this.functions(found, streams, broken);
     const alerts = await this.alerts(found, streams, bound.tables, destinations, broken);
     if (this.problems.length > 0) throw invalidProject(this.dir, this.problems);
     const settings = config!.settings;
@@ -153,14 +172,42 @@ class Loading {
     return deepFreeze({
       name: config!.name,
       dir: this.dir,
+      modules: this.modules,
       streams,
       tables: bound.tables,
       workflows: names,
+      windows,
+      functions,
+      sqlFunctions,
       destinations: new Map([...destinations.read].map(([name, { destination }]) => [name, destination])),
       alertRoutes: config!.alertRoutes,
       alerts,
       settings,
     });
+  }
+
+  /** Windows make streams and, where the project has none of its own, the tables that keep the newest of their results. */
+  private windows(
+    found: readonly Found[],
+    { streams, drafts, places, origins, broken }: Streams,
+  ): ReadonlyMap<string, Window> {
+    const windows = new Map<string, Window>();
+    const sources = this.unique(found.filter(({ definition }) => definitionKind(definition) === "window"));
+    for (const { source, ...read } of bindWindows(sources, streams, broken)) {
+      if ("problems" in read) {
+        this.report(source, read.problems);
+        for (const name of namesOfStream(source.definition.name)) if (!streams.has(name)) broken.add(name);
+        continue;
+      }
+      const { window, stream, silver } = read.bound;
+      windows.set(window.name, window);
+      streams.set(stream.name, stream);
+      origins.set(stream, source);
+      if (drafts.some(({ name }) => name === silver.name)) continue;
+      drafts.push(silver);
+      places.set(silver, source);
+    }
+    return windows;
   }
 
   /** Sessions are tables, and no name of theirs may be taken. */
@@ -190,6 +237,40 @@ class Loading {
         ]);
       }
     }
+  }
+
+  private functions(
+    found: readonly Found[],
+    streams: ReadonlyMap<string, Stream>,
+    broken: ReadonlySet<string>,
+  ): ReadonlyMap<string, StreamFunction> {
+    const functions = new Map<string, StreamFunction>();
+    for (const at of this.unique(found.filter(({ definition }) => definitionKind(definition) === "function"))) {
+      const read = readFunction(at.definition, at.file, streams, broken);
+      if ("timeoutMs" in read) functions.set(read.name, read);
+      else this.report(at, read);
+    }
+    return functions;
+  }
+
+  /** Before any SQL is bound, for it may call them. */
+  private async sqlFunctions(found: readonly Found[]): Promise<ReadonlyMap<string, SqlFunction>> {
+    const functions = new Map<string, SqlFunction>();
+    for (const at of this.unique(found.filter(({ definition }) => definitionKind(definition) === "sqlFunction"))) {
+      const read = readSqlFunction(at.definition, at.file);
+      if (!("compute" in read)) {
+        this.report(at, read);
+        continue;
+      }
+      try {
+        await this.inspector.define([read]);
+        functions.set(read.name, read);
+      } catch (error) {
+        if (!(error instanceof MillraceError)) throw error;
+        this.report(at, [problemOf(error)]);
+      }
+    }
+    return functions;
   }
 
   private async workflows(found: readonly Found[]): Promise<ReadWorkflows> {
@@ -308,6 +389,7 @@ class Loading {
   private async definitions(patterns: readonly string[]): Promise<Found[]> {
     const found = new Map<Definition, Found>();
     const files = findModules(this.dir, patterns);
+    this.modules = files;
     for (const file of files) {
       const loaded = await loadModule(this.dir, file);
       if ("problem" in loaded) {

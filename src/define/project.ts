@@ -6,7 +6,10 @@
 import type { AlertRoute } from "./alert-routes.ts";
 import type { Alert } from "./bind-alerts.ts";
 import type { Destination } from "./read-destination.ts";
+import type { StreamFunction } from "./read-function.ts";
 import type { SessionsRole } from "./read-sessions.ts";
+import type { SqlFunction } from "./read-sql-function.ts";
+import type { Window } from "./read-window.ts";
 import type { Workflow } from "./read-workflow.ts";
 import type { Serving } from "./serving.ts";
 import type { TrackingPlan } from "./tracking-plan.ts";
@@ -101,6 +104,8 @@ export interface TableBase {
   readonly partitionBy: Readonly<Record<string, string>>;
   /** Which data `locate_ip` gave it, where its SQL uses that: other data makes other rows, so it is part of what the table is. */
   readonly geoDatabase?: string;
+  /** Functions of the project that its SQL calls, with the hash of each: another function makes other rows. */
+  readonly functions?: Readonly<Record<string, string>>;
   /** How it is published to PostgreSQL, where it is. */
   readonly serve?: Serving;
   /** Why the table follows its inputs the way it does, in one sentence. */
@@ -142,10 +147,18 @@ export interface Project {
   readonly name: string;
   /** Absolute path of the project's folder. */
   readonly dir: string;
+  /** Its module files, relative to the folder: whoever needs the definitions' own functions in another thread loads them again. */
+  readonly modules: readonly string[];
   readonly streams: ReadonlyMap<string, Stream>;
   /** In an order in which every table comes after its inputs. */
   readonly tables: ReadonlyMap<string, Table>;
   readonly workflows: ReadonlyMap<string, Workflow>;
+  /** By the name of the stream of their results, which is among `streams`. */
+  readonly windows: ReadonlyMap<string, Window>;
+  /** Functions that are called for each event of a stream. */
+  readonly functions: ReadonlyMap<string, StreamFunction>;
+  /** Functions that SQL can call. */
+  readonly sqlFunctions: ReadonlyMap<string, SqlFunction>;
   readonly destinations: ReadonlyMap<string, Destination>;
   /** Where alerts go that do not say it themselves; the first that fits counts. */
   readonly alertRoutes: readonly AlertRoute[];

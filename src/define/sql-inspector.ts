@@ -1,4 +1,5 @@
 import type { Column } from "./project.ts";
+import type { SqlFunction } from "./read-sql-function.ts";
 
 /** The parse tree that DuckDB's `json_serialize_sql` gives; `sql-ast.ts` knows its shape. */
 export type SqlAst = Record<string, unknown>;
@@ -10,6 +11,10 @@ export type SqlAst = Record<string, unknown>;
 export interface SqlInspector {
   /** Which data `locate_ip` gives; undefined where there is none and statements that call it do not bind. */
   readonly geoDatabase?: string | undefined;
+  /** Functions of the project that statements may call, by name. */
+  readonly functions: ReadonlyMap<string, SqlFunction>;
+  /** From now on statements may call the functions. @throws FUNCTION_NAME_TAKEN for the name of one that SQL has already */
+  define(functions: readonly SqlFunction[]): Promise<void>;
   /**
    * Parses text that must hold exactly one SELECT statement.
    * @throws SQL_SYNTAX with the place; SQL_NOT_A_QUERY for anything but one SELECT.

@@ -1,9 +1,11 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import type { SqlFunction } from "../define/read-sql-function.ts";
 import { quoteLiteral } from "../define/sql-text.ts";
 import { MillraceError } from "../errors.ts";
 import { BOUNDED_FUNCTIONS } from "./bounded-functions.ts";
+import { registerDefined } from "./defined-functions.ts";
 import type { GeoDatabase } from "./geo-database.ts";
 import { registerFunctions, registerLocateIp } from "./project-functions.ts";
 
@@ -17,6 +19,8 @@ export interface DuckdbOptions {
   readonly allowedDirs: readonly string[];
   /** What `locate_ip` reads; without it there is no such function. */
   readonly geo?: GeoDatabase | undefined;
+  /** Of the project. */
+  readonly functions?: readonly SqlFunction[];
   /** Limit of spilled data. Default: ten times the memory. */
   readonly tempBytes?: number;
 }
@@ -50,6 +54,7 @@ export class Connections {
     for (const statement of BOUNDED_FUNCTIONS) await connection.run(statement);
     registerFunctions(connection);
     if (options.geo !== undefined) registerLocateIp(connection, options.geo);
+    registerDefined(connection, options.functions ?? []);
     for (const setting of settings(options, spillDir)) await connection.run(`SET GLOBAL ${setting}`);
     connection.closeSync();
     return new Connections(instance, spillDir);

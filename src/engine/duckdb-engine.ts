@@ -23,6 +23,7 @@ export async function openDuckdbEngine(options: DuckdbOptions): Promise<DuckdbEn
   const connections = await Connections.open(options);
   const inspector = await openDuckdbInspector();
   if (options.geo !== undefined) inspector.locateBy(options.geo);
+  await inspector.define(options.functions ?? []);
   const parsed = new ParseCache((sql) => inspector.parse(sql));
   const tolerated = new TolerantTexts(inspector);
   const text = async (statement: Statement) => {

@@ -1,9 +1,11 @@
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import type { Column } from "../define/project.ts";
+import type { SqlFunction } from "../define/read-sql-function.ts";
 import type { SqlAst, SqlInspector } from "../define/sql-inspector.ts";
 import { quoteIdentifier, quoteName } from "../define/sql-text.ts";
 import { duckdbType } from "../define/types.ts";
 import { MillraceError } from "../errors.ts";
+import { registerDefined } from "./defined-functions.ts";
 import { type DuckdbFault, definitionError, readFault, sqlError } from "./duckdb-errors.ts";
 import { columnType } from "./duckdb-types.ts";
 import type { GeoDatabase } from "./geo-database.ts";
@@ -37,6 +39,7 @@ const SETTINGS = [
 /** An inspector that can be told later what `locate_ip` reads: which file it is, only the project itself says. */
 export class DuckdbInspector implements SqlInspector {
   geoDatabase: string | undefined;
+  readonly functions = new Map<string, SqlFunction>();
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
   /** A connection takes one statement at a time. */
@@ -51,6 +54,21 @@ export class DuckdbInspector implements SqlInspector {
   locateBy(geo: GeoDatabase): void {
     registerLocateIp(this.#connection, geo);
     this.geoDatabase = geo.name;
+  }
+
+  define(functions: readonly SqlFunction[]): Promise<void> {
+    return this.#next(async () => {
+      for (const defined of functions) {
+        const { name } = defined;
+        const taken = await this.#connection.runAndReadAll(
+          "SELECT 1 FROM duckdb_functions() WHERE lower(function_name) = $1 LIMIT 1",
+          [name],
+        );
+        if (taken.currentRowCount > 0) throw new MillraceError("FUNCTION_NAME_TAKEN", { name });
+        registerDefined(this.#connection, [defined]);
+        this.functions.set(name, defined);
+      }
+    });
   }
 
   parse(sql: string): Promise<SqlAst> {

@@ -449,5 +449,6 @@ function formOf(definition: Table | undefined, retentionMs: number, stream?: Str
 export function definitionHash(table: Table): string {
   const essence: unknown[] = [table.sql, table.mode === "refresh" ? table.by : null, table.partitionBy];
   if (table.geoDatabase !== undefined) essence.push(table.geoDatabase);
+  if (table.functions !== undefined) essence.push(table.functions);
   return createHash("sha256").update(JSON.stringify(essence)).digest("hex").slice(0, 16);
 }

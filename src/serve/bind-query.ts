@@ -26,7 +26,7 @@ export async function bindQuery(
 ): Promise<BoundQuery> {
   const { engine, inspector, catalogue } = parts;
   const ast = await inspector.parse(sql);
-  checkQuery(ast);
+  checkQuery(ast, inspector.functions);
   const known = new Map(catalogue.names().map((name) => [name.toLowerCase(), name]));
   const predicates = new Map<AstNode, readonly ColumnPredicate[]>(
     conjunctivePredicates(ast, (name) => columnsOf(catalogue, known, name)).map((found) => [

@@ -8,10 +8,10 @@ import { ALLOWED_FUNCTIONS, ALLOWED_PREFIXES, ALLOWED_TABLE_FUNCTIONS, REFUSALS,
  * not known here is refused: kinds of nodes, functions, schemas of functions. Which tables it names is for the catalogue
  * to judge: a name that is not there never reaches the engine.
  *
- * The tree must come from `SqlInspector.parse`, which lets exactly one SELECT pass.
+ * The tree must come from `SqlInspector.parse`, which lets exactly one SELECT pass. `own`: functions that the project defines.
  * @throws SQL_FORBIDDEN naming what, and why
  */
-export function checkQuery(ast: SqlAst): void {
+export function checkQuery(ast: SqlAst, own: { has(name: string): boolean } = new Set()): void {
   const tableFunctions = new Set<unknown>();
   visitNodes(ast, (node) => {
     if (node.type === "TABLE_FUNCTION") {
@@ -20,7 +20,7 @@ export function checkQuery(ast: SqlAst): void {
     } else if (node.type === "SHOW_REF") checkShow(node);
     else if (typeof node.class === "string") {
       if (!EXPRESSIONS.has(node.class)) refuse(`an expression of the kind ${node.class}`, UNKNOWN_KIND);
-      if ("function_name" in node && !tableFunctions.has(node)) checkFunction(node);
+      if ("function_name" in node && !tableFunctions.has(node)) checkFunction(node, own);
     } else if (typeof node.type === "string" && !PARTS.has(node.type)) {
       refuse(`a part of the kind ${node.type}`, UNKNOWN_KIND);
     }
@@ -78,11 +78,12 @@ const PARTS = new Set([
   "UNBOUND_TYPE_INFO",
 ]);
 
-function checkFunction(node: AstNode): void {
+function checkFunction(node: AstNode, own: { has(name: string): boolean }): void {
   const name = String(node.function_name).toLowerCase();
   checkHome(node, name);
   if (name === "format" || name === "printf") checkFormat(node, name);
-  if (ALLOWED_FUNCTIONS.has(name) || ALLOWED_PREFIXES.some((prefix) => name.startsWith(prefix))) return;
+  if (ALLOWED_FUNCTIONS.has(name) || own.has(name) || ALLOWED_PREFIXES.some((prefix) => name.startsWith(prefix)))
+    return;
   refuse(`the function ${name}`, REFUSALS[name] ?? UNLISTED);
 }
 
