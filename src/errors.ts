@@ -164,7 +164,8 @@ export const ERRORS = {
   REACT_KEY: {
     status: 422,
     retryable: false,
-    message: '{subject} keeps state by "{key}", but stream "{stream}" has several partitions and {streamKey}, so events of one {key} are in several of them',
+    message:
+      '{subject} keeps state by "{key}", but stream "{stream}" has several partitions and {streamKey}, so events of one {key} are in several of them',
     hint: "Make it the stream's key, or emit the events into a stream that has it as its key.",
   },
   WINDOW_CYCLE: {

@@ -53,16 +53,29 @@ export async function loadModule(dir: string, file: string): Promise<Loaded> {
   }
 }
 
-/** The definitions among a module's exports, those within exported lists as well. */
+/** The definitions among a module's exports, those within exported lists as well. One without a name of its own has that of its export. */
 export function definitionsOf(dir: string, file: string, exports: Readonly<Record<string, unknown>>): Found[] {
-  return Object.values(exports)
-    .flatMap((value) => (Array.isArray(value) ? (value as unknown[]) : [value]))
-    .filter((value): value is Definition => definitionKind(value) !== undefined)
-    .map((definition) => {
+  return Object.entries(exports)
+    .flatMap(([name, value]): { name?: string; value: unknown }[] =>
+      Array.isArray(value) ? (value as unknown[]).map((one) => ({ value: one })) : [{ name, value }],
+    )
+    .filter((one): one is { name?: string; value: Definition } => definitionKind(one.value) !== undefined)
+    .map(({ name, value }) => {
+      const definition = named(value, name);
       const place = definition.place && { file: within(dir, definition.place.file), line: definition.place.line };
       // A definition made by a function of another package is best found where it is exported.
       return { definition, file: place?.file ?? file, line: place?.file === undefined ? undefined : place.line };
     });
+}
+
+/** Definitions by what was written without a name: one that two modules export is one. */
+const namedByExport = new WeakMap<Definition, Definition>();
+
+function named(definition: Definition, exportedAs: string | undefined): Definition {
+  if (definition.name !== "" || exportedAs === undefined || exportedAs === "default") return definition;
+  const known = namedByExport.get(definition) ?? Object.freeze({ ...definition, name: exportedAs });
+  namedByExport.set(definition, known);
+  return known;
 }
 
 const projectUrls = new Set<string>();

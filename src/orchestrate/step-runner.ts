@@ -3,11 +3,11 @@
  * recorded before the workflow hears of it.
  */
 import type { RetryRule, Workflow } from "../define/read-workflow.ts";
+import { retryDelayMs } from "../define/retry-delay.ts";
 import type { StepContext } from "../define/workflow.ts";
 import { MillraceError } from "../errors.ts";
 import type { Journal } from "./journal.ts";
 import type { LoopWatch, Watching } from "./loop-watch.ts";
-import { retryDelayMs } from "./retry.ts";
 import { endingError, NEVER, type RunControl } from "./run-control.ts";
 import type { RunLog } from "./run-log.ts";
 import type { RunRow, StepKind, StepRecord } from "./run-records.ts";

@@ -58,6 +58,7 @@ export async function projectOf(workflows: readonly WorkflowDefinition[], dir = 
     workflows: named,
     modules: [],
     functions: new Map(),
+    windows: new Map(),
     sqlFunctions: new Map(),
     destinations: new Map(),
     alertRoutes: [],

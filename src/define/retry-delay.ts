@@ -1,4 +1,4 @@
-import type { RetryRule } from "../define/read-workflow.ts";
+import type { RetryRule } from "./read-workflow.ts";
 
 /** How long to wait before attempt `attempt + 1` after `error`; undefined when there is none. `random` gives 0 to 1. */
 export function retryDelayMs(
