@@ -1,38 +1,20 @@
 /**
- * Alerts: what somebody should know about, whoever found it. Each change of one is an event of an internal stream, `_alerts`, durable
- * before anything is told, so whatever watches a stream or a table can watch these:
- *
- *     {"event_id", "alert_id", "at", "kind", "name", "severity", "state", "key", "summary", "details"}
- *
- *     kind      the part that raised it (`ledger`)            name   what it says (`imbalance`)
- *     key       what it is about (`silver.orders/0/stored`)   state  `firing` or `resolved`
- *     alert_id  <kind>/<name>/<key>/<how many there were before with this key>
- *     event_id  <alert_id>/<state>: the stream's id, so writing one again after a crash tells nothing twice
- *
- * `system.alert_events` holds the events as they came, `system.alerts` each alert once with its state now.
+ * The platform's alerts as they are written and as queries see them; `define/alert-event.ts` has their format. `system.alert_events` holds the
+ * events as they came, `system.alerts` each alert once with its state now.
  */
+import { ALERT_STREAM, type Alert, alertEvent, type ByHand } from "../define/alert-event.ts";
 import type { AppendTable, Column, Stream } from "../define/project.ts";
+import { quoteLiteral } from "../define/sql-text.ts";
 import type { Relation, SqlEngine } from "../engine/sql-engine.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { type InternalStream, internalStream, internalTable } from "./internal-stream.ts";
 import type { Relations, VirtualTable } from "./relations.ts";
 import { selectRows } from "./select-rows.ts";
 
-export const ALERT_STREAM = "_alerts";
+export type { Alert } from "../define/alert-event.ts";
+
 export const ALERT_EVENT_TABLE = "system.alert_events";
 export const ALERT_TABLE = "system.alerts";
-
-export interface Alert {
-  readonly kind: string;
-  readonly name: string;
-  readonly severity: "info" | "warning" | "critical";
-  /** What it is about. Of one kind and name, a key has one alert at a time. */
-  readonly key: string;
-  /** One sentence for a person. */
-  readonly summary: string;
-  /** The same for a program; a JSON value. */
-  readonly details: unknown;
-}
 
 export interface AlertParts {
   readonly log: EventLog;
@@ -46,12 +28,26 @@ interface Known {
   readonly count: number;
   /** The alert, while it fires. */
   readonly firing: Alert | undefined;
+  /** The newest alert was resolved by hand. */
+  readonly byHand?: boolean;
+  /** And its cause went on: no new alert before that is gone. */
+  readonly held?: boolean;
 }
 
+/** How the alerts of a kind and name stand, by key. */
+export interface Standing {
+  readonly firing: ReadonlyMap<string, Alert>;
+  /** Keys whose newest alert was resolved by hand. */
+  readonly resolvedByHand: ReadonlySet<string>;
+}
+
+/** Alerts that are found by looking at what there is, again and again. Those over streams are written by their operators. */
 export class Alerts {
   readonly #o: AlertParts;
-  /** By `kind/name/key`; undefined until it has been read. */
-  #known: Map<string, Known> | undefined;
+  /** By `kind/name`, then by key; what earlier lives raised is read when it is first asked for. */
+  readonly #known = new Map<string, Promise<Map<string, Known>>>();
+  /** What has been read, for who cannot wait. */
+  readonly #read = new Map<string, Map<string, Known>>();
 
   constructor(parts: AlertParts) {
     this.#o = parts;
@@ -59,7 +55,16 @@ export class Alerts {
 
   /** What fires now, as far as it has been read or raised since the start. */
   firing(): Alert[] {
-    return [...(this.#known?.values() ?? [])].flatMap(({ firing }) => firing ?? []);
+    return [...this.#read.values()].flatMap((keys) => [...keys.values()].flatMap(({ firing }) => firing ?? []));
+  }
+
+  /** How alerts of a kind and name stand, by what is durable. */
+  async standing(kind: string, name: string): Promise<Standing> {
+    const known = [...(await this.#of(kind, name))];
+    return {
+      firing: new Map(known.flatMap(([key, { firing }]) => (firing === undefined ? [] : [[key, firing] as const]))),
+      resolvedByHand: new Set(known.flatMap(([key, { byHand }]) => (byHand ? [key] : []))),
+    };
   }
 
   /**
@@ -73,76 +78,92 @@ export class Alerts {
     now: readonly Alert[],
     { resolve = true }: { resolve?: boolean } = {},
   ): Promise<void> {
-    this.#known ??= await this.#read();
-    const known = this.#known;
-    const wanted = new Map(now.map((alert) => [`${kind}/${name}/${alert.key}`, alert]));
+    const known = await this.#of(kind, name);
+    const wanted = new Map(now.map((alert) => [alert.key, alert]));
     const events: Record<string, unknown>[] = [];
     const changes = new Map<string, Known>();
-    for (const [id, alert] of wanted) {
-      const { firing, count = 0 } = known.get(id) ?? {};
-      if (firing) continue;
-      events.push(this.#event(`${id}/${count}`, alert, "firing"));
-      changes.set(id, { count: count + 1, firing: alert });
+    const atMs = this.#o.clock();
+    for (const [key, alert] of wanted) {
+      const { firing, held, count = 0 } = known.get(key) ?? {};
+      if (firing || held) continue;
+      events.push(alertEvent(idOf(alert, count), alert, "firing", atMs));
+      changes.set(key, { count: count + 1, firing: alert });
     }
-    for (const [id, { firing, count }] of known) {
-      if (!resolve || firing?.kind !== kind || firing.name !== name || wanted.has(id)) continue;
-      events.push(this.#event(`${id}/${count - 1}`, firing, "resolved"));
-      changes.set(id, { count, firing: undefined });
+    for (const [key, { firing, held, count }] of known) {
+      if (!resolve || !(firing || held) || wanted.has(key)) continue;
+      if (firing) events.push(alertEvent(idOf(firing, count - 1), firing, "resolved", atMs));
+      changes.set(key, { count, firing: undefined });
     }
-    if (events.length === 0) return;
-    const payload = Buffer.from(events.map((event) => `${JSON.stringify(event)}\n`).join(""), "utf8");
-    await this.#o.log.append(ALERT_STREAM, 0, { payload, count: events.length, source: "platform" });
-    for (const [id, state] of changes) known.set(id, state);
+    if (events.length > 0) await this.#append(events);
+    for (const [key, state] of changes) known.set(key, state);
   }
 
-  #event(alertId: string, alert: Alert, state: "firing" | "resolved"): Record<string, unknown> {
-    const { kind, name, severity, key, details } = alert;
-    const summary = alert.summary.toWellFormed().replaceAll("\0", "\u2400");
-    const at = new Date(this.#o.clock()).toISOString();
-    return {
-      event_id: `${alertId}/${state}`,
-      alert_id: alertId,
-      at,
-      kind,
-      name,
-      severity,
-      state,
-      key,
-      summary,
-      details,
-    };
+  /** An alert was resolved by hand: as long as its cause goes on, no new one is raised in this life of the platform. */
+  async hold(kind: string, name: string, key: string): Promise<void> {
+    const known = await this.#of(kind, name);
+    const found = known.get(key);
+    if (found) known.set(key, { count: found.count, firing: undefined, byHand: true, held: true });
+  }
+
+  /** Writes what a person did. Again: nothing. */
+  async record(alertId: string, alert: Alert, state: "acknowledged" | "resolved", by: ByHand): Promise<void> {
+    await this.#append([alertEvent(alertId, alert, state, this.#o.clock(), by)]);
+  }
+
+  async #append(events: readonly Record<string, unknown>[]): Promise<void> {
+    const payload = Buffer.from(events.map((event) => `${JSON.stringify(event)}\n`).join(""), "utf8");
+    await this.#o.log.append(ALERT_STREAM, 0, { payload, count: events.length, source: "platform" });
+  }
+
+  async #of(kind: string, name: string): Promise<Map<string, Known>> {
+    const id = `${kind}/${name}`;
+    const reading = this.#known.get(id) ?? this.#readKnown(kind, name);
+    this.#known.set(id, reading);
+    try {
+      const known = await reading;
+      this.#read.set(id, known);
+      return known;
+    } catch (error) {
+      this.#known.delete(id); // it is tried again by the next call
+      throw error;
+    }
   }
 
   /** What earlier lives of the platform raised. */
-  async #read(): Promise<Map<string, Known>> {
+  async #readKnown(kind: string, name: string): Promise<Map<string, Known>> {
     if (this.#o.log.ends(ALERT_STREAM, 0).end === 0) return new Map();
     const { inputs, release } = await this.#o.relations.resolve([{ name: ALERT_EVENT_TABLE }], "acknowledged");
     try {
+      const newest = "filter (state = 'firing')";
       const rows = await selectRows(this.#o.engine, {
-        sql: `select kind, name, "key", count(distinct alert_id) as n, arg_max(state, _offset) as state,
-            arg_max(severity, _offset) as severity, arg_max(summary, _offset) as summary, arg_max(details, _offset)::varchar as details
-          from ${ALERT_EVENT_TABLE} group by kind, name, "key"`,
+        sql: `select "key", count(distinct alert_id) as n, arg_max(state, _offset) as state, arg_max(actor is not null, _offset) as by_hand,
+            arg_max(severity, _offset) ${newest} as severity, arg_max(summary, _offset) ${newest} as summary,
+            (arg_max(details, _offset) ${newest})::varchar as details
+          from ${ALERT_EVENT_TABLE} where kind = ${quoteLiteral(kind)} and name = ${quoteLiteral(name)} group by "key"`,
         inputs,
       });
       return new Map(
         rows.map((row) => {
-          const text = (column: string) => String(row[column]);
+          const key = String(row["key"]);
           const alert: Alert = {
-            kind: text("kind"),
-            name: text("name"),
-            severity: text("severity") as Alert["severity"],
-            key: text("key"),
-            summary: text("summary"),
-            details: JSON.parse(text("details")),
+            ...{ kind, name, key },
+            severity: String(row["severity"]) as Alert["severity"],
+            summary: String(row["summary"]),
+            details: JSON.parse(String(row["details"])),
           };
-          const id = `${alert.kind}/${alert.name}/${alert.key}`;
-          return [id, { count: Number(row["n"]), firing: row["state"] === "firing" ? alert : undefined }] as const;
+          const resolved = row["state"] === "resolved";
+          const byHand = resolved && row["by_hand"] === true;
+          return [key, { count: Number(row["n"]), firing: resolved ? undefined : alert, byHand }] as const;
         }),
       );
     } finally {
       release();
     }
   }
+}
+
+function idOf({ kind, name, key }: Alert, before: number): string {
+  return `${kind}/${name}/${key}/${before}`;
 }
 
 const string = { kind: "string" } as const;
@@ -157,6 +178,8 @@ const columns: readonly Column[] = [
   { name: "key", type: string, nullable: false },
   { name: "summary", type: string, nullable: false },
   { name: "details", type: { kind: "json" }, nullable: true },
+  { name: "actor", type: string, nullable: true },
+  { name: "note", type: string, nullable: true },
 ];
 
 const ALERTS: InternalStream = { name: ALERT_STREAM, columns, id: ["event_id"], time: "at" };
@@ -170,21 +193,30 @@ export function alertEventTable(): AppendTable {
   return internalTable(ALERT_EVENT_TABLE, ALERTS, "each change of an alert is stored as it comes");
 }
 
+const timestamp = { kind: "timestamp" } as const;
+
 /** `system.alerts`: each alert once, newest first in time, with its state now. */
 export function alertView(): VirtualTable {
   return {
     columns: [
       { name: "id", type: string, nullable: false },
-      ...columns.filter(({ name }) => !["event_id", "alert_id", "at"].includes(name)),
-      { name: "at", type: { kind: "timestamp" }, nullable: false },
-      { name: "resolved_at", type: { kind: "timestamp" }, nullable: true },
+      ...columns.filter(({ name }) => !["event_id", "alert_id", "at", "actor", "note"].includes(name)),
+      { name: "at", type: timestamp, nullable: false },
+      { name: "resolved_at", type: timestamp, nullable: true },
+      { name: "acknowledged_at", type: timestamp, nullable: true },
+      { name: "acknowledged_by", type: string, nullable: true },
+      { name: "resolved_by", type: string, nullable: true },
+      { name: "note", type: string, nullable: true },
     ],
     inputs: [ALERT_STREAM],
     async relation(picture) {
       const sql = `
-        select alert_id as id, any_value(kind) as kind, any_value(name) as name, any_value(severity) as severity,
-          arg_max(state, _offset) as state, any_value("key") as "key", any_value(summary) as summary,
-          any_value(details) as details, min("at") as "at", max("at") filter (state = 'resolved') as resolved_at
+        select alert_id as id, any_value(kind) as kind, any_value(name) as name, arg_min(severity, _offset) as severity,
+          case when bool_or(state = 'resolved') then 'resolved' when bool_or(state = 'acknowledged') then 'acknowledged' else 'firing' end as state,
+          any_value("key") as "key", arg_min(summary, _offset) as summary, arg_min(details, _offset) as details, min("at") as "at",
+          min("at") filter (state = 'resolved') as resolved_at, min("at") filter (state = 'acknowledged') as acknowledged_at,
+          any_value(actor) filter (state = 'acknowledged') as acknowledged_by, any_value(actor) filter (state = 'resolved') as resolved_by,
+          arg_max(note, _offset) as note
         from events group by alert_id order by "at" desc`;
       const inputs = new Map<string, Relation>([["events", picture.stored(ALERT_EVENT_TABLE)]]);
       return { kind: "view", statement: { sql, inputs } };
