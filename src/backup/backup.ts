@@ -220,9 +220,14 @@ class Backup {
   ): Promise<Wanted[]> {
     const { dataDir, store } = this.#source;
     const wanted: Wanted[] = [];
-    for (const name of ["format.json", "admin.key"]) {
+    for (const name of ["format.json", "admin.key", "aws.secret"]) {
       const from = join(dataDir, name);
-      wanted.push({ path: `${DATA}/${name}`, from, bytes: (await stat(from)).size, sharable: "none" });
+      // The secret of access keys comes with the first of them.
+      const found = await stat(from).catch((error: NodeJS.ErrnoException) => {
+        if (name === "aws.secret" && error.code === "ENOENT") return undefined;
+        throw error;
+      });
+      if (found !== undefined) wanted.push({ path: `${DATA}/${name}`, from, bytes: found.size, sharable: "none" });
     }
     for (const { name, path: from, bytes } of segments) {
       // Of two lives that went on from one restored backup, each may have written other events under the same name.

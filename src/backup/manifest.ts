@@ -6,6 +6,7 @@
  *       records.ndjson      the platform's records (state-copy.ts)
  *       data/format.json    the data folder as it was, without what is rebuilt from the rest:
  *       data/admin.key
+ *       data/aws.secret     where there are access keys for AWS's clients
  *       data/log/…          segments up to the last durable event
  *       data/lake/…         the newest version of every table: its files, and a log that begins with it
  *     DIR/2026-01-31T09-15-00.000Z.incomplete/    one that is being made, or was interrupted

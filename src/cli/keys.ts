@@ -12,6 +12,7 @@ interface Key {
   readonly scopes: readonly string[];
   readonly createdAt: string;
   readonly revokedAt?: string;
+  readonly accessKeyId?: string;
 }
 
 const ACTIONS = { create, list, revoke };
@@ -28,11 +29,16 @@ export const keys: Command = {
       value: "LIST",
       doc: "create: ingest, query, admin, write:STREAM, or several (ingest,query).",
     },
+    aws: {
+      type: "boolean",
+      doc: "create: an access key for AWS's clients (Kinesis) as well, printed as variables of the environment.",
+    },
     ...PLATFORM_OPTIONS,
   },
   help: `
   millrace keys create --name till --scopes ingest
   millrace keys create --name website --scopes write:app
+  millrace keys create --name agent --scopes ingest,query --aws
   millrace keys list
   millrace keys revoke ID
 
@@ -60,8 +66,22 @@ async function create(client: HttpClient, { flags, terminal }: Call): Promise<vo
     ?.split(",")
     .map((scope) => scope.trim());
   if (name === undefined || scopes === undefined) throw wrongUsage(keys, "keys create needs --name and --scopes");
-  const made = await client.json<{ key: Key; token: string }>("/v1/keys", { body: { name, scopes } });
+  const aws = flags.has("aws") ? { aws: true } : {};
+  const made = await client.json<{
+    key: Key;
+    token: string;
+    accessKey?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  }>("/v1/keys", { body: { name, scopes, ...aws } });
   if (flags.has("json")) return printJson(terminal, made);
+  const { accessKey } = made;
+  if (accessKey !== undefined) {
+    const { accessKeyId, secretAccessKey } = accessKey;
+    terminal.stdout.write(`AWS_ACCESS_KEY_ID=${accessKeyId}\nAWS_SECRET_ACCESS_KEY=${secretAccessKey}\n`);
+    terminal.stderr.write(
+      `Access key of ${made.key.id} (${made.key.scopes.join(", ")}) for ${made.key.name}. The secret is not shown again.\n`,
+    );
+    return;
+  }
   // The key alone on the standard output, so that a script can take it; the rest is for people.
   terminal.stdout.write(`${made.token}\n`);
   terminal.stderr.write(

@@ -116,7 +116,9 @@ class PendingBody {
     this.#first = undefined;
     this.#more = undefined;
     if (error !== undefined) this.#done(error, EMPTY);
-    else if (!this.#request.complete) this.#done(new MillraceError("BODY_CUT_OFF", { got: this.size }), EMPTY);
+    // Over HTTP/2 a request that was cut off counts as complete.
+    else if (!this.#request.complete || this.#request.aborted)
+      this.#done(new MillraceError("BODY_CUT_OFF", { got: this.size }), EMPTY);
     else this.#done(undefined, more === undefined ? first : Buffer.concat(more, this.size));
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { STATUS_CODES } from "node:http";
+import { constants, type ServerHttp2Stream } from "node:http2";
 import { MillraceError } from "../errors.ts";
 
 /** Hears of failures nobody foresaw: their cause belongs into the log, never into an answer. */
@@ -48,7 +49,7 @@ export function answer(
   response: ServerResponse,
   status: number,
   headers: Record<string, string>,
-  body: string,
+  body: string | Buffer,
 ): void {
   if (response.headersSent || response.destroyed || request.socket.destroyed) return;
   const all = {
@@ -56,6 +57,10 @@ export function answer(
     ...headers,
     "Content-Length": Buffer.byteLength(body),
   };
+  if (request.httpVersionMajor > 1) {
+    answerStream(request, response, status, all, body);
+    return;
+  }
   if (request.complete || (status !== 408 && isSmallRest(request))) {
     response.writeHead(status, all);
     // A string goes out in one write with the headers; bytes would take a second one.
@@ -78,6 +83,24 @@ export function answer(
   request.once("end", close);
   request.once("close", close);
   request.resume();
+}
+
+/** Over HTTP/2 a request is not its connection: what may still come of it is declined, and the others go on. */
+function answerStream(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string | number>,
+  body: string | Buffer,
+): void {
+  const { Connection: _, ...all } = headers;
+  response.writeHead(status, all);
+  response.end(body);
+  if (request.complete) return;
+  request.resume();
+  const { stream } = request as unknown as { readonly stream: ServerHttp2Stream };
+  const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LINGER_MS).unref();
+  stream.once("close", () => clearTimeout(timer));
 }
 
 export function answerError(request: IncomingMessage, response: ServerResponse, error: MillraceError): void {

@@ -13,6 +13,8 @@ import { EventsDoor } from "./events-door.ts";
 import type { Readiness } from "./health-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
 import { createHttpServer } from "./http-server.ts";
+import type { KinesisDeps } from "./kinesis/kinesis-door.ts";
+import { KinesisDoor } from "./kinesis/kinesis-door.ts";
 import type { PartitionOf } from "./partition-router.ts";
 import { SEGMENT_ROUTES, SegmentDoor } from "./segment/segment-door.ts";
 import { settingsRoute } from "./segment/settings-route.ts";
@@ -57,6 +59,8 @@ export interface GatewayDeps {
   readonly registry: Registry;
   readonly settings: GatewaySettings;
   readonly partitionOf: PartitionOf;
+  /** What the Kinesis door knows beside the streams; without it there is none. */
+  readonly kinesis?: KinesisDeps["kinesis"];
   /** Hears of failures that the answer does not show the cause of. */
   readonly report: FailureReport;
   readonly timing?: GatewayTiming;
@@ -100,6 +104,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     sources,
   );
   const hasSources = sources.size > 0;
+  const kinesis = deps.kinesis && new KinesisDoor({ ...doorDeps, kinesis: deps.kinesis }, doors);
   const cors = corsFor(settings.corsOrigins ?? "none");
   const server = createHttpServer({
     ...timing,
@@ -110,7 +115,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
     hotPath: (request, response, mustContinue) =>
       cors?.(request, response) ||
       door.take(request, response, mustContinue) ||
-      (hasSources && segment.take(request, response, mustContinue)),
+      (hasSources && segment.take(request, response, mustContinue)) ||
+      kinesis?.take(request, response, mustContinue) === true,
+    http2Path: kinesis && ((request, response, mustContinue) => kinesis.take(request, response, mustContinue)),
     hotRoutes: [{ method: "POST", url: "/v1/streams/:stream/events" }, ...(hasSources ? SEGMENT_ROUTES : [])],
     report,
   });
@@ -127,6 +134,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       await server.close();
       door.close();
       segment.close();
+      kinesis?.close();
     },
   };
 }

@@ -10,6 +10,7 @@ import fastify from "fastify";
 import { MillraceError } from "../errors.ts";
 import type { FailureReport } from "./error-answer.ts";
 import { answerError, asMillraceError, errorBody, errorHeaders, rawErrorAnswer } from "./error-answer.ts";
+import { type Http2Connections, takeHttp2 } from "./http2-connections.ts";
 
 /** Takes a request and answers it, or returns false to leave it to fastify. `mustContinue`: see RFC 9110, "100-continue". */
 export type HotPath = (request: IncomingMessage, response: ServerResponse, mustContinue: boolean) => boolean;
@@ -29,6 +30,8 @@ export interface HttpServerOptions {
   /** How long `close` waits for requests under way. */
   readonly closeTimeoutMs?: number;
   readonly hotPath: HotPath;
+  /** Takes what comes over HTTP/2, where that is spoken at all; what it leaves is refused. */
+  readonly http2Path?: HotPath | undefined;
   /** Methods of paths that the hot path takes, for the Allow header: method and path as fastify writes them. */
   readonly hotRoutes: readonly Route[];
   readonly report: FailureReport;
@@ -60,6 +63,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const sockets = new Set<Socket>();
   const headersTimeout = Math.min(options.headersTimeoutMs ?? 10_000, options.requestTimeoutMs);
 
+  let http2: Http2Connections | undefined;
   const serverFactory = (handler: (request: IncomingMessage, response: ServerResponse) => void): Server => {
     const server = createServer({
       maxHeaderSize: HEADER_BYTES,
@@ -69,6 +73,22 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       connectionsCheckingInterval: Math.min(5_000, Math.max(50, headersTimeout / 4)),
     });
     server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
+    const { http2Path } = options;
+    if (http2Path !== undefined) {
+      http2 = takeHttp2(server, {
+        maxHeaderBytes: HEADER_BYTES,
+        idleMs: options.keepAliveTimeoutMs ?? 65_000,
+        silentMs: Math.min(1000, headersTimeout / 4),
+        handler: (http2Request, http2Response) => {
+          // The compatible forms of both have what the doors use of them.
+          const request = http2Request as unknown as IncomingMessage;
+          const response = http2Response as unknown as ServerResponse;
+          if (http2Path(request, response, false)) return;
+          const reason = "over HTTP/2 only the Kinesis door answers; all else is HTTP/1.1";
+          answerError(request, response, new MillraceError("REQUEST_INVALID", { reason }));
+        },
+      });
+    }
     server.on("connection", (socket: Socket) => {
       sockets.add(socket);
       socket.once("close", () => sockets.delete(socket));
@@ -154,7 +174,11 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     },
     async close() {
       closing.abort();
-      const timer = setTimeout(() => app.server.closeAllConnections(), options.closeTimeoutMs ?? 10_000);
+      http2?.close();
+      const timer = setTimeout(() => {
+        app.server.closeAllConnections();
+        http2?.destroy();
+      }, options.closeTimeoutMs ?? 10_000);
       // Connections that go idle while we wait would hold the close up, and so would those that never said anything.
       const sweep = setInterval(() => {
         app.server.closeIdleConnections();

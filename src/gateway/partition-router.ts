@@ -16,23 +16,23 @@ export type PartitionOf = (key: string, partitions: number) => number;
 
 /**
  * Events of one key go to one partition; where the key is absent or null the id decides, and where there is none either
- * the partitions take turns. Undefined when there is nothing to choose.
+ * `otherwise` says: the partitions take turns unless it is given. Undefined when there is nothing to choose.
  */
-export function partitionRouter(stream: Stream, partitions: number, partitionOf: PartitionOf): Router | undefined {
+export function partitionRouter(
+  stream: Stream,
+  partitions: number,
+  partitionOf: PartitionOf,
+  otherwise: () => number = turns(partitions),
+): Router | undefined {
   if (partitions === 1) return undefined;
-  let last = 0;
-  const takeTurns = (): number => {
-    last = (last + 1) % partitions;
-    return last;
-  };
   const decisive = stream.key ?? (stream.id.length === 1 ? stream.id[0] : undefined);
   return {
     ofValue(event) {
       const key = keyOf(stream, event as Record<string, unknown>);
-      return key === undefined ? takeTurns() : partitionOf(key, partitions);
+      return key === undefined ? otherwise() : partitionOf(key, partitions);
     },
     ofQuick({ keys }, body) {
-      if (decisive === undefined) return stream.id.length === 0 ? takeTurns() : -1;
+      if (decisive === undefined) return stream.id.length === 0 ? otherwise() : -1;
       const key = keys.find(({ name }) => name === decisive);
       const written = key !== undefined && seenInLastScan(key) ? writtenKey(key, body) : undefined;
       return written === undefined ? -1 : partitionOf(written, partitions);
@@ -40,7 +40,16 @@ export function partitionRouter(stream: Stream, partitions: number, partitionOf:
   };
 }
 
-function keyOf({ key, id }: Stream, event: Record<string, unknown>): string | undefined {
+function turns(partitions: number): () => number {
+  let last = 0;
+  return () => {
+    last = (last + 1) % partitions;
+    return last;
+  };
+}
+
+/** What decides an event's partition, as text; undefined when nothing in it does. */
+export function keyOf({ key, id }: Pick<Stream, "key" | "id">, event: Record<string, unknown>): string | undefined {
   const own = key === undefined ? undefined : event[key];
   if (own !== undefined && own !== null) return text(own);
   const values = id.map((name) => event[name]).filter((value) => value !== undefined && value !== null);

@@ -7,8 +7,9 @@ import type { Scope } from "../gateway/auth.ts";
 /**
  * How a running platform is looked after over HTTP. JSON both ways; moments are ISO 8601 UTC text.
  *
- *     GET    /v1/keys                      {"keys": [{id, name, scopes, createdAt, revokedAt}]}      admin
- *     POST   /v1/keys {name, scopes}       201 {"key": {…}, "token": "mk_…"} (shown this once)       admin
+ *     GET    /v1/keys                      {"keys": [{id, name, scopes, createdAt, revokedAt, accessKeyId}]}      admin
+ *     POST   /v1/keys {name, scopes, aws?} 201 {"key": {…}, "token": "mk_…"} (shown this once)       admin
+ *                                          with `aws` also "accessKey": {accessKeyId, secretAccessKey}
  *     DELETE /v1/keys/{id}                 {"key": {…}}                                              admin
  *     GET    /v1/config                    {"settings": [{name, value, source, doc}]}                admin
  *     GET    /v1/status                    PlatformStatus                                            query
@@ -25,7 +26,11 @@ import type { Scope } from "../gateway/auth.ts";
  */
 export interface Administration {
   readonly keys: {
-    create(request: { name: string; scopes: readonly string[] }): Promise<{ key: KeyView; token: string }>;
+    create(request: { name: string; scopes: readonly string[]; aws?: boolean }): Promise<{
+      key: KeyView;
+      token: string;
+      accessKey?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+    }>;
     list(): Promise<KeyView[]>;
     revoke(id: string): Promise<KeyView>;
   };
@@ -73,6 +78,7 @@ export interface KeyView {
   readonly scopes: readonly string[];
   readonly createdAt: Date;
   readonly revokedAt: Date | undefined;
+  readonly accessKeyId: string | undefined;
 }
 
 export interface SettingView {
@@ -207,13 +213,14 @@ export async function adminRoute(app: FastifyInstance, options: AdminRouteOption
   app.get("/v1/keys", admin, async () => ({ keys: await platform.keys.list() }));
 
   app.post("/v1/keys", admin, async (request, reply) => {
-    const { name, scopes } = body(request.body);
+    const { name, scopes, aws = false } = body(request.body);
     if (typeof name !== "string") throw new MillraceError("REQUEST_INVALID", { reason: "name must be text" });
     if (!Array.isArray(scopes) || !scopes.every((scope) => typeof scope === "string")) {
       throw new MillraceError("REQUEST_INVALID", { reason: "scopes must be a list of texts" });
     }
+    if (typeof aws !== "boolean") throw new MillraceError("REQUEST_INVALID", { reason: "aws must be true or false" });
     reply.code(201);
-    return platform.keys.create({ name, scopes });
+    return platform.keys.create({ name, scopes, ...(aws && { aws }) });
   });
 
   app.delete<{ Params: { id: string } }>("/v1/keys/:id", admin, async (request) => ({

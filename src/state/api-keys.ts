@@ -1,4 +1,4 @@
-import { hash, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHmac, hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,6 +9,12 @@ import type { State } from "./state.ts";
  * API keys. A key is shown once, when it is made, and only its SHA-256 is kept: 256 random bits need no slow hash.
  *
  *     mk_<id: 12 of a-z0-9>_<secret: 43 of base64url>
+ *
+ * A key made for AWS's clients is an access key as well. Who verifies their signatures must know the secret, so a hash of it is not
+ * enough: it is derived from the key's id by a secret of this data folder, and the records alone give nobody a way in.
+ *
+ *     access key id      MILLRACE<id, in capitals>
+ *     secret access key  the first 40 characters of base64(HMAC-SHA256(secret of the folder, access key id))
  */
 export const SCOPES = ["ingest", "query", "admin"] as const;
 /** `write:STREAM` sends to that stream and does nothing else: what a browser or an app may hold. */
@@ -36,11 +42,21 @@ export interface ApiKey {
   readonly scopes: readonly Scope[];
   readonly createdAt: Date;
   readonly revokedAt: Date | undefined;
+  /** Of a key that is an access key for AWS's clients as well. */
+  readonly accessKeyId: string | undefined;
+}
+
+/** What AWS's clients sign requests with. */
+export interface AccessKey {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
 }
 
 export interface ApiKeys extends KeyVerifier {
-  /** Makes a key; `token` is not shown again. @throws KEY_INVALID, STATE_UNAVAILABLE */
-  create(request: { name: string; scopes: readonly string[] }): Promise<{ key: ApiKey; token: string }>;
+  /** Makes a key; `token` and the access key (with `aws`) are not shown again. @throws KEY_INVALID, STATE_UNAVAILABLE */
+  create(request: KeyRequest): Promise<{ key: ApiKey; token: string; accessKey?: AccessKey }>;
+  /** Undefined for an access key that is unknown or revoked. */
+  accessKey(accessKeyId: string): { readonly principal: Principal; readonly secretAccessKey: string } | undefined;
   /** Every key, revoked ones too, oldest first. @throws STATE_UNAVAILABLE */
   list(): Promise<ApiKey[]>;
   /** From the answer on nobody gets in with the key here; other processes follow within milliseconds. @throws KEY_UNKNOWN, STATE_UNAVAILABLE */
@@ -48,13 +64,24 @@ export interface ApiKeys extends KeyVerifier {
   close(): Promise<void>;
 }
 
+export interface KeyRequest {
+  readonly name: string;
+  readonly scopes: readonly string[];
+  /** Makes it an access key for AWS's clients as well. */
+  readonly aws?: boolean | undefined;
+}
+
 /**
  * Loads all keys into memory and keeps them fresh. `adminKeyFile` gets a key of all scopes on the first start; a file that is
- * there already keeps its key (records that do not know it, as after a move to another server, learn it again).
+ * there already keeps its key (records that do not know it, as after a move to another server, learn it again). `awsSecretFile` keeps
+ * what secret access keys are derived from; it is made with the first of them.
  * @throws STATE_UNAVAILABLE
  */
-export async function openApiKeys(state: State, options: { adminKeyFile?: string } = {}): Promise<ApiKeys> {
-  const keys = new PostgresApiKeys(state);
+export async function openApiKeys(
+  state: State,
+  options: { adminKeyFile?: string; awsSecretFile?: string } = {},
+): Promise<ApiKeys> {
+  const keys = new PostgresApiKeys(state, options.awsSecretFile);
   await keys.open();
   if (options.adminKeyFile !== undefined) await keys.ensureAdminKey(options.adminKeyFile);
   return keys;
@@ -62,6 +89,8 @@ export async function openApiKeys(state: State, options: { adminKeyFile?: string
 
 const TOKEN = /^mk_([a-z0-9]{12})_[A-Za-z0-9_-]{43}$/;
 const CHANNEL = "millrace_api_keys";
+const ACCESS_KEY_ID = /^MILLRACE([A-Z0-9]{12})$/;
+const AWS_SECRET = /^[A-Za-z0-9_-]{43}$/;
 
 interface Row {
   id: string;
@@ -70,9 +99,10 @@ interface Row {
   token_sha256: Buffer;
   created_at: Date;
   revoked_at: Date | null;
+  aws: boolean;
 }
 
-type KnownKeys = Map<string, { readonly sha256: Buffer; readonly principal: Principal }>;
+type KnownKeys = Map<string, { readonly sha256: Buffer; readonly principal: Principal; readonly aws: boolean }>;
 
 /** Between two attempts to load the keys when the records cannot be read, though their notifications come. */
 const RELOAD_PAUSE_MS = 1_000;
@@ -86,12 +116,18 @@ class PostgresApiKeys implements ApiKeys {
   #unlisten: (() => Promise<void>) | undefined;
   #loading: Promise<void> | undefined;
   #loadAgain = false;
+  readonly #awsSecretFile: string | undefined;
+  #awsSecret: string | undefined;
+  /** Derived so far. */
+  readonly #secretAccessKeys = new Map<string, string>();
 
-  constructor(state: State) {
+  constructor(state: State, awsSecretFile: string | undefined) {
     this.#state = state;
+    this.#awsSecretFile = awsSecretFile;
   }
 
   async open(): Promise<void> {
+    if (this.#awsSecretFile !== undefined) this.#awsSecret = await readAwsSecret(this.#awsSecretFile);
     // Listening first: a change between the two is then told, and loaded again.
     this.#unlisten = await this.#state.listen(CHANNEL, () => void this.#refresh());
     await this.#load();
@@ -104,7 +140,20 @@ class PostgresApiKeys implements ApiKeys {
     return timingSafeEqual(known.sha256, sha256(token)) ? known.principal : undefined;
   }
 
-  async create(request: { name: string; scopes: readonly string[] }): Promise<{ key: ApiKey; token: string }> {
+  accessKey(accessKeyId: string): { readonly principal: Principal; readonly secretAccessKey: string } | undefined {
+    const id = ACCESS_KEY_ID.exec(accessKeyId)?.[1]?.toLowerCase();
+    const known = id === undefined ? undefined : this.#known.get(id);
+    // Without the folder's secret (the records have come from another) no signature can be verified.
+    if (known?.aws !== true || this.#awsSecret === undefined) return undefined;
+    let secretAccessKey = this.#secretAccessKeys.get(accessKeyId);
+    if (secretAccessKey === undefined) {
+      secretAccessKey = derived(this.#awsSecret, accessKeyId);
+      this.#secretAccessKeys.set(accessKeyId, secretAccessKey);
+    }
+    return { principal: known.principal, secretAccessKey };
+  }
+
+  async create(request: KeyRequest): Promise<{ key: ApiKey; token: string; accessKey?: AccessKey }> {
     const name = request.name.trim();
     if (name === "" || name.length > 100) {
       throw new MillraceError("KEY_INVALID", { reason: `its name has ${name.length} characters` });
@@ -115,7 +164,12 @@ class PostgresApiKeys implements ApiKeys {
     if (unknown !== undefined) throw new MillraceError("KEY_INVALID", { reason: `"${unknown}" is no scope` });
     if (request.scopes.length === 0) throw new MillraceError("KEY_INVALID", { reason: "it has no scope" });
     const token = `mk_${randomId()}_${randomBytes(32).toString("base64url")}`;
-    return { key: await this.#insert(token, name, [...new Set(request.scopes)] as Scope[]), token };
+    const scopes = [...new Set(request.scopes)] as Scope[];
+    if (request.aws !== true) return { key: await this.#insert(token, name, scopes), token };
+    const secret = await this.#ensureAwsSecret();
+    const key = await this.#insert(token, name, scopes, true);
+    const accessKeyId = accessKeyIdOf(key.id);
+    return { key, token, accessKey: { accessKeyId, secretAccessKey: derived(secret, accessKeyId) } };
   }
 
   async list(): Promise<ApiKey[]> {
@@ -153,11 +207,30 @@ class PostgresApiKeys implements ApiKeys {
     await this.#loading;
   }
 
-  async #insert(token: string, name: string, scopes: Scope[]): Promise<ApiKey> {
+  /** One secret, also when two ask for it at once. */
+  #ensuring: Promise<string> | undefined;
+  #ensureAwsSecret(): Promise<string> {
+    this.#ensuring ??= (async () => {
+      if (this.#awsSecret !== undefined) return this.#awsSecret;
+      if (this.#awsSecretFile === undefined)
+        throw new MillraceError("KEY_INVALID", {
+          reason: "there is no data folder to keep the secret of access keys in",
+        });
+      const secret = randomBytes(32).toString("base64url");
+      await writePrivately(this.#awsSecretFile, `${secret}\n`);
+      this.#awsSecret = secret;
+      return secret;
+    })().finally(() => {
+      this.#ensuring = undefined;
+    });
+    return this.#ensuring;
+  }
+
+  async #insert(token: string, name: string, scopes: Scope[], aws = false): Promise<ApiKey> {
     const id = TOKEN.exec(token)![1]!;
     const [row] = await this.#state.query<Row>(
-      "insert into millrace.api_keys (id, name, scopes, token_sha256) values ($1, $2, $3, $4) returning *",
-      [id, name, scopes, sha256(token)],
+      "insert into millrace.api_keys (id, name, scopes, token_sha256, aws) values ($1, $2, $3, $4, $5) returning *",
+      [id, name, scopes, sha256(token), aws],
     );
     this.#changes += 1;
     know(this.#known, row!);
@@ -202,7 +275,22 @@ class PostgresApiKeys implements ApiKeys {
 
 function know(known: KnownKeys, row: Row): void {
   const principal = Object.freeze({ id: row.id, name: row.name, scopes: new Set(row.scopes) });
-  known.set(row.id, { sha256: row.token_sha256, principal });
+  known.set(row.id, { sha256: row.token_sha256, principal, aws: row.aws });
+}
+
+function accessKeyIdOf(id: string): string {
+  return `MILLRACE${id.toUpperCase()}`;
+}
+
+function derived(secret: string, accessKeyId: string): string {
+  return createHmac("sha256", secret).update(accessKeyId).digest("base64").slice(0, 40);
+}
+
+async function readAwsSecret(path: string): Promise<string | undefined> {
+  const secret = await readIfThere(path);
+  if (secret !== undefined && !AWS_SECRET.test(secret))
+    throw new MillraceError("KEY_INVALID", { reason: `${path} does not hold the secret of access keys` });
+  return secret;
 }
 
 function sha256(token: string): Buffer {
@@ -224,6 +312,7 @@ function toKey(row: Row): ApiKey {
     scopes: row.scopes,
     createdAt: row.created_at,
     revokedAt: row.revoked_at ?? undefined,
+    accessKeyId: row.aws ? accessKeyIdOf(row.id) : undefined,
   };
 }
 

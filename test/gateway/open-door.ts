@@ -8,7 +8,7 @@ import type { Column, Stream } from "../../src/define/project.ts";
 import type { AdmissionPorts } from "../../src/gateway/admission.ts";
 import type { Principal, Scope } from "../../src/gateway/auth.ts";
 import type { DeadLetterEntry } from "../../src/gateway/dead-letter-sink.ts";
-import type { Gateway, GatewaySettings, GatewayTiming } from "../../src/gateway/gateway.ts";
+import type { Gateway, GatewayDeps, GatewaySettings, GatewayTiming } from "../../src/gateway/gateway.ts";
 import { createGateway } from "../../src/gateway/gateway.ts";
 import { partitionOf } from "../../src/log/partitioner.ts";
 import { MemoryLog } from "./memory-log.ts";
@@ -42,6 +42,7 @@ export interface DoorOptions {
   readonly admissionPorts?: AdmissionPorts;
   readonly partitions?: number;
   readonly log?: MemoryLog;
+  readonly kinesis?: NonNullable<GatewayDeps["kinesis"]>;
   readonly recordDeadLetters?: (entries: readonly DeadLetterEntry[]) => Promise<void>;
   readonly ready?: () => Promise<{ ready: boolean; checks: Record<string, { ok: boolean; message?: string }> }>;
 }
@@ -51,6 +52,15 @@ export const KEYS: Readonly<Record<string, readonly Scope[]>> = {
   "query-key": ["query"],
   "admin-key": ["admin"],
   "write-key": ["write:app"],
+};
+
+/** The Kinesis door is there, as it always is, and nobody has an access key. */
+const NOBODYS_KINESIS: NonNullable<GatewayDeps["kinesis"]> = {
+  accessKeys: { accessKey: () => undefined },
+  tags: { list: async () => [], add: async () => false, remove: async () => {} },
+  createdAtMs: 0,
+  retentionMs: 0,
+  clock: Date.now,
 };
 
 export interface OpenDoor extends AsyncDisposable {
@@ -116,6 +126,7 @@ export async function openDoor(options: DoorOptions): Promise<OpenDoor> {
       ...options.settings,
     },
     ...(options.timing === undefined ? {} : { timing: options.timing }),
+    kinesis: options.kinesis ?? NOBODYS_KINESIS,
     ...(options.admissionPorts === undefined ? {} : { admissionPorts: options.admissionPorts }),
     partitionOf,
     report: (error) => failures.push(error),

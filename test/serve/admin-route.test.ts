@@ -13,6 +13,7 @@ const key: KeyView = {
   scopes: ["ingest"],
   createdAt: new Date(0),
   revokedAt: undefined,
+  accessKeyId: undefined,
 };
 const hop = {
   stream: "orders",
