@@ -30,6 +30,8 @@ export type {
   WebhookOptions,
 } from "./define/destinations.ts";
 export { opsgenie, pagerduty, slack, smtp, toStream, webhook } from "./define/destinations.ts";
+export type { FeatureDefinition, FeatureOptions } from "./define/feature.ts";
+export { feature } from "./define/feature.ts";
 export type {
   BatchContext,
   BatchEvent,

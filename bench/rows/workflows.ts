@@ -125,6 +125,8 @@ async function openOrchestrator(state: State, definitions: readonly WorkflowDefi
     alerts: new Map(),
     modules: [],
     functions: new Map(),
+    features: new Map(),
+    windows: new Map(),
     sqlFunctions: new Map(),
     streams: new Map(),
     tables: new Map(),

@@ -15,6 +15,7 @@ import type { Project, Stream, Table } from "./project.ts";
 import { CONFIG_FILE, definitionsOf, type Found, findModules, loadModule } from "./project-modules.ts";
 import { readAlert } from "./read-alert.ts";
 import { type Destination, readDestination } from "./read-destination.ts";
+import { type Feature, readFeature } from "./read-feature.ts";
 import { readFunction, type StreamFunction } from "./read-function.ts";
 import { readSessions } from "./read-sessions.ts";
 import { readSqlFunction, type SqlFunction } from "./read-sql-function.ts";
@@ -27,7 +28,7 @@ import { quoteIdentifier } from "./sql-text.ts";
 
 const DEFAULT_MODULES = ["**/*.ts"];
 /** Kinds of definitions whose names are their own: a workflow may have the name of a stream. */
-const OWN_NAMES = new Set(["sqlFunction", "workflow", "destination", "alert", "function"]);
+const OWN_NAMES = new Set(["sqlFunction", "workflow", "destination", "alert", "feature", "function"]);
 const DEFAULT_HORIZON_MS = 7 * 86_400_000;
 
 /**
@@ -165,6 +166,7 @@ class Loading {
     ]);
     this.bindDestinations(destinations, config?.alertRoutes ?? [], [...streams.keys(), ...broken]);
     const functions = this.functions(found, streams, broken);
+    const features = await this.features(found, streams, broken);
     const alerts = await this.alerts(found, streams, bound.tables, destinations, broken);
     if (this.problems.length > 0) throw invalidProject(this.dir, this.problems);
     const settings = config!.settings;
@@ -178,6 +180,7 @@ class Loading {
       workflows: names,
       windows,
       functions,
+      features,
       sqlFunctions,
       destinations: new Map([...destinations.read].map(([name, { destination }]) => [name, destination])),
       alertRoutes: config!.alertRoutes,
@@ -251,6 +254,20 @@ class Loading {
       else this.report(at, read);
     }
     return functions;
+  }
+
+  private async features(
+    found: readonly Found[],
+    streams: ReadonlyMap<string, Stream>,
+    broken: ReadonlySet<string>,
+  ): Promise<ReadonlyMap<string, Feature>> {
+    const features = new Map<string, Feature>();
+    for (const at of this.unique(found.filter(({ definition }) => definitionKind(definition) === "feature"))) {
+      const read = await readFeature(at.definition, at.file, { streams, broken }, this.inspector);
+      if ("aggregate" in read) features.set(read.name, read);
+      else this.report(at, read);
+    }
+    return features;
   }
 
   /** Before any SQL is bound, for it may call them. */

@@ -6,6 +6,7 @@
 import type { AlertRoute } from "./alert-routes.ts";
 import type { Alert } from "./bind-alerts.ts";
 import type { Destination } from "./read-destination.ts";
+import type { Feature } from "./read-feature.ts";
 import type { StreamFunction } from "./read-function.ts";
 import type { SessionsRole } from "./read-sessions.ts";
 import type { SqlFunction } from "./read-sql-function.ts";
@@ -157,6 +158,8 @@ export interface Project {
   readonly windows: ReadonlyMap<string, Window>;
   /** Functions that are called for each event of a stream. */
   readonly functions: ReadonlyMap<string, StreamFunction>;
+  /** Values per key that are the same online and in SQL; `features.<name>` is the table of each. */
+  readonly features: ReadonlyMap<string, Feature>;
   /** Functions that SQL can call. */
   readonly sqlFunctions: ReadonlyMap<string, SqlFunction>;
   readonly destinations: ReadonlyMap<string, Destination>;

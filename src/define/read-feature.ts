@@ -37,11 +37,11 @@ const KEYS = new Set(["string", "integer", "long", "boolean"]);
 const MOST_MS = 366 * 86_400_000;
 const DAY_MS = 86_400_000;
 
-/** The feature that a definition describes, or everything that is wrong with it. */
+/** The feature that a definition describes, or everything that is wrong with it. `broken` names streams that did not read, which is told there. */
 export async function readFeature(
   { name, options }: Definition,
   file: string,
-  streams: ReadonlyMap<string, Stream>,
+  { streams, broken }: { readonly streams: ReadonlyMap<string, Stream>; readonly broken: ReadonlySet<string> },
   inspector: Pick<SqlInspector, "parse">,
 ): Promise<Feature | readonly Problem[]> {
   const subject = `feature "${name}"`;
@@ -61,6 +61,7 @@ export async function readFeature(
   if (streamName === undefined) {
     return [...problems, invalidOption(subject, "on", on, "a stream's definition, as stream(…) gives it")];
   }
+  if (broken.has(streamName)) return problems;
   const stream = streams.get(streamName);
   if (stream === undefined) {
     const nearest = didYouMean(streamName, streams.keys());

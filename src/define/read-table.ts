@@ -26,7 +26,7 @@ const OPTIONS = ["sql", "checks", "partitionBy", "refresh", "key", "latest", "to
 const TABLE_NAME = /^([a-z][a-z0-9_]{0,99})\.([a-z][a-z0-9_]{0,99})$/;
 
 /** Schemas that tables of users cannot be in: the platform fills them, or the engine does. */
-const RESERVED_SCHEMAS = ["bronze", "system", "main", "temp", "information_schema", "pg_catalog"];
+const RESERVED_SCHEMAS = ["bronze", "features", "system", "main", "temp", "information_schema", "pg_catalog"];
 
 /** The draft of a table, or everything that is wrong with its options. */
 export function readTable(definition: Definition, file: string): TableDraft | readonly Problem[] {

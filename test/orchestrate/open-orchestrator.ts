@@ -59,6 +59,7 @@ export async function projectOf(workflows: readonly WorkflowDefinition[], dir = 
     modules: [],
     functions: new Map(),
     windows: new Map(),
+    features: new Map(),
     sqlFunctions: new Map(),
     destinations: new Map(),
     alertRoutes: [],

@@ -64,10 +64,11 @@ export class FeatureOperator implements Operator {
     if (key === undefined || us === undefined) return;
     const arrivedMs = event.receivedAtMs;
     const known = this.#histories.get(key);
+    if (known !== undefined && event.offset <= known.lastOffset) return;
     const idle = known === undefined || arrivedMs - known.arrivedMs > this.feature.idleMs;
     const before = idle ? this.#histories.fresh(key, known) : known;
     const clockUs = Math.max(before.clockUs, Math.min(us, arrivedMs * 1000));
-    let history = { ...before, clockUs, arrivedMs };
+    let history = { ...before, clockUs, arrivedMs, lastOffset: event.offset };
     if (us >= clockUs - this.#latenessUs) {
       const value = this.#valueOf(event);
       if (value !== NOTHING) history = this.#histories.with(key, history, us, value);

@@ -7,7 +7,7 @@
  *
  * As a checkpoint holds a key, little-endian:
  *
- *     f64 clock, f64 arrival, f64 next block's number
+ *     f64 clock, f64 arrival, f64 offset, f64 next block's number
  *     u32 n and n f64 numbers of blocks, n f64 first times of blocks
  *     a block
  *
@@ -27,6 +27,8 @@ export interface History extends Block {
   readonly clockUs: number;
   /** When the newest event of the key arrived. */
   readonly arrivedMs: number;
+  /** Its offset. What comes again after a crash has been taken already. */
+  readonly lastOffset: number;
   readonly nextBlock: number;
   /** Numbers of the blocks, oldest first, and the time of the first value of each. */
   readonly blocks: readonly number[];
@@ -61,6 +63,7 @@ export class Histories {
     return {
       clockUs: Number.NEGATIVE_INFINITY,
       arrivedMs: 0,
+      lastOffset: -1,
       nextBlock: 0,
       blocks: [],
       firsts: [],
@@ -233,6 +236,7 @@ export function historyCodec(kind: ValueKind): StateCodec<History> {
       const to = new ByteWriter();
       to.f64(history.clockUs);
       to.f64(history.arrivedMs);
+      to.f64(history.lastOffset);
       to.f64(history.nextBlock);
       to.u32(history.blocks.length);
       to.f64s(history.blocks);
@@ -242,7 +246,8 @@ export function historyCodec(kind: ValueKind): StateCodec<History> {
     },
     decode(bytes) {
       const from = new ByteReader(bytes);
-      const head = { clockUs: from.f64(), arrivedMs: from.f64(), nextBlock: from.f64() };
+      const times = { clockUs: from.f64(), arrivedMs: from.f64() };
+      const head = { ...times, lastOffset: from.f64(), nextBlock: from.f64() };
       const count = from.u32();
       return { ...head, blocks: from.f64s(count), firsts: from.f64s(count), ...readBlock(from, kind) };
     },
