@@ -77,6 +77,12 @@ export const ERRORS = {
     message: 'sqlFunction "{name}" has the name of a function that SQL has already',
     hint: "Choose another name.",
   },
+  LOOKUP_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    message: "rows of {table} cannot be looked up: {reason}",
+    hint: "It is read again by itself. Events that needed it are tried again, and then stand in the dead letters until they are retried.",
+  },
   OPTION_UNKNOWN: {
     status: 422,
     retryable: false,
@@ -167,6 +173,37 @@ export const ERRORS = {
     message:
       '{subject} keeps state by "{key}", but stream "{stream}" has several partitions and {streamKey}, so events of one {key} are in several of them',
     hint: "Make it the stream's key, or emit the events into a stream that has it as its key.",
+  },
+  EVENT_LATE: {
+    status: 422,
+    retryable: false,
+    message: 'the window "{window}" is final for the event of {time}: the watermark is {watermark}',
+    hint: "Raise its `lateness` where events come later than that, or name a stream for them in `late`. A retry finds it late again.",
+  },
+  EVENT_AHEAD: {
+    status: 422,
+    retryable: false,
+    message:
+      'the window "{window}" does not take the event of {time}, which arrived at {arrival}: its time is more than {ahead} ahead (`ahead`)',
+    hint: "Look at the sender's clock. Where such times are right, raise `ahead`.",
+  },
+  EVENT_TIMELESS: {
+    status: 422,
+    retryable: false,
+    message: 'the window "{window}" does not take an event whose "{field}" is null or missing',
+    hint: "Require the field in the stream's schema, or name a stream for such events in `late`.",
+  },
+  WINDOW_FULL: {
+    status: 422,
+    retryable: false,
+    message: 'the window "{window}" holds all the events of key "{key}" that it may',
+    hint: "Raise `most` in sliding(size, { most }), or use hopping windows, whose memory does not grow with the number of events.",
+  },
+  WINDOW_CONDITION: {
+    status: 422,
+    retryable: false,
+    message: 'the `where` of window "{window}" gave {got}; it must give true or false',
+    hint: "Return a boolean; a promise cannot be waited for.",
   },
   WINDOW_CYCLE: {
     status: 422,
@@ -1072,8 +1109,14 @@ export const ERRORS = {
   FUNCTION_FAILED: {
     status: 500,
     retryable: false,
-    message: 'the function "{function}" threw {reason}{place}{attempts}',
+    message: 'the function "{function}" threw {reason}{place}',
     hint: "Correct the function or what it needs, then retry the dead letter.",
+  },
+  FUNCTION_TIMEOUT: {
+    status: 500,
+    retryable: false,
+    message: 'the function "{function}" was not through with the event after {timeout} ms',
+    hint: "Raise `timeout`, pass ctx.signal on to what the function waits for, or retry the dead letter later.",
   },
   FUNCTION_RETURNED: {
     status: 500,
@@ -1116,6 +1159,12 @@ export const ERRORS = {
     retryable: false,
     message: 'the alert "{alert}" cannot judge this: {reason}',
     hint: "Correct the alert's functions: they are synchronous, `severity` gives info, warning or critical, and `summary` gives text.",
+  },
+  ALERT_ROWS: {
+    status: 500,
+    retryable: false,
+    message: "the SQL of an alert gave more than {most} rows",
+    hint: "Group its rows by what one alert is to be about, or give it a `where` that leaves only what is not as it should be.",
   },
   DESTINATION_UNKNOWN: {
     status: 404,
@@ -1270,6 +1319,60 @@ export const ERRORS = {
     retryable: false,
     message: "the event cannot be read as JSON: {reason}",
     hint: "Its bytes in the log are damaged, or were written by something else than the platform. Discard the dead letter.",
+  },
+  REACT_TIMEOUT: {
+    status: 422,
+    retryable: false,
+    message: "{operator} computed for {ms} ms without giving its thread back, which its time limit of {limit} ms forbids",
+    hint: "Correct the handler, or give it a higher timeout, and retry the dead letter.",
+  },
+  REACT_THREAD_DIED: {
+    status: 500,
+    retryable: false,
+    message: "the thread of reactions ended while {operator} had the event: {reason}",
+    hint: "Correct the handler, which may take too much memory or call process.exit, and retry the dead letter.",
+  },
+  REACT_UNCAUGHT: {
+    status: 500,
+    retryable: false,
+    message: "something a handler left running has failed: {reason}",
+    hint: "Let handlers await what they begin; what fails later belongs to no event and is only told of here.",
+  },
+  REACT_CHECKPOINT_DAMAGED: {
+    status: 500,
+    retryable: false,
+    message: "the checkpoint of lane {lane} ({stream}, partition {partition}) is damaged at byte {at} of {file}; its state is built again from event {from} on",
+    hint: "Nothing needs to be done; check the disk.",
+  },
+  REACT_STATE_LOST: {
+    status: 500,
+    retryable: false,
+    message: "lane {lane} ({stream}, partition {partition}) goes on without events {from} to {to}: {reason}",
+    hint: "State that depends on them is not complete. Restore a backup to have it back.",
+  },
+  REACT_LOG_BEHIND: {
+    status: 500,
+    retryable: false,
+    message: "lane {lane} ({stream}, partition {partition}) has applied events up to {position}, and the log ends at {end}; it goes on from there",
+    hint: "The log has lost its end, or is of an older backup. State reflects events that are no longer there.",
+  },
+  REACT_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    message: "{operator} cannot answer now: {reason}",
+    hint: "Ask again in a moment; GET /readyz says what is wrong if it lasts.",
+  },
+  REACT_OPERATOR_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no operator "{operator}" on partition {partition}',
+    hint: "Correct the name or the partition.",
+  },
+  STATE_INCOMPATIBLE: {
+    status: 422,
+    retryable: false,
+    message: 'state "{state}" of {operator} was written as {got} and is read as {wanted}; it is built again from the log',
+    hint: "Nothing needs to be done.",
   },
   SETTING_UNKNOWN: {
     status: 400,

@@ -16,7 +16,8 @@ export interface AlertRules {
   readonly forMs: number;
   readonly coolDownMs: number;
   readonly resolveAfterMs: number | undefined;
-  readonly severity: Severity | ((row: never) => Severity);
+  /** Undefined: what the row says, else a warning. */
+  readonly severity: Severity | ((row: never) => Severity) | undefined;
   readonly summary: CommonAlertOptions<never>["summary"];
 }
 
@@ -74,7 +75,7 @@ export async function readAlert(definition: Definition, file: string): Promise<A
 }
 
 function readRules(
-  { when, until, severity = "warning", summary, ...durations }: CommonAlertOptions<never> & { when?: unknown },
+  { when, until, severity, summary, ...durations }: CommonAlertOptions<never> & { when?: unknown },
   subject: string,
   overTable: boolean,
   problems: Problem[],
@@ -97,7 +98,7 @@ function readRules(
   const end = read("until", until);
   if (typeof end === "object" && end.kind !== "threshold")
     problems.push(invalidOption(subject, "until", `${end.kind}(…)`, "a function or threshold(…)"));
-  if (typeof severity !== "function" && !SEVERITIES.includes(severity))
+  if (severity !== undefined && typeof severity !== "function" && !SEVERITIES.includes(severity))
     problems.push(
       invalidOption(subject, "severity", severity, `${SEVERITIES.join(", ")}, or a function that gives one`),
     );

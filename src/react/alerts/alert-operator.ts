@@ -82,7 +82,7 @@ class AlertOperator implements Operator {
     this.#plan = plan;
     const when = plan.when ?? asFunction(functions.when);
     const until = plan.until ?? asFunction(functions.until);
-    const severity = plan.severity ?? asFunction(functions.severity) ?? "warning";
+    const severity = plan.severity ?? asFunction(functions.severity);
     const summary = plan.summary ?? asFunction(functions.summary);
     this.#rules = { name, forMs, coolDownMs, resolveAfterMs, when, until, severity, summary };
     this.#when = judgeOf(when!, name);

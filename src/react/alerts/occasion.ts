@@ -38,7 +38,7 @@ export function alertOf(
     kind: DEFINED,
     name,
     key,
-    severity: severityOf(severity as Severity | ((row: Row) => Severity), row, name),
+    severity: severityOf((severity ?? "warning") as Severity | ((row: Row) => Severity), row, name),
     summary: summaryOf(summary as string | ((row: Row, occasion: Occasion) => string) | undefined, row, occasion, name),
     details: { reason: reason ?? null, ...details },
   };
