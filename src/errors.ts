@@ -758,6 +758,12 @@ export const ERRORS = {
     message: "the SQL failed: {reason}{place}",
     hint: "Correct the statement, or the values it meets, and send it again.",
   },
+  FEATURE_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no feature "{feature}"{nearest}',
+    hint: "`GET /v1/features` lists what there is.",
+  },
   TABLE_UNKNOWN: {
     status: 404,
     retryable: false,
