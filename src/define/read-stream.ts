@@ -11,7 +11,7 @@ import { duckdbType } from "./types.ts";
 const OPTIONS = ["schema", "id", "key", "time", "horizon", "partitions"];
 
 /** Names become folders, file names and topics. */
-const STREAM_NAME = /^[a-z][a-z0-9_]{0,99}$/;
+export const STREAM_NAME = /^[a-z][a-z0-9_]{0,99}$/;
 
 const MOST_PARTITIONS = 1024;
 
@@ -74,7 +74,8 @@ export function readStream(
 
 const SCALAR = "text, a number, a boolean, a timestamp or a date";
 
-class FieldChecks {
+/** Says of fields that options name whether they are there and fit. */
+export class FieldChecks {
   private readonly subject: string;
   private readonly columns: readonly Column[];
   private readonly problems: Problem[];

@@ -3,11 +3,11 @@
  * places, so that a record of several windows can be one list of numbers.
  */
 import type { AggregatePlan } from "../../define/read-aggregates.ts";
+import type { StateCodec } from "../operator.ts";
 import { type Accumulator, accumulator, type Slots, type ValueKind } from "./accumulators.ts";
-import { decodeSlots, encodeSlots } from "./slots-codec.ts";
+import { decodeSlots, encodeSlots, SLOTS_VERSION } from "./slots-codec.ts";
 
 export type { Slots } from "./accumulators.ts";
-export { SLOTS_VERSION } from "./slots-codec.ts";
 
 interface Part {
   readonly accumulator: Accumulator;
@@ -109,6 +109,15 @@ export class Aggregates {
 
   decode(bytes: Uint8Array): Slots {
     return decodeSlots(bytes, this.#kinds);
+  }
+
+  /** For `LaneServices.state`; `shape` names what is in the lists. */
+  codec(shape: string): StateCodec<Slots> {
+    return {
+      version: `${shape}/${SLOTS_VERSION}`,
+      encode: (state) => this.encode(state),
+      decode: (bytes) => this.decode(bytes),
+    };
   }
 
   /** The fields that aggregates read of an event, each once. */
