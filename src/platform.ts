@@ -24,18 +24,23 @@ import { type LogFs, nodeFs } from "./log/file-system.ts";
 import { partitionOf } from "./log/partitioner.ts";
 import { runTables } from "./orchestrate/run-tables.ts";
 import { administration } from "./platform/administration.ts";
+import { Alerting } from "./platform/alerting.ts";
 import { backups } from "./platform/backups.ts";
 import { FlowCatalogue } from "./platform/catalogue.ts";
 import { contractDoor } from "./platform/contract-door.ts";
 import { deadLetters } from "./platform/dead-letters.ts";
+import { delivering, destinations, redelivery } from "./platform/delivering.ts";
+import { featureTables } from "./platform/features.ts";
 import { flowMetrics, publishMetrics } from "./platform/metrics.ts";
 import { Orchestration } from "./platform/orchestration.ts";
 import { biUsers, published, publishing } from "./platform/publishing.ts";
 import { readiness } from "./platform/readiness.ts";
+import type { Delivery } from "./react/deliver/delivery.ts";
 import { adminRoute } from "./serve/admin-route.ts";
 import { backupRoute } from "./serve/backup-route.ts";
 import { biUsersRoute } from "./serve/bi-users-route.ts";
 import { deadLettersRoute } from "./serve/dead-letters-route.ts";
+import { destinationsRoute } from "./serve/destinations-route.ts";
 import type { Publisher } from "./serve/publisher.ts";
 import { receiptsRoute } from "./serve/receipts-route.ts";
 import { runsRoute } from "./serve/runs-route.ts";
@@ -170,6 +175,7 @@ async function open(
   );
   const store = await openFsStore(join(dir, "lake"), { fs: lakeFs, clock });
   let publisher: Publisher | undefined;
+  let delivery: Delivery | undefined;
   const flow = opened(
     await Flow.open({
       ...settings,
@@ -183,9 +189,10 @@ async function open(
       indexFiles,
       logger,
       clock,
-      virtual: runTables(state),
+      virtual: new Map([...runTables(state), ...featureTables(project)]),
       published: () => published(publisher),
       publishAgain: async (table) => publisher?.again(table),
+      redeliver: redelivery(() => delivery),
     }),
     (part) => part.close(),
   );
@@ -233,11 +240,26 @@ async function open(
     (part) => part.close(),
   );
   gateway.app.register(runsRoute, { runs: orchestration.runs, requireScope });
+  const alerting = opened(
+    new Alerting({
+      ...{ project, flow, engine, inspector: engine.inspector, catalogue, dataDir: dir, fs: lakeFs, clock },
+      report: (error, what) => logger.warn({ err: error }, what),
+    }),
+    (part) => part.close(),
+  );
   gateway.app.register(receiptsRoute, {
     receipt: (stream, id, options) => flow.receipt(stream, id, options),
     requireScope,
   });
   const admit = contractDoor({ streams: project.streams, log, partitionOf, limits: settings });
+  delivery = opened(
+    await delivering({
+      ...{ project, flow, log, admit, env, clock },
+      report: (error, what) => logger.warn({ err: error }, what),
+    }),
+    (part) => part.close(),
+  );
+  gateway.app.register(destinationsRoute, { destinations: destinations(delivery, flow), requireScope });
   gateway.app.register(deadLettersRoute, { deadLetters: deadLetters(flow, admit), requireScope });
   const version = createRequire(import.meta.url)("../package.json").version as string;
   gateway.app.register(adminRoute, {
@@ -255,7 +277,9 @@ async function open(
   opened(gateway, (part) => part.close());
   const { url } = await gateway.listen();
   orchestration.begin();
+  alerting.start();
   publisher.start();
+  delivery.begin();
   logger.debug({ url, startMs: clock() - startedAtMs }, "ready");
 
   let closing: Promise<void> | undefined;

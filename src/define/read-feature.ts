@@ -125,15 +125,15 @@ function readKey(given: unknown, stream: Stream, subject: string, problems: Prob
   if (!KEYS.has(column.type.kind)) {
     problems.push(problem("FIELD_UNFIT", { option, subject, field: column.name, got, allowed }));
   } else if ((stream.partitions ?? 1) > 1 && stream.key !== column.name) {
-    problems.push(keyProblem(subject, column.name, stream));
+    problems.push(problem("REACT_KEY", keyFault(subject, column.name, stream)));
   }
   return column;
 }
 
 /** Events of one key must be in one partition, or no state has all of them. */
-export function keyProblem(subject: string, key: string, stream: Pick<Stream, "name" | "key">): Problem {
+export function keyFault(subject: string, key: string, stream: Pick<Stream, "name" | "key">): Record<string, string> {
   const streamKey = stream.key === undefined ? "no key" : `the key "${stream.key}"`;
-  return problem("REACT_KEY", { subject, key, stream: stream.name, streamKey });
+  return { subject, key, stream: stream.name, streamKey };
 }
 
 function readFunction(
