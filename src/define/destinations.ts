@@ -77,6 +77,9 @@ export interface AlertChange {
   readonly key: string;
   readonly summary: string;
   readonly details: unknown;
+  /** Who acknowledged or resolved it by hand, and what they noted. */
+  readonly actor?: string;
+  readonly note?: string;
 }
 
 export interface ToStreamOptions {

@@ -176,7 +176,7 @@ class Reading {
     const { url = standard } = this.given;
     const secret = Secret.read(url);
     if (secret === undefined || (secret.literal !== undefined && !isHttpUrl(secret.literal)))
-      this.refuseUnseen("url", url, 'a URL that begins with https:// or http://, or env("NAME")');
+      this.refuseUnseen("url", url, 'a URL that begins with https:// or http:// and names no user, or env("NAME")');
     return secret ?? new Secret("");
   }
 
@@ -272,8 +272,11 @@ export function signingKey(secret: string): Buffer | undefined {
   return secret.length >= 16 && !secret.startsWith("whsec_") ? Buffer.from(secret, "utf8") : undefined;
 }
 
+/** A URL to post to. Names and passwords do not belong into it: they go into headers. */
 export function isHttpUrl(text: string): boolean {
-  return /^https?:\/\//i.test(text) && URL.canParse(text);
+  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return false;
+  const { username, password } = new URL(text);
+  return username === "" && password === "";
 }
 
 /** Text that HTTP takes as the value of a header. */

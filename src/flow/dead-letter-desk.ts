@@ -9,11 +9,12 @@ import { MillraceError } from "../errors.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { ACTION_TABLE, type Outcome, UNSETTLED } from "./dead-letter-actions.ts";
 import { DEAD_LETTER_STREAM, DEAD_LETTER_TABLE, isInternal } from "./dead-letters.ts";
+import { type Redeliver, retryDeliveries } from "./deliver-letters.ts";
 import { retriedMark } from "./progress.ts";
 import { appendTables, type EventLetter, type Lookups, type RetryParts, retryEvents } from "./retry-events.ts";
 import { selectRows } from "./select-rows.ts";
 
-export const STAGES = ["door", "log", "parse", "transform", "check", "refresh", "publish"] as const;
+export const STAGES = ["door", "log", "parse", "transform", "check", "refresh", "publish", "deliver"] as const;
 export const STATUSES = ["open", "retried", "discarded"] as const;
 
 export interface LetterFilter {
@@ -85,6 +86,8 @@ export interface DeskParts extends RetryParts {
   readonly refreshAgain: (table: string, actor: string) => Promise<ReadonlyMap<string, string>>;
   /** Publishes a table again, all of its rows; resolves to its open letters with their messages. */
   readonly publishAgain: (table: string) => Promise<ReadonlyMap<string, string>>;
+  /** Sends a change of an alert to a destination again. */
+  readonly redeliver: Redeliver;
   /** Told which tables have new commits. */
   readonly changed: (tables: readonly string[]) => void;
 }
@@ -197,10 +200,19 @@ export class DeadLetterDesk {
   async #retry(letters: readonly Letter[], request: RetryRequest): Promise<RetryResult[]> {
     const results = new Map<string, RetryResult>();
     const groups = Map.groupBy(letters, ({ view }) =>
-      ofTable(view) ? `${view.stage}/${view.table}` : `${view.stream}/${view.partition ?? "door"}`,
+      ofTable(view) || view.stage === "deliver"
+        ? `${view.stage}/${view.table}`
+        : `${view.stream}/${view.partition ?? "door"}`,
     );
     for (const group of groups.values()) {
       const { stream, partition, stage, table } = (group[0] as Letter).view;
+      if (stage === "deliver") {
+        const { actions, redeliver } = this.#o;
+        const sent = group.map(({ view: { id }, payload }) => ({ id, payload }));
+        for (const result of await retryDeliveries(sent, { actions, redeliver, actor: request.actor }))
+          results.set(result.id, result);
+        continue;
+      }
       if (stage === "refresh" || stage === "publish") {
         const through = stage === "refresh" ? this.#throughRefresh : this.#throughPublication;
         for (const result of await through.call(this, table ?? "", group, request.actor))
@@ -467,6 +479,10 @@ function checkPayload(letters: readonly Letter[]): void {
       reason: `it takes the place of one, and ${letters.length} are selected`,
     });
   const { view } = letters[0] as Letter;
+  if (view.stage === "deliver")
+    throw new MillraceError("DEAD_LETTER_PAYLOAD", {
+      reason: `${view.id} is a change of an alert, which is told as it is`,
+    });
   if (ofTable(view))
     throw new MillraceError("DEAD_LETTER_PAYLOAD", {
       reason: `${view.id} is a ${view.stage === "refresh" ? "refresh" : "row"} of ${view.table}, which no event can take the place of`,

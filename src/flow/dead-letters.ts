@@ -19,10 +19,10 @@ export interface DeadLetter {
   readonly stream: string;
   /**
    * Where it stopped: `door` (refused by the contract), `log` (its bytes were damaged on the disk), `parse`, `transform`, `check`,
-   * `refresh` (a table that combines rows), `publish` (a row of a table, on its way to PostgreSQL). The merge of a table that keeps the
+   * `refresh` (a table that combines rows), `publish` (a row of a table, on its way to PostgreSQL), `deliver` (a change of an alert, on its way to a destination). The merge of a table that keeps the
    * newest row per key computes nothing of the user's.
    */
-  readonly stage: "door" | "log" | "parse" | "transform" | "check" | "refresh" | "publish";
+  readonly stage: "door" | "log" | "parse" | "transform" | "check" | "refresh" | "publish" | "deliver";
   readonly code: string;
   readonly message: string;
   /** The event as received, byte for byte. */

@@ -23,6 +23,8 @@ import {
   deadLetterTable,
   isInternal,
 } from "./dead-letters.ts";
+import type { Redeliver } from "./deliver-letters.ts";
+import { DELIVERY_TABLE, DeliveryRecords, deliveryEventTable, deliveryStream, deliveryView } from "./deliveries.ts";
 import { waitingFor } from "./held-tables.ts";
 import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable, type Published, publishHops, type Recounted } from "./ledger.ts";
@@ -73,6 +75,8 @@ export interface FlowOptions {
   readonly published?: () => readonly Published[];
   /** Publishes a table again, all of its rows. */
   readonly publishAgain?: (table: string) => Promise<void>;
+  /** Sends a change of an alert to a destination again. */
+  readonly redeliver?: Redeliver;
 }
 
 export class Flow {
@@ -82,6 +86,7 @@ export class Flow {
   readonly refresher: Refresher;
   readonly deadLetterDesk: DeadLetterDesk;
   readonly alerts: Alerts;
+  readonly deliveries: DeliveryRecords;
   readonly publishLetters: PublishLetters;
   readonly #o: FlowOptions;
   /** By `stream/partition`; streams without an id have none. */
@@ -117,6 +122,7 @@ export class Flow {
         ["system.ledger", ledgerTable(project, lake, o.log, recounted, o.published)],
         [DEAD_LETTER_TABLE, deadLetterView()],
         [ALERT_TABLE, alertView()],
+        [DELIVERY_TABLE, deliveryView()],
       ]),
       load: (streams) => this.#background.load(streams),
     };
@@ -159,6 +165,10 @@ export class Flow {
         await o.publishAgain?.(table);
         return this.publishLetters.openLetters(table);
       },
+      redeliver: (destination, offset, change) => {
+        if (o.redeliver === undefined) throw new MillraceError("INTERNAL", { what: "sending a change again" });
+        return o.redeliver(destination, offset, change);
+      },
       changed: (tables) => this.#background.changed(tables),
     });
     const builds = {
@@ -186,6 +196,9 @@ export class Flow {
       changed: (tables) => this.#background.changed(tables),
     });
     this.alerts = new Alerts({ log: o.log, engine: o.engine, relations: this.relations, clock: o.clock });
+    this.deliveries = new DeliveryRecords({
+      ...{ log: o.log, engine: o.engine, relations: this.relations, clock: o.clock },
+    });
     this.#recount = new Recount({
       ...{ project, lake, log: o.log, engine: o.engine, relations: this.relations, alerts: this.alerts },
       ...{ logger: o.logger, clock: o.clock },
@@ -415,8 +428,13 @@ function appendTables(project: Project, stream: string): AppendTable[] {
 }
 
 function withPlatformTables(project: Project, horizonMs: number): Project {
-  const streams = [deadLetterStream(horizonMs), actionStream(horizonMs), alertStream(horizonMs)];
-  const tables = [deadLetterTable(), actionTable(), alertEventTable()];
+  const streams = [
+    deadLetterStream(horizonMs),
+    actionStream(horizonMs),
+    alertStream(horizonMs),
+    deliveryStream(horizonMs),
+  ];
+  const tables = [deadLetterTable(), actionTable(), alertEventTable(), deliveryEventTable()];
   const named = <T extends { name: string }>(parts: readonly T[]) => parts.map((part) => [part.name, part] as const);
   return {
     ...project,
