@@ -2,8 +2,8 @@
  * Sessions: events of a key that are at most `gap` apart. A session is from its first event to its last one and the gap; it closes when the watermark is beyond that, for
  * then no event that counts can be of it. An event between two open sessions makes them one.
  *
- * An event before the watermark still counts if it is of an open session, or if a session of its own would be open. But it never counts where it would also
- * be of a session that is final: so what is final are the sessions of all events that count, each whole.
+ * An event is late when a session of it alone would be final, or when it would be of a session that is: so what is final are the sessions of all events that
+ * count, each whole, and how long a final session must be remembered has a bound.
  *
  * The record of a key is
  *
@@ -11,7 +11,7 @@
  *              for each open session, in order: first event | last event | count of events | numbers of the aggregates
  *     values:  for each open session: values of the aggregates
  *
- * and it is dropped one gap after its last session closed: until then an event could be of that one. Sessions of a key do not overlap and are kept until they
+ * and it is dropped when the watermark is another gap beyond its last session: until then an event could be of that one. Sessions of a key do not overlap and are kept until they
  * close, so a key has at most (lateness + ahead) / gap of them, and a session takes the same memory however long it is.
  */
 import type { WindowSizePlan } from "../../define/read-window.ts";
@@ -55,6 +55,7 @@ export class SessionWindows implements Windows {
   }
 
   take(key: string, event: EventView, time: number, watermark: number, out: Outlet): ErrorCode | undefined {
+    if (time + this.#gap < watermark) return "EVENT_LATE";
     const before = this.#records.get(key);
     if (before !== undefined && time <= before.numbers[FINAL]!) return "EVENT_LATE";
     const numbers = before?.numbers.slice() ?? [event.offset, 0, Number.NEGATIVE_INFINITY];
@@ -65,7 +66,6 @@ export class SessionWindows implements Windows {
     while (n < numbers.length && numbers[n + LAST]! + this.#gap < time) n = SESSIONS + ++at * this.#width;
     const joins = n < numbers.length && numbers[n + FIRST]! - this.#gap <= time;
     if (!joins) {
-      if (time + this.#gap < watermark) return "EVENT_LATE";
       const added: Slots = { numbers: [time, time, 0], values: [] };
       this.#aggregates.append(added);
       numbers.splice(n, 0, ...added.numbers);
