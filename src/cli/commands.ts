@@ -3,6 +3,7 @@ import { biUsers } from "./bi-users.ts";
 import type { Command } from "./command.ts";
 import { config } from "./config.ts";
 import { deadLetters } from "./dead-letters.ts";
+import { destinations } from "./destinations.ts";
 import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
 import { keys } from "./keys.ts";
@@ -31,6 +32,7 @@ export const COMMANDS: readonly Command[] = [
   refresh,
   replay,
   runs,
+  destinations,
   backup,
   restore,
   keys,

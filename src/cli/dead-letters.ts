@@ -30,7 +30,7 @@ export const deadLetters: Command = {
     stage: {
       type: "string",
       value: "STAGE",
-      doc: "Only letters of this stage: door, log, parse, transform, check, refresh.",
+      doc: "Only letters of this stage: door, log, parse, transform, check, refresh, publish, deliver.",
     },
     code: { type: "string", value: "CODE", doc: "Only letters with this error code." },
     status: { type: "string", value: "STATUS", doc: "list: open, retried or discarded." },
