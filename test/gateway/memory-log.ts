@@ -90,6 +90,14 @@ export class MemoryLog implements EventLog {
     return this.#of(stream)[partition]?.events.map(({ source }) => source) ?? [];
   }
 
+  /** Sets when the events of a partition arrived. */
+  retime(stream: string, partition: number, times: readonly number[]): void {
+    const { events } = this.#of(stream)[partition] as MemoryPartition;
+    times.forEach((receivedAtMs, index) => {
+      (events[index] as MemoryEvent).receivedAtMs = receivedAtMs;
+    });
+  }
+
   #of(stream: string): MemoryPartition[] {
     const partitions = this.#partitions.get(stream);
     if (partitions === undefined) throw new Error(`the stream ${stream} is not open`);
@@ -100,7 +108,7 @@ export class MemoryLog implements EventLog {
 interface MemoryEvent {
   readonly line: string;
   readonly source: string;
-  readonly receivedAtMs: number;
+  receivedAtMs: number;
 }
 
 class MemoryPartition {

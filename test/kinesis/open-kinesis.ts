@@ -3,7 +3,8 @@ import { KinesisClient, type KinesisClientConfig } from "@aws-sdk/client-kinesis
 import type { Principal } from "../../src/gateway/auth.ts";
 import type { AccessKeys } from "../../src/gateway/kinesis/signature.ts";
 import type { StreamTags } from "../../src/gateway/kinesis/stream-tags.ts";
-import { type DoorOptions, KEYS, type OpenDoor, openDoor } from "../gateway/open-door.ts";
+import { type Answer, type DoorOptions, KEYS, type OpenDoor, openDoor } from "../gateway/open-door.ts";
+import { type Signing, signedHeaders } from "./sign.ts";
 
 export const REGION = "eu-central-1";
 export const SECRET = "secret-of-the-tests-0123456789+/abcdefgh";
@@ -47,6 +48,14 @@ export class OpenKinesis implements AsyncDisposable {
   /** Lets the platform's clock go on. */
   later(ms: number): void {
     this.#clock.offsetMs += ms;
+  }
+
+  /** Calls an operation over HTTP/1.1 with a signature of the tests' own. */
+  call(operation: string, input: unknown, signing: Signing = {}): Promise<Answer> {
+    const body = typeof input === "string" || input instanceof Uint8Array ? input : JSON.stringify(input);
+    const headers = signedHeaders(operation, body, `127.0.0.1:${this.door.port}`, signing);
+    const path = signing.query === undefined ? "/" : `/?${signing.query}`;
+    return this.door.call("POST", path, { key: "", headers, body });
   }
 
   /** AWS's client, as it is but for where it calls. */

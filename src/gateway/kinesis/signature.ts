@@ -174,12 +174,13 @@ interface Parts {
 }
 
 function headerParts(authorization: string): Parts {
-  if (!authorization.startsWith(`${ALGORITHM} `)) {
-    const message = `Unsupported AWS 'algorithm': '${shown(authorization.split(" ", 1)[0] as string)}' (allowed: ${ALGORITHM}).`;
+  const [algorithm, rest] = splitOnce(authorization, " ");
+  if (algorithm !== ALGORITHM) {
+    const message = `Unsupported AWS 'algorithm': '${shown(algorithm)}' (allowed: ${ALGORITHM}).`;
     throw new AwsError("IncompleteSignatureException", message);
   }
   const found = new Map<string, string>();
-  for (const part of authorization.slice(ALGORITHM.length + 1).split(",")) {
+  for (const part of rest.split(",")) {
     const [name = "", value = ""] = splitOnce(part.trim(), "=");
     found.set(name, value);
   }
