@@ -39,6 +39,8 @@ export interface BackgroundParts {
   readonly flushIntervalMs: number;
   readonly flushBytes: number;
   readonly retentionMs: number;
+  /** First offset that a consumer beside the flow still needs. */
+  readonly floor: (stream: string, partition: number) => number;
   readonly logger: Logger;
   readonly clock: () => number;
 }
@@ -206,7 +208,7 @@ export class Background {
       const held = table.mode === "append" && table.stream === stream ? lake.held(table.name) : undefined;
       if (held && !held.builds) return;
     }
-    await log.release(stream, partition, offset);
+    await log.release(stream, partition, Math.min(offset, this.#o.floor(stream, partition)));
   }
 
   #state(stream: string): StreamState {

@@ -11,10 +11,12 @@ import { ACTION_TABLE, type Outcome, UNSETTLED } from "./dead-letter-actions.ts"
 import { DEAD_LETTER_STREAM, DEAD_LETTER_TABLE, isInternal } from "./dead-letters.ts";
 import { type Redeliver, retryDeliveries } from "./deliver-letters.ts";
 import { retriedMark } from "./progress.ts";
+import { retryReactions } from "./react-letters.ts";
+import type { Reactions } from "./reactions.ts";
 import { appendTables, type EventLetter, type Lookups, type RetryParts, retryEvents } from "./retry-events.ts";
 import { selectRows } from "./select-rows.ts";
 
-export const STAGES = ["door", "log", "parse", "transform", "check", "refresh", "publish", "deliver"] as const;
+export const STAGES = ["door", "log", "parse", "transform", "check", "refresh", "publish", "deliver", "react"] as const;
 export const STATUSES = ["open", "retried", "discarded"] as const;
 
 export interface LetterFilter {
@@ -88,6 +90,7 @@ export interface DeskParts extends RetryParts {
   readonly publishAgain: (table: string) => Promise<ReadonlyMap<string, string>>;
   /** Sends a change of an alert to a destination again. */
   readonly redeliver: Redeliver;
+  readonly reactions: Reactions;
   /** Told which tables have new commits. */
   readonly changed: (tables: readonly string[]) => void;
 }
@@ -202,7 +205,9 @@ export class DeadLetterDesk {
     const groups = Map.groupBy(letters, ({ view }) =>
       ofTable(view) || view.stage === "deliver"
         ? `${view.stage}/${view.table}`
-        : `${view.stream}/${view.partition ?? "door"}`,
+        : view.stage === "react"
+          ? `react/${view.table}/${view.stream}`
+          : `${view.stream}/${view.partition ?? "door"}`,
     );
     for (const group of groups.values()) {
       const { stream, partition, stage, table } = (group[0] as Letter).view;
@@ -211,6 +216,15 @@ export class DeadLetterDesk {
         const sent = group.map(({ view: { id }, payload }) => ({ id, payload }));
         for (const result of await retryDeliveries(sent, { actions, redeliver, actor: request.actor }))
           results.set(result.id, result);
+        continue;
+      }
+      if (stage === "react") {
+        const events = group.map(({ view, payload }) => ({
+          ...{ id: view.id, payload, source: view.source ?? "" },
+          ...{ partition: view.partition ?? 0, offset: view.offset ?? 0 },
+        }));
+        const work = { stream, operator: table ?? "", letters: events, actor: request.actor };
+        for (const result of await retryReactions(this.#o, work)) results.set(result.id, result);
         continue;
       }
       if (stage === "refresh" || stage === "publish") {
@@ -390,7 +404,8 @@ export class DeadLetterDesk {
       const streams = [...project.streams.keys()].filter((name) => !isInternal(name));
       throw new MillraceError("STREAM_UNKNOWN", { stream, suggestion: `The streams are ${streams.join(", ")}.` });
     }
-    if (table !== undefined && !project.tables.has(table))
+    const operators = [project.functions, project.features, project.windows, project.alerts];
+    if (table !== undefined && ![project.tables, ...operators].some((known) => known.has(table)))
       throw new MillraceError("TABLE_UNKNOWN", { table, nearest: "" });
     const equal = { stream, table_name: table, stage, code };
     return Object.entries(equal).flatMap(([column, value]) =>

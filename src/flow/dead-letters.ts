@@ -19,16 +19,16 @@ export interface DeadLetter {
   readonly stream: string;
   /**
    * Where it stopped: `door` (refused by the contract), `log` (its bytes were damaged on the disk), `parse`, `transform`, `check`,
-   * `refresh` (a table that combines rows), `publish` (a row of a table, on its way to PostgreSQL), `deliver` (a change of an alert, on its way to a destination). The merge of a table that keeps the
+   * `refresh` (a table that combines rows), `publish` (a row of a table, on its way to PostgreSQL), `deliver` (a change of an alert, on its way to a destination), `react` (an operator could not take it). The merge of a table that keeps the
    * newest row per key computes nothing of the user's.
    */
-  readonly stage: "door" | "log" | "parse" | "transform" | "check" | "refresh" | "publish" | "deliver";
+  readonly stage: "door" | "log" | "parse" | "transform" | "check" | "refresh" | "publish" | "deliver" | "react";
   readonly code: string;
   readonly message: string;
   /** The event as received, byte for byte. */
   readonly payload: Uint8Array | string;
   readonly source: string;
-  /** Table that could not take it; undefined at the door. */
+  /** Table or operator that could not take it; undefined at the door. */
   readonly table?: string;
   /** Where the event is in the log; undefined at the door, which logs only what it accepts. */
   readonly partition?: number;

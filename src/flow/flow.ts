@@ -30,6 +30,7 @@ import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable, type Published, publishHops, type Recounted } from "./ledger.ts";
 import { committedTo } from "./progress.ts";
 import { PublishLetters } from "./publish-letters.ts";
+import { NO_REACTIONS, type Reactions, reactionHops } from "./reactions.ts";
 import { type Receipt, receipt } from "./receipt.ts";
 import type { Imbalance } from "./recount/imbalance.ts";
 import { Recount, type RecountFigures } from "./recount/recount.ts";
@@ -73,6 +74,8 @@ export interface FlowOptions {
   readonly virtual?: ReadonlyMap<string, VirtualTable>;
   /** How tables stand that are published elsewhere. */
   readonly published?: () => readonly Published[];
+  /** What reacts to events beside the flow. */
+  readonly reactions?: Reactions;
   /** Publishes a table again, all of its rows. */
   readonly publishAgain?: (table: string) => Promise<void>;
   /** Sends a change of an alert to a destination again. */
@@ -89,6 +92,7 @@ export class Flow {
   readonly deliveries: DeliveryRecords;
   readonly publishLetters: PublishLetters;
   readonly #o: FlowOptions;
+  readonly #reactions: Reactions;
   /** By `stream/partition`; streams without an id have none. */
   readonly #indexes: ReadonlyMap<string, StreamIndex>;
   readonly #actions: ActionLog;
@@ -99,6 +103,7 @@ export class Flow {
 
   private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, StreamIndex>) {
     this.#o = o;
+    this.#reactions = o.reactions ?? NO_REACTIONS;
     this.#indexes = indexes;
     this.project = project;
     this.lake = lake;
@@ -119,7 +124,7 @@ export class Flow {
       stagings,
       virtual: new Map([
         ...(o.virtual ?? []),
-        ["system.ledger", ledgerTable(project, lake, o.log, recounted, o.published)],
+        ["system.ledger", ledgerTable(project, lake, o.log, recounted, this.#reactions, o.published)],
         [DEAD_LETTER_TABLE, deadLetterView()],
         [ALERT_TABLE, alertView()],
         [DELIVERY_TABLE, deliveryView()],
@@ -149,6 +154,7 @@ export class Flow {
       ...{ project, lake, log: o.log, local: o.engine.local, indexes, stagings, refresher: this.refresher },
       ...{ flushIntervalMs: o.flushIntervalMs, flushBytes: o.flushBytes, retentionMs: o.retentionMs },
       ...{ logger: o.logger, clock: o.clock },
+      floor: (stream, partition) => this.#reactions.floor(stream, partition),
     });
     this.deadLetterDesk = new DeadLetterDesk({
       project,
@@ -165,6 +171,7 @@ export class Flow {
         await o.publishAgain?.(table);
         return this.publishLetters.openLetters(table);
       },
+      reactions: this.#reactions,
       redeliver: (destination, offset, change) => {
         if (o.redeliver === undefined) throw new MillraceError("INTERNAL", { what: "sending a change again" });
         return o.redeliver(destination, offset, change);
@@ -251,11 +258,15 @@ export class Flow {
     const { log, engine, clock } = this.#o;
     const index = (partition: number) => this.#indexes.get(`${stream}/${partition}`);
     const parts = { project: this.project, lake: this.lake, relations: this.relations, log, engine, index };
-    return receipt({ ...parts, nowMs: clock() }, stream, id, options);
+    return receipt({ ...parts, reactions: this.#reactions, nowMs: clock() }, stream, id, options);
   }
 
   ledger(): LedgerEntry[] {
-    return [...hops(this.project, this.lake, this.#o.log, this.#recount), ...publishHops(this.#o.published)];
+    return [
+      ...hops(this.project, this.lake, this.#o.log, this.#recount),
+      ...reactionHops(this.#reactions, this.#o.log),
+      ...publishHops(this.#o.published),
+    ];
   }
 
   /** What the recount has found not to balance: in the hops of the ledger, and in the files of any table. */

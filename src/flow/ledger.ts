@@ -6,6 +6,8 @@
  * where pending events are in the log (durable, and visible to queries) and not yet committed to the table. Of a table that is being built
  * from bronze, those it lacks are pending, and no query is answered without them.
  *
+ * At every function: accepted = handled (stored) + dead_lettered + pending + filtered, where filtered are the events from before it began.
+ *
  * Beyond the lake there is the hop `publish`, one for each table that PostgreSQL has as well. It counts rows, not events: those of the
  * version that is published, and how far that one is behind the newest.
  *
@@ -17,6 +19,7 @@ import type { EventLog } from "../log/event-log.ts";
 import { DEAD_LETTER_STREAM, DEAD_LETTER_TABLE, isInternal } from "./dead-letters.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { committedTo, counts } from "./progress.ts";
+import { type Reactions, reactionHops } from "./reactions.ts";
 import type { Imbalance } from "./recount/imbalance.ts";
 import type { Verified } from "./recount/recount.ts";
 import type { VirtualTable } from "./relations.ts";
@@ -141,6 +144,7 @@ export function ledgerTable(
   lake: LakeTables,
   log: EventLog,
   recounted: Recounted,
+  reactions: Reactions,
   published?: () => readonly Published[],
 ): VirtualTable {
   return {
@@ -153,7 +157,8 @@ export function ledgerTable(
         for (let p = 0; p < log.partitions(stream); p++) accepted += log.ends(stream, p).end;
         return `(${quoteLiteral(stream)}, ${accepted}::bigint)`;
       });
-      const rows = [...hops(project, lake, log, recounted), ...publishHops(published)].map(
+      const all = [...hops(project, lake, log, recounted), ...reactionHops(reactions, log), ...publishHops(published)];
+      const rows = all.map(
         (e) =>
           `(${quoteLiteral(e.stream)}, ${quoteLiteral(e.hop)}, ${e.partition}, null::bigint, null::bigint, ${e.accepted}::bigint,
            ${e.stored}::bigint, ${e.duplicate}::bigint, ${e.filtered}::bigint, ${e.deadLettered}::bigint, ${e.pending}::bigint, ${e.balanced}, ${verifiedSql(e)}, ${imbalanceSql(e)}, ${publicationSql(e)})`,

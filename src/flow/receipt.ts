@@ -12,6 +12,7 @@ import { DEAD_LETTER_TABLE, isInternal } from "./dead-letters.ts";
 import { type Arrival, type FindOptions, findArrivals } from "./find-arrivals.ts";
 import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { committedTo } from "./progress.ts";
+import { type FunctionFate, functionFates, type Reactions } from "./reactions.ts";
 import { rowsOfEvents } from "./rows-of-events.ts";
 import { selectRows } from "./select-rows.ts";
 
@@ -29,6 +30,7 @@ export interface ArrivalReceipt extends Arrival {
   readonly original: boolean;
   readonly bronze: Fate;
   readonly tables: readonly (Fate & { readonly table: string })[];
+  readonly functions: readonly (FunctionFate & { readonly function: string })[];
 }
 
 export type Fate =
@@ -55,6 +57,7 @@ interface LetterFacts {
 export interface ReceiptOptions extends FindOptions {
   readonly project: Project;
   readonly lake: LakeTables;
+  readonly reactions: Reactions;
 }
 
 /** @throws STREAM_UNKNOWN, EVENT_UNKNOWN */
@@ -99,6 +102,7 @@ async function arrivalReceipt(o: ReceiptOptions, stream: Stream, arrival: Arriva
     original: arrival.duplicateOf === undefined,
     bronze: (await stored(o, bronze, stream.name, arrival)) ?? { fate: "pending" },
     tables,
+    functions: functionFates(o.reactions, stream.name, arrival, letters),
   };
 }
 
@@ -158,7 +162,7 @@ async function fileWith(
   return undefined;
 }
 
-/** The event's dead letters by table; what could not be parsed is under the empty name and concerns every table. */
+/** The event's dead letters by table or function; what could not be parsed is under the empty name and concerns every table. */
 async function lettersOf(
   o: ReceiptOptions,
   stream: string,
