@@ -45,6 +45,8 @@ export interface FileInput {
   readonly path: string;
   /** Partition column -> serialised value. */
   readonly partition: Readonly<Record<string, string | null>>;
+  /** Where it is known; a hint of how much work the file is. */
+  readonly rowCount?: number | undefined;
 }
 
 export interface RunOptions {

@@ -238,6 +238,7 @@ export class LakeTables {
       files: files.map((file) => ({
         path: `${this.#root}/${table.delta.location}/${file.path}`,
         partition: file.partition,
+        rowCount: file.stats?.rowCount,
       })),
     };
   }

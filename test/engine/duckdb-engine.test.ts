@@ -220,6 +220,34 @@ describe("files as an input", () => {
     });
   }
 
+  test("a large file is read once, and a column may be named as DuckDB names the number of a file", async () => {
+    const count = 500_000;
+    const path = join(lake(), "large [x]*.parquet");
+    await engine.write(statement(`select range as id, 7 as file_index from range(${count})`), {
+      path: async () => path,
+    });
+    const names = (...columns: string[]) => columns.map((name) => column(name, { kind: "long" }));
+    const of = (columns: Column[], rowCount?: number): Relation => {
+      return { kind: "files", columns, files: [{ path, partition: { day: "2026-01-01" }, rowCount }] };
+    };
+    const day = column("day", { kind: "date" });
+    for (const rowCount of [undefined, count]) {
+      const t = of([...names("id"), day], rowCount);
+      const sql = "select count(*), count(distinct id), sum(id), min(day) from t";
+      assert.deepEqual(await rows(sql, { t }), [[count, count, 124_999_750_000, "2026-01-01"]]);
+      const limited = "select count(*) from t join (select id from t where id < 100) using (id)";
+      assert.deepEqual(await rows(limited, { t }), [[100]]);
+      const named = of([...names("id", "file_index"), day], rowCount);
+      assert.deepEqual(await rows("select count(*), sum(file_index) from t", { t: named }), [[count, 7 * count]]);
+      assert.deepEqual(await rows("select count(*) from t", { t: of([day], rowCount) }), [[count]]);
+    }
+    const small = join(lake(), "named.parquet");
+    await engine.local.run(`COPY (SELECT 7::BIGINT AS file_index) TO '${small}'`);
+    const files = Array.from({ length: 300 }, (_, i) => ({ path: small, partition: { p: `${i}` } }));
+    const t: Relation = { kind: "files", columns: names("file_index", "p"), files };
+    assert.deepEqual(await rows("select count(*), sum(file_index), max(p) from t", { t }), [[300, 2100, 299]]);
+  });
+
   test("a table of which every column is a partition column keeps its rows", async () => {
     const path = join(lake(), "only.parquet");
     await engine.local.run(`COPY (SELECT range AS other FROM range(5)) TO '${path}'`);
