@@ -21,7 +21,9 @@ export interface Aggregate<Field extends string = string, Name extends Aggregate
 }
 
 /** `count()`: events. `count("fuel")`: events whose field is not null. A whole number, never null. */
-export function count<const Field extends string = never>(field?: Field): Aggregate<Field, "count"> {
+export function count(): Aggregate<never, "count">;
+export function count<const Field extends string>(field: Field): Aggregate<Field, "count">;
+export function count(field?: string): Aggregate<string, "count"> {
   return of("count", field);
 }
 

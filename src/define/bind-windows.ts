@@ -36,12 +36,8 @@ export function bindWindows<Source extends WindowSource>(
   };
   for (const source of sources) {
     const draft = readWindow(source.definition, source.file);
-    const other = streams.get(source.definition.name);
     if (!("on" in draft)) fail(source, draft);
-    else if (other !== undefined) {
-      const subject = `stream "${draft.name}", which a window makes,`;
-      results.push({ source, problems: [problem("NAME_TAKEN", { subject, other: other.file })] });
-    } else waiting.push({ source, draft });
+    else waiting.push({ source, draft });
   }
   for (let before = waiting.length + 1; waiting.length < before; ) {
     before = waiting.length;
@@ -57,7 +53,7 @@ export function bindWindows<Source extends WindowSource>(
       const bound =
         draft.late !== undefined && late === undefined
           ? [unknown(draft, draft.late, known)]
-          : bindWindow(draft, stream, late);
+          : bindWindow(draft, stream, late, !streams.has(draft.on));
       if (!("window" in bound)) fail(source, bound);
       else {
         results.push({ source, bound });

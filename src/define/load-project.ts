@@ -123,6 +123,7 @@ class Loading {
     const places = new Map<TableDraft, Found>();
     const origins = new Map<Stream, Found>();
     const broken = new Set<string>();
+    const overStreams: Found[] = [];
     const workflows = await this.workflows(found);
     const destinations = this.destinations(found);
 
@@ -134,7 +135,10 @@ class Loading {
         this.sessions(one, drafts, places, broken);
         continue;
       }
-      if (definitionKind(definition) === "window") continue; // streams come first
+      if (definitionKind(definition) === "window") {
+        overStreams.push(one); // streams come first
+        continue;
+      }
       const isStream = definitionKind(definition) === "stream";
       const read = isStream ? readStream(definition, one.file, horizonMs) : readTable(definition, one.file);
       if (Array.isArray(read)) {
@@ -148,7 +152,7 @@ class Loading {
         places.set(read as TableDraft, one);
       }
     }
-    const windows = this.windows(found, { streams, drafts, places, origins, broken });
+    const windows = this.windows(overStreams, { streams, drafts, places, origins, broken });
     for (const stream of streams.values()) {
       const draft = implicitSilver(stream);
       if (drafts.some(({ name }) => name === draft.name) || broken.has(draft.name)) continue;
@@ -195,8 +199,7 @@ class Loading {
     { streams, drafts, places, origins, broken }: Streams,
   ): ReadonlyMap<string, Window> {
     const windows = new Map<string, Window>();
-    const sources = this.unique(found.filter(({ definition }) => definitionKind(definition) === "window"));
-    for (const { source, ...read } of bindWindows(sources, streams, broken)) {
+    for (const { source, ...read } of bindWindows(found, streams, broken)) {
       if ("problems" in read) {
         this.report(source, read.problems);
         for (const name of namesOfStream(source.definition.name)) if (!streams.has(name)) broken.add(name);

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
+import { MillraceError } from "../errors.ts";
 import { readContract } from "./contract.ts";
 import { type Definition, definitionKind } from "./definition.ts";
 import { parseDuration } from "./duration.ts";
 import { invalidOption, isNameList, isRecord, unknownOptions } from "./options.ts";
-import { type Problem, problem } from "./problem.ts";
+import { type Problem, problem, problemOf } from "./problem.ts";
 import type { Column, Stream } from "./project.ts";
 import { type AggregatePlan, readAggregates } from "./read-aggregates.ts";
 import { FieldChecks, STREAM_NAME } from "./read-stream.ts";
@@ -47,6 +48,8 @@ export interface WindowPlan {
   readonly earlyMs: number | undefined;
   /** Where events go that no window takes, and whether it says the reason. */
   readonly late: { readonly stream: string; readonly reason: boolean } | undefined;
+  /** True over the results of another window, of which only final ones are seen: previews would count twice, and depend on the clock. */
+  readonly finalsOnly: boolean;
   /** True where a result that was shown early may have to be taken back, because its session became part of an earlier one. */
   readonly retracts: boolean;
 }
@@ -154,21 +157,23 @@ export interface BoundWindow {
   readonly silver: TableDraft;
 }
 
-/** Binds a window to the stream it is over and to the one for its late events, or says what does not fit. */
+/**
+ * Binds a window to the stream it is over and to the one for its late events, or says what does not fit.
+ *
+ * @param overWindow whether the stream is that of another window.
+ */
 export function bindWindow(
   draft: WindowDraft,
   source: Stream,
   late: Stream | undefined,
+  overWindow = false,
 ): BoundWindow | readonly Problem[] {
   const subject = `window "${draft.name}"`;
   const problems: Problem[] = [];
   const fields = new FieldChecks(subject, source.columns, problems);
   for (const key of draft.keys) fields.check("key", key, isKey, "text, a whole number, a boolean or a date");
-  if ((source.partitions ?? 1) > 1 && (source.key === undefined || !draft.keys.includes(source.key))) {
-    const streamKey = source.key === undefined ? "no key" : `the key "${source.key}"`;
-    const key = draft.keys.join(", ") || "all events";
-    problems.push(problem("REACT_KEY", { subject, key, stream: source.name, streamKey }));
-  }
+  const unkeyed = (source.partitions ?? 1) > 1 ? keyFault(subject, draft.keys, source) : undefined;
+  if (unkeyed !== undefined) problems.push(problemOf(unkeyed));
   if (source.time === undefined) {
     const why = `windows are over event time: say \`time\` in stream "${source.name}"`;
     problems.push(problem("OPTION_MISSING", { subject, option: `time of stream "${source.name}"`, why }));
@@ -189,7 +194,7 @@ export function bindWindow(
   if (late !== undefined) problems.push(...lateProblems(late, source, subject));
   if (problems.length > 0) return problems;
   const plan: WindowPlan = {
-    ...{ name: draft.name, size: draft.size, time: source.time!, keys, aggregates, retracts },
+    ...{ name: draft.name, size: draft.size, time: source.time!, keys, aggregates, retracts, finalsOnly: overWindow },
     ...{ latenessMs: draft.latenessMs, aheadMs: draft.aheadMs, earlyMs: draft.earlyMs },
     late: late && { stream: late.name, reason: late.columns.some(({ name }) => name === LATE_REASON) },
   };
@@ -210,6 +215,21 @@ export function bindWindow(
     stream,
     silver: newestResults(draft, retracts),
   };
+}
+
+/** What is wrong with a key of windows over a stream in several partitions, where all events of a window must be in one. */
+export function keyFault(
+  subject: string,
+  keys: readonly string[],
+  { name: stream, key }: Pick<Stream, "name" | "key">,
+): MillraceError | undefined {
+  if (key !== undefined && keys.includes(key)) return undefined;
+  if (keys.length === 0) {
+    const why = `stream "${stream}" has several partitions, and no window has the events of all`;
+    return new MillraceError("OPTION_MISSING", { subject, option: "key", why });
+  }
+  const streamKey = key === undefined ? "no key" : `the key "${key}"`;
+  return new MillraceError("REACT_KEY", { subject, key: keys.join(", "), stream, streamKey });
 }
 
 function isKey({ type }: Column): boolean {

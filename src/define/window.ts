@@ -111,9 +111,9 @@ declare const ROW: unique symbol;
  */
 export function window<
   Schema extends z.ZodObject,
-  const Key extends FieldOf<Schema>,
   const Results extends Readonly<Record<string, Aggregate<FieldOf<Schema>>>>,
   const Name extends string,
+  const Key extends FieldOf<Schema> = never,
 >(
   name: Name,
   options: WindowOptions<Schema, Key, Results> & { readonly on: StreamDefinition<Schema> },

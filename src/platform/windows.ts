@@ -1,12 +1,12 @@
 /** Windows as the reactor runs them. */
 import type { Project } from "../define/project.ts";
-import { MillraceError } from "../errors.ts";
+import { keyFault } from "../define/read-window.ts";
 import type { OperatorPlan } from "../react/operator.ts";
 
 /**
  * A lane of its own for each window, from the first event that the log has.
  *
- * @throws REACT_KEY when the log has several partitions of the stream, and the window's key is not in one of them.
+ * @throws REACT_KEY, or OPTION_MISSING for one without a key, when the log has several partitions of the stream, and the window's key is not in one of them.
  */
 export function windowPlans(
   { windows, streams }: Pick<Project, "windows" | "streams">,
@@ -14,13 +14,8 @@ export function windowPlans(
 ): readonly OperatorPlan[] {
   return [...windows.values()].map(({ name, stream, plan, stateHash }) => {
     const keys = plan.keys.map((key) => key.name);
-    const streamKey = streams.get(stream)?.key;
-    if (partitions(stream) > 1 && (streamKey === undefined || !keys.includes(streamKey))) {
-      throw new MillraceError("REACT_KEY", {
-        ...{ subject: `window "${name}"`, key: keys.join(", ") || "nothing", stream },
-        streamKey: streamKey === undefined ? "no key" : `the key "${streamKey}"`,
-      });
-    }
+    const fault = partitions(stream) > 1 ? keyFault(`window "${name}"`, keys, streams.get(stream)!) : undefined;
+    if (fault !== undefined) throw fault;
     return { kind: "window", name, stream, lane: `window-${name}`, from: "beginning", stateHash, plan };
   });
 }

@@ -15,7 +15,7 @@
  */
 import type { WindowPlan } from "../../define/read-window.ts";
 import type { WindowOptions } from "../../define/window.ts";
-import { type ErrorCode, MillraceError } from "../../errors.ts";
+import { type ErrorCode, MillraceError, messageOf } from "../../errors.ts";
 import type { EventView, KeyedState, Operator, OperatorKind, Outlet } from "../operator.ts";
 import { Aggregates } from "./aggregates.ts";
 import { AlignedWindows } from "./aligned-windows.ts";
@@ -64,7 +64,8 @@ class WindowOperator implements Operator {
   }
 
   apply(event: EventView, out: Outlet): void {
-    const { time: field, latenessMs, aheadMs } = this.#plan;
+    const { time: field, latenessMs, aheadMs, finalsOnly } = this.#plan;
+    if (finalsOnly && event.value["final"] !== true) return;
     const key = this.#counts(event) ? this.#results.keys.of(event.value) : undefined;
     const time = microseconds(event.value[field]);
     const arrival = event.receivedAtMs * 1000;
@@ -106,7 +107,7 @@ class WindowOperator implements Operator {
       ...(facts.watermark !== undefined &&
         Number.isFinite(facts.watermark) && { watermark: timeText(facts.watermark) }),
     };
-    out.refuse(code, new MillraceError(code, { window: name, field, ...shown, ...times }).message);
+    out.refuse(code, messageOf(code, { window: name, field, ...shown, ...times }));
   }
 
   #show(nowMs: number, out: Outlet): void {
