@@ -1,6 +1,6 @@
 /** What the reactor stands on and what it tells: the shapes that the composition root wires. `reactor.ts` is what works by them. */
 import type { Stream } from "../define/project.ts";
-import type { EventLog } from "../log/event-log.ts";
+import type { EventLog, Run } from "../log/event-log.ts";
 import type { LogFs } from "../log/file-system.ts";
 import type { OperatorPlan } from "./operator.ts";
 
@@ -12,6 +12,8 @@ export interface ReactorOptions {
   /** The streams operators may emit to. Their partitions, and those of the plans' streams, must be open in the log. */
   readonly streams: ReadonlyMap<string, Pick<Stream, "name" | "id" | "columns">>;
   readonly log: EventLog;
+  /** Offsets of a run's events that repeat earlier ones: no operator gets them. Default: none do. */
+  readonly repetitions?: (stream: string, partition: number, run: Run) => Promise<readonly number[]>;
   /** Holds the checkpoints; created when missing. */
   readonly dir: string;
   /** The contract at the door, which everything that is emitted passes. */
@@ -82,6 +84,8 @@ export interface LaneStatus {
   readonly stream: string;
   readonly partition: number;
   readonly operators: readonly string[];
+  /** The first offset it was ever given. */
+  readonly begun: number;
   /** Every event below it is applied, and what it emitted is durable. */
   readonly position: number;
   /** Acknowledged events from there on. */

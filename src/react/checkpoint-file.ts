@@ -1,0 +1,328 @@
+/**
+ * The checkpoint of a lane on the disk: a copy of its state, and behind it what has changed since.
+ *
+ *     DIR/react/<stream>/<partition>/<lane>/<generation>.checkpoint
+ *
+ *     records, each:  magic "MRck" | bytes of the body u32 | CRC-32 of kind, take and body u32 | kind u8 | take u32 | body
+ *     kind 1, entries:   a block of entries (state-entries.ts) of the pass over the state that `take` numbers
+ *     kind 2, commit:    JSON: position, targets and what else stands in `Commit`. Entries of the takes it names count from here on
+ *
+ * Numbers are little-endian. The lane is where the last commit says that is whole, with the entries of all takes that count by it, in the order of the
+ * file. What lies behind is of a crash. A file is made as `<generation>.building` and gets its name with its first commit; of several the one of the
+ * highest generation counts.
+ *
+ * A record begins with a magic number so that commits behind damaged bytes are found: they say how far the lane had come, and so what must not be emitted again
+ * while its state is built anew from the log.
+ */
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { isMissing, type LogFile, type LogFs, withFile } from "../log/file-system.ts";
+import type { DoneSet } from "./done-set.ts";
+
+export interface Commit {
+  /** Version of this format. */
+  readonly format: 1;
+  /** Takes whose entries count: all up to `to` but for those that a thread did not live to finish. */
+  readonly takes: { readonly to: number; readonly without: readonly number[] };
+  readonly done: DoneSet;
+  /** Arrival of the newest event applied. */
+  readonly nowMs: number;
+  /** First offset the lane has ever been given. */
+  readonly begun: number;
+  /** Counts how often emissions began anew; part of the marks. */
+  readonly epoch: number;
+  readonly operators: readonly OperatorRecord[];
+  /** Where the search for this lane's marks begins, of every partition it has emitted to. */
+  readonly targets: readonly TargetRecord[];
+  readonly counts: LaneCounts;
+}
+
+export interface OperatorRecord {
+  readonly name: string;
+  readonly stateHash: string;
+  /** What it has applied beyond the lane. */
+  readonly done?: DoneSet;
+  /** What it applies again for its state only. */
+  readonly muted?: DoneSet;
+  /** Dead-lettered events that were tried again and are done. */
+  readonly retried?: readonly number[];
+  /** Events left out, which ended a thread. */
+  readonly leftOut?: readonly (readonly [offset: number, code: string, message: string])[];
+  /** State name -> version of its codec. */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+export interface TargetRecord {
+  readonly stream: string;
+  readonly partition: number;
+  readonly from: number;
+  /** What it holds of these operators since before emissions began anew. */
+  readonly former?: { readonly operators: readonly string[]; readonly done: DoneSet } | undefined;
+}
+
+export interface LaneCounts {
+  readonly handled: number;
+  readonly dead: number;
+  readonly emitted: number;
+}
+
+const MAGIC = 0x6b63_524d; // "MRck"
+const HEADER_BYTES = 17;
+const ENTRIES = 1;
+const COMMIT = 2;
+const SUFFIX = ".checkpoint";
+const BUILDING = ".building";
+const READ_BYTES = 1024 * 1024;
+
+/** A file that is written to. After a call that rejects every other one does, until it is recovered. */
+export class CheckpointFile {
+  readonly generation: number;
+  readonly #fs: LogFs;
+  readonly #dir: string;
+  readonly #file: LogFile;
+  #named: boolean;
+  #end: number;
+  /** End of the last commit. */
+  #durable: number;
+  #tail: Promise<void> = Promise.resolve();
+
+  private constructor(fs: LogFs, dir: string, generation: number, file: LogFile, end: number | undefined) {
+    this.#fs = fs;
+    this.#dir = dir;
+    this.generation = generation;
+    this.#file = file;
+    this.#named = end !== undefined;
+    this.#end = end ?? 0;
+    this.#durable = this.#end;
+  }
+
+  /** Begins a file, which replaces those before it with its first commit. */
+  static async create(fs: LogFs, dir: string, generation: number): Promise<CheckpointFile> {
+    await fs.makeDir(dir);
+    const path = join(dir, `${fileName(generation)}${BUILDING}`);
+    await fs.remove(path);
+    return new CheckpointFile(fs, dir, generation, await fs.open(path, "create"), undefined);
+  }
+
+  /** Goes on behind what was read of it. */
+  static async resume(fs: LogFs, dir: string, { generation, end }: ReadCheckpoint): Promise<CheckpointFile> {
+    const file = await fs.open(join(dir, fileName(generation)), "write");
+    const resumed = new CheckpointFile(fs, dir, generation, file, end);
+    await file.truncate(end).catch((error: unknown) => resumed.close().then(() => Promise.reject(error)));
+    return resumed;
+  }
+
+  /** End of the last commit. */
+  get durableBytes(): number {
+    return this.#durable;
+  }
+
+  get bytes(): number {
+    return this.#end;
+  }
+
+  /** Writes a block; it is durable with the next commit. */
+  entries(take: number, block: Uint8Array): Promise<void> {
+    return this.#append(ENTRIES, take, block, false).then(() => undefined);
+  }
+
+  /** Resolves once the commit and all before it are durable. */
+  async commit(commit: Commit): Promise<void> {
+    const end = await this.#append(COMMIT, 0, Buffer.from(JSON.stringify(commit)), true);
+    if (!this.#named) await this.#name();
+    this.#durable = end;
+  }
+
+  /** After a failure: cuts back to the last commit. Entries behind it are gone. */
+  async recover(): Promise<void> {
+    await this.#tail.catch(() => undefined); // that is why this is called
+    await this.#file.truncate(this.#durable);
+    this.#end = this.#durable;
+    this.#tail = Promise.resolve();
+  }
+
+  async #name(): Promise<void> {
+    const path = join(this.#dir, fileName(this.generation));
+    await this.#fs.rename(`${path}${BUILDING}`, path);
+    await this.#fs.syncDir(this.#dir);
+    this.#named = true;
+    for (const generation of await generationsIn(this.#fs, this.#dir, SUFFIX))
+      if (generation < this.generation) await this.#fs.remove(join(this.#dir, fileName(generation)));
+  }
+
+  async close(): Promise<void> {
+    await this.#tail.catch(() => undefined); // whoever wrote was told
+    await this.#file.close();
+  }
+
+  #append(kind: number, take: number, body: Uint8Array, sync: boolean): Promise<number> {
+    const at = this.#end;
+    const header = headerOf(kind, take, body);
+    const end = at + header.length + body.length;
+    this.#end = end;
+    const written = this.#tail.then(async () => {
+      await this.#file.write([header, body], at);
+      if (sync) await this.#file.datasync();
+    });
+    this.#tail = written;
+    written.catch(() => undefined); // told to the caller, and to all who write later
+    return written.then(() => end);
+  }
+}
+
+/** What a lane's folder holds. */
+export interface ReadCheckpoint {
+  readonly generation: number;
+  /** Bytes up to the end of the last commit that is whole with all before it. */
+  readonly end: number;
+  readonly commit: Commit;
+  /** Takes used in the file, also those that do not count. */
+  readonly lastTake: number;
+  /** Bytes behind the last commit, which do not count. */
+  readonly cutBytes: number;
+}
+
+export type FoundCheckpoint =
+  | { readonly kind: "none" }
+  | { readonly kind: "whole"; readonly checkpoint: ReadCheckpoint }
+  /** A commit is there and what lies before it is not what was written. `known`: the last commit that can be read. */
+  | {
+      readonly kind: "damaged";
+      readonly generation: number;
+      readonly path: string;
+      readonly at: number;
+      readonly known: Commit | undefined;
+    };
+
+/** Looks through a lane's folder. */
+export async function findCheckpoint(fs: LogFs, dir: string): Promise<FoundCheckpoint> {
+  for (const generation of await generationsIn(fs, dir, BUILDING))
+    await fs.remove(join(dir, `${fileName(generation)}${BUILDING}`));
+  const generations = await generationsIn(fs, dir, SUFFIX);
+  const newest = generations.at(-1);
+  return newest === undefined ? { kind: "none" } : readFile(fs, dir, newest);
+}
+
+/** Gives the blocks that count, in order. */
+export async function readEntryBlocks(
+  fs: LogFs,
+  dir: string,
+  { generation, end, commit }: ReadCheckpoint,
+  take: (block: Uint8Array<ArrayBuffer>) => Promise<void>,
+): Promise<void> {
+  const without = new Set(commit.takes.without);
+  await withFile(fs, join(dir, fileName(generation)), async (file) => {
+    const reader = new RecordReader(file, end);
+    for (let record = await reader.next(); record; record = await reader.next())
+      if (record.kind === ENTRIES && record.take <= commit.takes.to && !without.has(record.take))
+        await take(new Uint8Array(record.body));
+  });
+}
+
+async function readFile(fs: LogFs, dir: string, generation: number): Promise<FoundCheckpoint> {
+  const path = join(dir, fileName(generation));
+  const found = await withFile(fs, path, async (file): Promise<FoundCheckpoint> => {
+    const { size } = await file.stat();
+    const reader = new RecordReader(file, size);
+    let last: { commit: Commit; end: number } | undefined;
+    let lastTake = 0;
+    for (let record = await reader.next(); record; record = await reader.next()) {
+      lastTake = Math.max(lastTake, record.take);
+      if (record.kind === COMMIT) last = { commit: readCommit(record.body), end: reader.at };
+    }
+    if (last) {
+      const checkpoint = { generation, ...last, lastTake, cutBytes: size - last.end };
+      return { kind: "whole", checkpoint };
+    }
+    const known = await lastCommitBehind(file, reader.at, size);
+    return { kind: "damaged", generation, path, at: reader.at, known };
+  });
+  return found ?? { kind: "none" };
+}
+
+/** Reads records up to the first that is not whole. */
+class RecordReader {
+  /** End of the last whole record. */
+  at = 0;
+  readonly #file: LogFile;
+  readonly #size: number;
+  #buffer: Buffer = Buffer.alloc(0);
+  #bufferAt = 0;
+
+  constructor(file: LogFile, size: number) {
+    this.#file = file;
+    this.#size = size;
+  }
+
+  async next(): Promise<{ kind: number; take: number; body: Buffer } | undefined> {
+    const header = await this.#bytes(this.at, HEADER_BYTES);
+    if (!header || header.readUInt32LE(0) !== MAGIC) return undefined;
+    const length = header.readUInt32LE(4);
+    const whole = await this.#bytes(this.at, HEADER_BYTES + length);
+    if (!whole || crc32(whole.subarray(12)) !== whole.readUInt32LE(8)) return undefined;
+    this.at += whole.length;
+    return { kind: whole.readUInt8(12), take: whole.readUInt32LE(13), body: whole.subarray(HEADER_BYTES) };
+  }
+
+  async #bytes(at: number, length: number): Promise<Buffer | undefined> {
+    if (at + length > this.#size) return undefined;
+    if (at < this.#bufferAt || at + length > this.#bufferAt + this.#buffer.length) {
+      const buffer = Buffer.allocUnsafeSlow(Math.min(this.#size - at, Math.max(READ_BYTES, length)));
+      const got = await this.#file.read(buffer, at);
+      this.#buffer = buffer.subarray(0, got);
+      this.#bufferAt = at;
+      if (got < length) return undefined;
+    }
+    return this.#buffer.subarray(at - this.#bufferAt, at - this.#bufferAt + length);
+  }
+}
+
+/** The last commit behind bytes that are no record. */
+async function lastCommitBehind(file: LogFile, from: number, size: number): Promise<Commit | undefined> {
+  const magic = Buffer.from("MRck", "latin1");
+  let last: Commit | undefined;
+  for (let at = from + 1; at < size; ) {
+    const buffer = Buffer.alloc(Math.min(size - at, READ_BYTES));
+    await file.read(buffer, at);
+    const place = buffer.indexOf(magic);
+    if (place === -1) {
+      at += Math.max(1, buffer.length - magic.length + 1);
+      continue;
+    }
+    const reader = new RecordReader(file, size);
+    reader.at = at + place;
+    for (let record = await reader.next(); record; record = await reader.next())
+      if (record.kind === COMMIT) last = readCommit(record.body);
+    at = Math.max(reader.at, at + place + 1);
+  }
+  return last;
+}
+
+function readCommit(body: Buffer): Commit {
+  return JSON.parse(body.toString("utf8")) as Commit;
+}
+
+function headerOf(kind: number, take: number, body: Uint8Array): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.writeUInt32LE(MAGIC, 0);
+  header.writeUInt32LE(body.length, 4);
+  header.writeUInt8(kind, 12);
+  header.writeUInt32LE(take, 13);
+  header.writeUInt32LE(crc32(body, crc32(header.subarray(12))), 8);
+  return header;
+}
+
+function fileName(generation: number): string {
+  return `${String(generation).padStart(10, "0")}${SUFFIX}`;
+}
+
+async function generationsIn(fs: LogFs, dir: string, ending: string): Promise<number[]> {
+  const names = await fs.list(dir).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  return names
+    .filter((name) => name.endsWith(ending))
+    .map((name) => Number.parseInt(name, 10))
+    .sort((a, b) => a - b);
+}

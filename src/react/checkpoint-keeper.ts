@@ -1,0 +1,417 @@
+/**
+ * Keeps the checkpoint of a lane up: asks the worker for what has changed, writes it, and begins a new file when the changes outgrow the state.
+ *
+ * A commit is written once everything that was emitted up to its position is durable. While a new file is being made, changes go into both.
+ */
+import type { LogFs } from "../log/file-system.ts";
+import {
+  CheckpointFile,
+  type Commit,
+  type FoundCheckpoint,
+  type LaneCounts,
+  type OperatorRecord,
+  readEntryBlocks,
+  type TargetRecord,
+} from "./checkpoint-file.ts";
+import { type DoneSet, isDone, lowest } from "./done-set.ts";
+import type { LaneName } from "./emission-mark.ts";
+import type { LaneStart } from "./lane-start.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
+import type { Retrying } from "./retrying.ts";
+import { stateOfBlock } from "./state-entries.ts";
+
+/** What the keeper asks of its lane. */
+export interface KeptLane {
+  readonly number: number;
+  facts(): LaneFacts;
+  committed(commit: Commit): void;
+  /** Resolves once all that was reported so far is durable. */
+  settled(): Promise<void>;
+  say(message: ToWorker): void;
+}
+
+export interface LaneFacts {
+  readonly targets: readonly TargetRecord[];
+  readonly counts: LaneCounts;
+  readonly leftOut: ReadonlyMap<string, ReadonlyMap<number, { code: string; message: string }>>;
+}
+
+export interface KeeperParts {
+  readonly fs: LogFs;
+  readonly dir: string;
+  readonly retrying: Retrying;
+  readonly clock: () => number;
+}
+
+/** Changes may take this much more room than the state, so that small states are not copied all the time. */
+const SPARE_BYTES = 4 * 1024 * 1024;
+/** Of one operator: they are only asked for until their dead letter is settled, moments later. */
+const MOST_RETRIED = 10_000;
+
+interface Take {
+  readonly number: number;
+  taken?: {
+    readonly state: (FromWorker & { kind: "taken" })["state"];
+    readonly facts: LaneFacts;
+    readonly settled: Promise<void>;
+  };
+  /** The new file was whole but for this take when it began. */
+  readonly completes: boolean;
+  failed: unknown;
+  writes: Promise<unknown>[];
+  readonly end: { resolve: () => void; reject: (error: unknown) => void };
+}
+
+export class CheckpointKeeper {
+  readonly #o: KeeperParts;
+  readonly #start: LaneStart;
+  #lane!: KeptLane;
+  /** The last durable one. */
+  commit: Commit;
+  committedAtMs: number | undefined;
+  /** What the disk says, while it refuses. */
+  problem: string | undefined;
+  #file: CheckpointFile;
+  /** Bytes of the file when it became the lane's. */
+  #wholeBytes: number;
+  /** Lacks entries: it takes facts, and no changes. */
+  #stale = false;
+  #building: { readonly file: CheckpointFile; readonly copy: number; copied: boolean } | undefined;
+  #lastTake: number;
+  #dropped: number[];
+  #take: Take | undefined;
+  readonly #retried = new Map<string, Set<number>>();
+  #turn: Promise<unknown> = Promise.resolve();
+  #commits: Promise<unknown> = Promise.resolve();
+  #queued: Promise<void> | undefined;
+
+  private constructor(parts: KeeperParts, start: LaneStart, file: CheckpointFile, commit: Commit, lastTake: number) {
+    this.#o = parts;
+    this.#start = start;
+    this.#file = file;
+    this.#wholeBytes = file.bytes;
+    this.commit = commit;
+    this.#lastTake = lastTake;
+    this.#dropped = [...commit.takes.without];
+    for (const { plan, retried } of start.operators) this.#retried.set(plan.name, new Set(retried));
+  }
+
+  /** Takes the found checkpoint over, or begins an empty one. */
+  static async open(
+    parts: KeeperParts,
+    start: LaneStart,
+    found: FoundCheckpoint,
+    targets: readonly TargetRecord[],
+  ): Promise<CheckpointKeeper> {
+    const { fs, dir } = parts;
+    if (start.keepsFile && found.kind === "whole") {
+      const { checkpoint } = found;
+      const file = await CheckpointFile.resume(fs, dir, checkpoint);
+      return new CheckpointKeeper(parts, start, file, checkpoint.commit, checkpoint.lastTake);
+    }
+    const commit = firstCommit(start, targets);
+    const before = found.kind === "none" ? 0 : found.kind === "whole" ? found.checkpoint.generation : found.generation;
+    const file = await CheckpointFile.create(fs, dir, before + 1);
+    try {
+      // Of operators that go on, the entries are taken over as they are.
+      if (found.kind === "whole") {
+        const kept = new Set(start.operators.filter(({ restored }) => restored).map(({ plan }) => plan.name));
+        await readEntryBlocks(fs, dir, found.checkpoint, async (block) => {
+          if (kept.has(operatorOf(block))) await file.entries(0, block);
+        });
+      }
+      await file.commit(commit);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    return new CheckpointKeeper(parts, start, file, commit, 0);
+  }
+
+  attach(lane: KeptLane): void {
+    this.#lane = lane;
+  }
+
+  floor(stream: string, partition: number, lane: LaneName): number {
+    const { done, targets } = this.commit;
+    let floor = Number.POSITIVE_INFINITY;
+    if (stream === lane.stream && partition === lane.partition) floor = lowest(done);
+    for (const target of targets)
+      if (target.stream === stream && target.partition === partition) floor = Math.min(floor, target.from);
+    return floor;
+  }
+
+  async restore(take: (entries: Uint8Array<ArrayBuffer>) => Promise<void>): Promise<void> {
+    const { fs, dir } = this.#o;
+    const { generation } = this.#file;
+    const place = {
+      generation,
+      end: this.#file.durableBytes,
+      commit: this.commit,
+      lastTake: this.#lastTake,
+      cutBytes: 0,
+    };
+    await readEntryBlocks(fs, dir, place, take);
+  }
+
+  /** Makes durable what has changed up to now, where something has. With `must` it rejects when that fails; otherwise the next one makes up for it. */
+  checkpoint(done: () => DoneSet, must = false): Promise<void> {
+    if (this.#queued && !must) return this.#queued;
+    const turn = this.#inTurn(async () => {
+      if (!must) this.#queued = undefined;
+      if (!must && sameDone(done(), this.commit.done) && !this.#stale) return;
+      try {
+        await this.#checkpoint();
+        this.problem = undefined;
+      } catch (error) {
+        if (error instanceof Interrupted && !must) return;
+        if (!(error instanceof Interrupted)) {
+          this.problem = error instanceof Error ? error.message : String(error);
+          this.#o.retrying.report(error, `writing the checkpoint ${this.#o.dir}`);
+          await this.#recover();
+        }
+        if (must) throw error;
+      }
+    });
+    if (!must) this.#queued = turn;
+    return turn;
+  }
+
+  /** Makes durable what is known beside the state: targets, and events left out. */
+  commitFacts(): Promise<void> {
+    return this.#o.retrying.until(`writing the checkpoint ${this.#o.dir}`, () =>
+      this.#alone(async () => {
+        const facts = this.#lane.facts();
+        const operators = this.commit.operators.map((record) => withLeftOut(record, facts, this.commit.done));
+        // The position stays, and with it where the search for marks begins: only what is new comes in.
+        const known = new Set(this.commit.targets.map(({ stream, partition }) => `${stream}/${partition}`));
+        const added = facts.targets.filter(({ stream, partition }) => !known.has(`${stream}/${partition}`));
+        const commit: Commit = { ...this.commit, operators, targets: [...this.commit.targets, ...added] };
+        await this.#file.commit(commit).catch((error: unknown) => this.#recover().then(() => Promise.reject(error)));
+        this.#committed(commit);
+      }),
+    );
+  }
+
+  /** Keeps checkpoints from being begun, until the function it resolves to is called. */
+  hold(): Promise<() => void> {
+    return new Promise((held) => {
+      void this.#inTurn(() => new Promise<void>((release) => held(release)));
+    });
+  }
+
+  hasRetried(operator: string, offset: number): boolean {
+    return this.#retried.get(operator)?.has(offset) === true;
+  }
+
+  retried(operator: string, offset: number): void {
+    this.#retried.get(operator)?.add(offset);
+  }
+
+  /** The thread has ended: what it had not finished does not count. */
+  async interrupt(): Promise<void> {
+    const take = this.#take;
+    if (take) {
+      this.#take = undefined;
+      this.#dropped.push(take.number);
+      take.end.reject(new Interrupted());
+    }
+    await this.#abandon();
+  }
+
+  taken({ take: number, state }: FromWorker & { kind: "taken" }): void {
+    const take = this.#take;
+    if (take?.number !== number) return;
+    const settled = this.#lane.settled();
+    settled.catch(() => undefined); // awaited when the take ends
+    take.taken = { state, facts: this.#lane.facts(), settled };
+  }
+
+  part({ take: number, entries }: FromWorker & { kind: "part" }): void {
+    const building = this.#building;
+    const take = this.#take?.number === number ? this.#take : undefined;
+    const writes: Promise<void>[] = [];
+    if (take && !this.#stale) {
+      writes.push(this.#file.entries(number, entries));
+    }
+    if (building && (take || building.copy === number)) {
+      const written = building.file.entries(number, entries);
+      writes.push(written);
+      // A new file that fails is given up when its turn comes.
+      written.catch(() => undefined);
+    }
+    take?.writes.push(...writes);
+    const { number: lane } = this.#lane;
+    void Promise.allSettled(writes).then(() => this.#lane.say({ kind: "written", lane }));
+  }
+
+  takeEnded({ take: number }: FromWorker & { kind: "take-ended" }): void {
+    if (this.#take?.number === number) this.#take.end.resolve();
+  }
+
+  copyEnded({ copy }: FromWorker & { kind: "copy-ended" }): void {
+    if (this.#building?.copy === copy) this.#building.copied = true;
+  }
+
+  async close(): Promise<void> {
+    await this.interrupt();
+    await this.#turn.catch(() => undefined); // told to whoever asked
+    await this.#file.close();
+  }
+
+  async #checkpoint(): Promise<void> {
+    if (!this.#building && (this.#stale || this.#file.bytes > 2 * this.#wholeBytes + SPARE_BYTES)) await this.#build();
+    const take = this.#begin();
+    try {
+      await new Promise<void>((resolve, reject) => {
+        Object.assign(take.end, { resolve, reject });
+        this.#lane.say({ kind: "take", lane: this.#lane.number, take: take.number });
+      });
+      await Promise.all(take.writes);
+      const { taken } = take;
+      if (!taken) throw new Interrupted();
+      await Promise.race([taken.settled, interrupted(take)]);
+      if (this.#take !== take) throw new Interrupted();
+      await this.#write(take, taken);
+    } finally {
+      if (this.#take === take) this.#take = undefined;
+    }
+  }
+
+  #begin(): Take {
+    const take: Take = {
+      number: ++this.#lastTake,
+      completes: this.#building?.copied === true,
+      ...{ failed: undefined, writes: [] },
+      end: { resolve: () => undefined, reject: () => undefined },
+    };
+    this.#take = take;
+    return take;
+  }
+
+  async #write(take: Take, { state, facts }: NonNullable<Take["taken"]>): Promise<void> {
+    const { done, nowMs, versions } = state;
+    const commit: Commit = {
+      ...{ format: 1, done, nowMs, begun: this.#start.begun, epoch: this.#start.epoch },
+      takes: { to: take.number, without: this.#dropped },
+      operators: this.#start.operators.map(({ plan, muted }) => {
+        const before = this.commit.operators.find(({ name }) => name === plan.name);
+        const retried = [...(this.#retried.get(plan.name) ?? [])].slice(-MOST_RETRIED);
+        const record: OperatorRecord = {
+          ...{ name: plan.name, stateHash: plan.stateHash, versions: versions[plan.name] ?? {} },
+          ...stillAhead("done", before?.done, done),
+          ...stillAhead("muted", muted, done),
+          ...(retried.length > 0 && { retried }),
+        };
+        return withLeftOut(record, facts, done);
+      }),
+      targets: facts.targets,
+      counts: { ...facts.counts, handled: done.next - done.pending.length - this.#start.begun },
+    };
+    await this.#alone(() => this.#commitTake(take, commit));
+  }
+
+  async #commitTake(take: Take, commit: Commit): Promise<void> {
+    const building = take.completes ? this.#building : undefined;
+    if (building) {
+      const former = this.#file;
+      this.#dropped = this.#dropped.filter((number) => number > building.copy);
+      await building.file.commit({ ...commit, takes: { to: take.number, without: this.#dropped } });
+      this.#file = building.file;
+      this.#wholeBytes = building.file.bytes;
+      this.#stale = false;
+      this.#building = undefined;
+      this.#committed(commit);
+      await former.close();
+      return;
+    }
+    if (this.#stale) return; // it lacks entries: the new file will have them
+    await this.#file.commit(commit);
+    this.#committed(commit);
+  }
+
+  #committed(commit: Commit): void {
+    this.commit = commit;
+    this.committedAtMs = this.#o.clock();
+    this.#lane.committed(commit);
+  }
+
+  /** Begins a new file. */
+  async #build(): Promise<void> {
+    const { fs, dir } = this.#o;
+    const file = await CheckpointFile.create(fs, dir, this.#file.generation + 1);
+    const copy = ++this.#lastTake;
+    this.#building = { file, copy, copied: false };
+    this.#lane.say({ kind: "copy", lane: this.#lane.number, copy });
+  }
+
+  /** After the disk has refused: the file goes back to its last commit, and can only be replaced. */
+  async #recover(): Promise<void> {
+    this.#stale = true;
+    await this.#abandon();
+    await this.#file.recover().catch(() => undefined); // tried again with the next write
+  }
+
+  async #abandon(): Promise<void> {
+    const building = this.#building;
+    this.#building = undefined;
+    await building?.file.close().catch(() => undefined); // it never counted
+  }
+
+  /** One commit at a time: each builds on the one before. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#commits.then(work);
+    this.#commits = turn.catch(() => undefined); // told to the caller
+    return turn;
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined); // told to the caller
+    return turn;
+  }
+}
+
+/** A take whose thread has ended. */
+class Interrupted extends Error {}
+
+function interrupted(take: Take): Promise<never> {
+  return new Promise((_, reject) => {
+    take.end.reject = reject;
+  });
+}
+
+function firstCommit(start: LaneStart, targets: readonly TargetRecord[]): Commit {
+  return {
+    ...{ format: 1, takes: { to: 0, without: [] }, done: start.done, nowMs: start.nowMs },
+    ...{ begun: start.begun, epoch: start.epoch, targets, counts: start.counts },
+    operators: start.operators.map(({ plan, done, muted, leftOut, retried, versions }) => ({
+      ...{ name: plan.name, stateHash: plan.stateHash, versions },
+      ...(done && { done }),
+      ...(muted && { muted }),
+      ...(leftOut.length > 0 && { leftOut }),
+      ...(retried.length > 0 && { retried }),
+    })),
+  };
+}
+
+function withLeftOut(record: OperatorRecord, { leftOut }: LaneFacts, done: DoneSet): OperatorRecord {
+  const open = [...(leftOut.get(record.name) ?? [])].filter(([offset]) => !isDone(done, offset));
+  const { leftOut: _, ...rest } = record;
+  if (open.length === 0) return rest;
+  return { ...rest, leftOut: open.map(([offset, { code, message }]) => [offset, code, message] as const) };
+}
+
+/** As long as the lane has not come that far. */
+function stillAhead<K extends string>(key: K, of: DoneSet | undefined, lane: DoneSet): Partial<Record<K, DoneSet>> {
+  return of && of.next > lowest(lane) ? ({ [key]: of } as Record<K, DoneSet>) : {};
+}
+
+function sameDone(a: DoneSet, b: DoneSet): boolean {
+  return a.next === b.next && a.pending.length === b.pending.length;
+}
+
+function operatorOf(block: Uint8Array): string {
+  const { name } = stateOfBlock(block);
+  return name.slice(0, name.indexOf("/"));
+}

@@ -1,0 +1,406 @@
+/**
+ * A lane in the main thread: feeds the worker from the log, has what it emits appended, and keeps its checkpoint. It outlives threads: after one has ended it
+ * begins again from its checkpoint in the next.
+ */
+import { MillraceError } from "../errors.ts";
+import type { EventLog, Run } from "../log/event-log.ts";
+import type { LogFs } from "../log/file-system.ts";
+import type { CheckpointKeeper } from "./checkpoint-keeper.ts";
+import { type DoneSet, isDone, lowest } from "./done-set.ts";
+import { type LaneName, markPrefix } from "./emission-mark.ts";
+import { Emitter, type KnownTarget } from "./emitter.ts";
+import type { LaneStart, OperatorStart } from "./lane-start.ts";
+import type { DoneReport, FromWorker, LaneSetup, SentEmissions, ToWorker } from "./messages.ts";
+import type {
+  Admit,
+  LaneStatus,
+  ReactLetter,
+  ReactorOptions,
+  RetriedEvent,
+  RetriedOutcome,
+} from "./reactor-options.ts";
+import type { Retrying } from "./retrying.ts";
+
+export interface LaneParts {
+  readonly log: EventLog;
+  readonly repetitions: ReactorOptions["repetitions"];
+  readonly fs: LogFs;
+  /** The folder of its checkpoint. */
+  readonly dir: string;
+  readonly admit: Admit;
+  readonly deadLetters: (letters: readonly ReactLetter[]) => Promise<void>;
+  readonly retrying: Retrying;
+  readonly clock: () => number;
+}
+
+/** The lane's line to a worker thread, for as long as that lives. */
+export interface LaneLine {
+  readonly signal: AbortSignal;
+  say(message: ToWorker, transfer?: ArrayBuffer[]): void;
+}
+
+/** Two runs of this size keep a worker busy for some milliseconds. */
+const RUN_BYTES = 256 * 1024;
+const MOST_RUNS_SENT = 4;
+const MOST_LETTER_BYTES = 16 * 1024 * 1024;
+
+export class Lane {
+  readonly number: number;
+  readonly name: LaneName;
+  readonly start: LaneStart;
+  /** Of the first operator, counted through all lanes. */
+  readonly firstOperator: number;
+  /** Why it stands still. */
+  problem: string | undefined;
+  restarts = -1;
+  readonly #o: LaneParts;
+  readonly #emitter: Emitter;
+  readonly #keeper: CheckpointKeeper;
+  /** Operator -> offset -> why it is left out. */
+  readonly #leftOut = new Map<string, Map<number, { code: string; message: string }>>();
+  #line: LaneLine | undefined;
+  #done: DoneSet;
+  #dead: number;
+  #runsSent = 0;
+  #lettersBytes = 0;
+  #letters: Promise<unknown> = Promise.resolve();
+  #stateEntries = 0;
+  #stateBytes = 0;
+  #settledPosition: number;
+  #cautiousTo = -1;
+  /** Next offset to be read from the log. */
+  #reading = 0;
+  #wakeFeed: () => void = () => undefined;
+  #waiting: { readonly offset: number; readonly resolve: () => void }[] = [];
+  #retryQueue: Promise<unknown> = Promise.resolve();
+  readonly #retries = new Map<
+    number,
+    { resolve: (answer: FromWorker & { kind: "retried" }) => void; reject: (error: unknown) => void }
+  >();
+  #lastRetry = 0;
+
+  constructor(
+    number: number,
+    firstOperator: number,
+    name: LaneName,
+    start: LaneStart,
+    targets: readonly KnownTarget[],
+    keeper: CheckpointKeeper,
+    parts: LaneParts,
+  ) {
+    this.number = number;
+    this.firstOperator = firstOperator;
+    this.name = name;
+    this.start = start;
+    this.#o = parts;
+    this.#keeper = keeper;
+    this.#done = start.done;
+    this.#dead = start.counts.dead;
+    this.#settledPosition = lowest(start.done);
+    for (const { plan, leftOut } of start.operators)
+      this.#leftOut.set(plan.name, new Map(leftOut.map(([offset, code, message]) => [offset, { code, message }])));
+    this.#emitter = new Emitter(
+      {
+        ...{ log: parts.log, admit: parts.admit, retrying: parts.retrying, epoch: start.epoch },
+        prefix: markPrefix(name),
+        operators: start.operators.map(({ plan, muted }) => ({ name: plan.name, muted })),
+        place: `${name.stream}/${name.partition}`,
+        declare: () => keeper.commitFacts(),
+        letters: (letters) => this.#sendLetters(letters),
+      },
+      targets,
+      start.counts.emitted,
+    );
+    this.#emitter.onRoom = () => {
+      this.#wakeFeed();
+      this.#settle();
+    };
+    keeper.attach({
+      facts: () => ({
+        ...{ targets: this.#emitter.targets(), leftOut: this.#leftOut },
+        counts: { handled: 0, dead: this.#dead, emitted: this.#emitter.emitted },
+      }),
+      committed: (commit) => this.#emitter.committed(commit.targets),
+      settled: () => this.#settled(),
+      say: (message) => this.#line?.say(message),
+      number,
+    });
+  }
+
+  get operators(): readonly OperatorStart[] {
+    return this.start.operators;
+  }
+
+  /** The first offset that is needed of a partition: of the input, and of the targets for their marks. */
+  floor(stream: string, partition: number): number {
+    return this.#keeper.floor(stream, partition, this.name);
+  }
+
+  /** Begins, or begins again, on a line on which its state has been restored and its operators opened. */
+  begin(line: LaneLine): void {
+    this.restarts++;
+    this.#line = line;
+    this.problem = undefined;
+    this.#runsSent = 0;
+    line.signal.addEventListener("abort", () => this.#wakeFeed(), { once: true });
+    void this.#feed(line);
+  }
+
+  /** What the worker needs to open the lane's operators. */
+  setup(): LaneSetup {
+    const { commit } = this.#keeper;
+    const records = new Map(commit.operators.map((record) => [record.name, record]));
+    return {
+      ...{ stream: this.name.stream, partition: this.name.partition, done: commit.done, nowMs: commit.nowMs },
+      cautiousTo: this.#cautiousTo,
+      operators: this.start.operators.map(({ plan }, place) => ({
+        ...{ plan, number: this.firstOperator + place, done: records.get(plan.name)?.done },
+        leftOut: this.#leftOut.get(plan.name) ?? new Map(),
+        versions: records.get(plan.name)?.versions ?? {},
+      })),
+    };
+  }
+
+  /** Gives every block of restored state. */
+  restore(take: (entries: Uint8Array<ArrayBuffer>) => Promise<void>): Promise<void> {
+    return this.#keeper.restore(take);
+  }
+
+  /** The thread has ended: what is not in the checkpoint will be done again. */
+  async stop(): Promise<void> {
+    this.#line = undefined;
+    this.#cautiousTo = -1;
+    for (const { reject } of this.#retries.values())
+      reject(new MillraceError("REACT_UNAVAILABLE", { operator: this.name.lane, reason: "its thread has ended" }));
+    this.#retries.clear();
+    await this.#keeper.interrupt();
+    const { done, counts } = this.#keeper.commit;
+    this.#done = done;
+    this.#dead = counts.dead;
+    this.#emitter.restart(done, counts.emitted);
+  }
+
+  /** An event that was under way when a thread ended is looked for. */
+  beCautious(): void {
+    this.#cautiousTo = this.#reading - 1;
+  }
+
+  /** An operator gets an event no more; it becomes a dead letter when its turn comes. Resolves once that is durable. */
+  leaveOut(operator: string, offset: number, why: { code: string; message: string }): Promise<void> {
+    this.#leftOut.get(operator)?.set(offset, why);
+    return this.#keeper.commitFacts();
+  }
+
+  hear(message: FromWorker): void {
+    switch (message.kind) {
+      case "done":
+        this.#report(message);
+        break;
+      case "taken":
+        this.#keeper.taken(message);
+        break;
+      case "part":
+        this.#keeper.part(message);
+        break;
+      case "take-ended":
+        this.#keeper.takeEnded(message);
+        break;
+      case "copy-ended":
+        this.#keeper.copyEnded(message);
+        break;
+      case "retried":
+        this.#retries.get(message.id)?.resolve(message);
+        this.#retries.delete(message.id);
+        break;
+    }
+  }
+
+  /** Makes durable what has changed; nothing when nothing has. */
+  checkpoint(): Promise<void> {
+    return this.#line ? this.#keeper.checkpoint(() => this.#done) : Promise.resolve();
+  }
+
+  /** Resolves once every event below `offset` is applied and what it gave is durable. */
+  appliedBelow(offset: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ offset, resolve });
+      this.#settle();
+    });
+  }
+
+  /** Gives dead-lettered events to an operator once more, one after the other. */
+  retry(place: number, events: readonly RetriedEvent[]): Promise<RetriedOutcome[]> {
+    const turn = this.#retryQueue.then(() => this.#retryAll(place, events));
+    this.#retryQueue = turn.catch(() => undefined); // told to the caller
+    return turn;
+  }
+
+  status(): LaneStatus {
+    const { commit, committedAtMs } = this.#keeper;
+    const { lane, stream, partition } = this.name;
+    const position = this.#settledPosition;
+    return {
+      ...{ lane, stream, partition, position, operators: this.operators.map(({ plan }) => plan.name) },
+      begun: this.start.begun,
+      pending: Math.max(0, this.#o.log.ends(stream, partition).end - position),
+      handled: Math.max(0, this.#done.next - this.#done.pending.length - this.start.begun),
+      ...{ dead: this.#dead, emitted: this.#emitter.emitted },
+      ...{ stateEntries: this.#stateEntries, stateBytes: this.#stateBytes },
+      checkpoint: committedAtMs === undefined ? undefined : { position: lowest(commit.done), atMs: committedAtMs },
+      ...{ restarts: Math.max(0, this.restarts), problem: this.problem ?? this.#keeper.problem },
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#keeper.close();
+  }
+
+  async #feed(line: LaneLine): Promise<void> {
+    const { log, retrying } = this.#o;
+    const { stream, partition } = this.name;
+    const { signal } = line;
+    this.#reading = lowest(this.#keeper.commit.done);
+    while (!signal.aborted) {
+      try {
+        if (this.#runsSent >= MOST_RUNS_SENT || !this.#emitter.hasRoom || this.#lettersBytes > MOST_LETTER_BYTES) {
+          await new Promise<void>((resolve) => {
+            this.#wakeFeed = resolve;
+          });
+          continue;
+        }
+        const run = await log.read(stream, partition, this.#reading, RUN_BYTES);
+        if (signal.aborted) return;
+        const repeated = (run && (await this.#o.repetitions?.(stream, partition, run))) ?? [];
+        if (signal.aborted) return;
+        if (run) this.#sendRun(line, run, repeated);
+        else await log.wait(stream, partition, this.#reading, signal);
+      } catch (error) {
+        if (signal.aborted || (error instanceof MillraceError && error.code === "SHUTTING_DOWN")) return;
+        await this.#overcome(line, error);
+        if (retrying.stopped) return;
+      }
+    }
+  }
+
+  #sendRun(line: LaneLine, { from, to, bytes, spans }: Run, repeated: readonly number[]): void {
+    this.#reading = to + 1;
+    this.#runsSent++;
+    const own = new Uint8Array(bytes);
+    const { number } = this;
+    line.say({ kind: "run", lane: number, run: { from, to, bytes: own, spans, repeated } }, [own.buffer]);
+  }
+
+  /** Goes on behind events that the log has lost; waits while it does not answer. */
+  async #overcome(line: LaneLine, error: unknown): Promise<void> {
+    const { retrying, log } = this.#o;
+    const { lane, stream, partition } = this.name;
+    const code = error instanceof MillraceError ? error.code : undefined;
+    const skipTo =
+      code === "LOG_CORRUPT"
+        ? ((error as MillraceError).details as { to: number }).to
+        : code === "LOG_OFFSET_GONE"
+          ? log.ends(stream, partition).start - 1
+          : undefined;
+    if (skipTo === undefined) {
+      this.problem = error instanceof Error ? error.message : String(error);
+      retrying.report(error, `reading events for lane ${lane}`);
+      await retrying.pause(500);
+      this.problem = undefined;
+      return;
+    }
+    const reason = (error as Error).message;
+    const facts = { lane, stream, partition, from: this.#reading, to: skipTo, reason };
+    retrying.report(new MillraceError("REACT_STATE_LOST", facts, { cause: error }), `lane ${lane}`);
+    this.#runsSent++;
+    line.say({ kind: "skip", lane: this.number, to: skipTo });
+    this.#reading = skipTo + 1;
+  }
+
+  #report({ done, runs, emissions, previews, letters, stateEntries, stateBytes }: DoneReport): void {
+    this.#done = done;
+    this.#runsSent -= runs;
+    this.#stateEntries = stateEntries;
+    this.#stateBytes = stateBytes;
+    const { stream, partition } = this.name;
+    if (letters.length > 0) {
+      this.#dead += letters.length;
+      const told = letters.filter(({ operator, offset }) => {
+        const { muted } = this.operators[operator] as OperatorStart;
+        return !(muted && isDone(muted, offset));
+      });
+      this.#sendLetters(
+        told.map(({ operator, ...letter }): ReactLetter => {
+          const { name } = (this.operators[operator] as OperatorStart).plan;
+          const id = `${stream}/${partition}/${letter.offset}/react/${name}`;
+          return { stage: "react", id, operator: name, stream, partition, ...letter };
+        }),
+      );
+    }
+    this.#emitter.accept(emissions, done);
+    this.#emitter.preview(previews);
+    if (runs > 0) this.#wakeFeed();
+    this.#settle();
+  }
+
+  #sendLetters(letters: readonly ReactLetter[]): void {
+    if (letters.length === 0) return;
+    const bytes = letters.reduce((sum, { payload }) => sum + payload.length, 0);
+    this.#lettersBytes += bytes;
+    const { retrying, deadLetters } = this.#o;
+    const sent = this.#letters.then(() => retrying.until("recording dead letters", () => deadLetters(letters)));
+    this.#letters = sent.then(
+      () => {
+        this.#lettersBytes -= bytes;
+        this.#wakeFeed();
+        this.#settle();
+      },
+      () => undefined, // the reactor is closing: they come again with the events
+    );
+  }
+
+  /** Resolves once all that was reported so far is durable. */
+  async #settled(): Promise<void> {
+    const letters = this.#letters;
+    await this.#emitter.settled();
+    await letters;
+  }
+
+  #settle(): void {
+    if (!this.#emitter.idle || this.#lettersBytes > 0) return;
+    this.#settledPosition = lowest(this.#done);
+    const ready = this.#waiting.filter(({ offset }) => offset <= this.#settledPosition);
+    if (ready.length === 0) return;
+    this.#waiting = this.#waiting.filter(({ offset }) => offset > this.#settledPosition);
+    for (const { resolve } of ready) resolve();
+  }
+
+  async #retryAll(place: number, events: readonly RetriedEvent[]): Promise<RetriedOutcome[]> {
+    const { plan } = this.operators[place] as OperatorStart;
+    const outcomes: RetriedOutcome[] = [];
+    const release = await this.#keeper.hold();
+    try {
+      for (const event of events) {
+        if (this.#keeper.hasRetried(plan.name, event.offset)) outcomes.push({ outcome: "done" });
+        else outcomes.push(await this.#retryOne(place, plan.name, event));
+      }
+    } finally {
+      release();
+    }
+    if (outcomes.some(({ outcome }) => outcome === "done")) await this.#keeper.checkpoint(() => this.#done, true);
+    return outcomes;
+  }
+
+  async #retryOne(place: number, operator: string, event: RetriedEvent): Promise<RetriedOutcome> {
+    const line = this.#line;
+    if (!line) throw new MillraceError("REACT_UNAVAILABLE", { operator, reason: "its thread is being started" });
+    const id = ++this.#lastRetry;
+    const answer = await new Promise<FromWorker & { kind: "retried" }>((resolve, reject) => {
+      this.#retries.set(id, { resolve, reject });
+      line.say({ kind: "retry", lane: this.number, id, operator: place, event });
+    });
+    if (answer.failure) return { outcome: "failed", ...answer.failure };
+    await this.#emitter.acceptRetried(answer.emissions as SentEmissions | undefined, operator, event.offset);
+    this.#keeper.retried(operator, event.offset);
+    return { outcome: "done" };
+  }
+}
