@@ -1166,6 +1166,24 @@ export const ERRORS = {
     message: 'the alert "{alert}" cannot judge this: {reason}',
     hint: "Correct the alert's functions: they are synchronous, `severity` gives info, warning or critical, and `summary` gives text.",
   },
+  ALERT_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no alert "{alert}"',
+    hint: "`GET /v1/alerts` lists alerts with their ids; a slash in an id is %2F in a path.",
+  },
+  ALERT_OVER: {
+    status: 409,
+    retryable: false,
+    message: 'the alert "{alert}" is resolved since {since}',
+    hint: "Nothing needs to be done about it any more.",
+  },
+  SILENCE_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'there is no silence "{silence}"',
+    hint: "`GET /v1/silences` lists silences with their ids.",
+  },
   ALERT_ROWS: {
     status: 500,
     retryable: false,

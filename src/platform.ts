@@ -37,6 +37,7 @@ import { biUsers, published, publishing } from "./platform/publishing.ts";
 import { readiness } from "./platform/readiness.ts";
 import type { Delivery } from "./react/deliver/delivery.ts";
 import { adminRoute } from "./serve/admin-route.ts";
+import { alertsRoute } from "./serve/alerts-route.ts";
 import { backupRoute } from "./serve/backup-route.ts";
 import { biUsersRoute } from "./serve/bi-users-route.ts";
 import { deadLettersRoute } from "./serve/dead-letters-route.ts";
@@ -252,8 +253,10 @@ async function open(
     requireScope,
   });
   const admit = contractDoor({ streams: project.streams, log, partitionOf, limits: settings });
+  gateway.app.register(alertsRoute, { alerts: alerting.desk, requireScope });
   delivery = opened(
     await delivering({
+      shouldDeliver: (change, destination) => alerting.shouldDeliver(change, destination),
       ...{ project, flow, log, admit, env, clock },
       report: (error, what) => logger.warn({ err: error }, what),
     }),

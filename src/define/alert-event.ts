@@ -11,7 +11,8 @@
  *     alert_id  <kind>/<name>/<key>/<what tells it from earlier ones>: how many there were before with this key; of alerts over streams
  *               the partition and offset of the event that raised it, <partition>-<offset>
  *     event_id  <alert_id>/<state>: the stream's id, so writing one again after a crash tells nothing twice. Readers of the log itself meet an
- *               id twice now and then, as they do in every stream.
+ *               id twice now and then, as they do in every stream. An alert that still fires when a silence ends is told again, by an event
+ *               <alert_id>/firing/<silence>/<end, milliseconds>
  *     actor     who acknowledged or resolved it by hand, and what they noted
  */
 import type { Severity } from "./alert-routes.ts";
@@ -58,6 +59,11 @@ export function alertEvent(
     details: storableJson(details),
     ...(by && { actor: storable(by.actor), ...(by.note === undefined ? {} : { note: storable(by.note) }) }),
   };
+}
+
+/** The alert, told again since something that held it back has ended. */
+export function alertAgain(alertId: string, alert: Alert, atMs: number, again: string): Record<string, unknown> {
+  return { ...alertEvent(alertId, alert, "firing", atMs), event_id: `${alertId}/firing/${again}` };
 }
 
 /** Text that every table can hold. */

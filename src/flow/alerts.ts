@@ -2,7 +2,7 @@
  * The platform's alerts as they are written and as queries see them; `define/alert-event.ts` has their format. `system.alert_events` holds the
  * events as they came, `system.alerts` each alert once with its state now.
  */
-import { ALERT_STREAM, type Alert, alertEvent, type ByHand } from "../define/alert-event.ts";
+import { ALERT_STREAM, type Alert, alertAgain, alertEvent, type ByHand } from "../define/alert-event.ts";
 import type { AppendTable, Column, Stream } from "../define/project.ts";
 import { quoteLiteral } from "../define/sql-text.ts";
 import type { Relation, SqlEngine } from "../engine/sql-engine.ts";
@@ -102,12 +102,27 @@ export class Alerts {
   async hold(kind: string, name: string, key: string): Promise<void> {
     const known = await this.#of(kind, name);
     const found = known.get(key);
-    if (found) known.set(key, { count: found.count, firing: undefined, byHand: true, held: true });
+    if (found?.firing || found?.byHand)
+      known.set(key, { count: found.count, firing: undefined, byHand: true, held: true });
   }
 
   /** Writes what a person did. Again: nothing. */
   async record(alertId: string, alert: Alert, state: "acknowledged" | "resolved", by: ByHand): Promise<void> {
     await this.#append([alertEvent(alertId, alert, state, this.#o.clock(), by)]);
+  }
+
+  /** Ends alerts that nobody looks after any more. Again: nothing. */
+  async end(alerts: readonly { readonly id: string; readonly alert: Alert }[]): Promise<void> {
+    const atMs = this.#o.clock();
+    if (alerts.length > 0) await this.#append(alerts.map(({ id, alert }) => alertEvent(id, alert, "resolved", atMs)));
+  }
+
+  /** Tells alerts again. Each has an id of its own, so again is nothing. */
+  async again(
+    alerts: readonly { readonly id: string; readonly alert: Alert; readonly cause: string }[],
+  ): Promise<void> {
+    const atMs = this.#o.clock();
+    if (alerts.length > 0) await this.#append(alerts.map(({ id, alert, cause }) => alertAgain(id, alert, atMs, cause)));
   }
 
   async #append(events: readonly Record<string, unknown>[]): Promise<void> {

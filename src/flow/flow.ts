@@ -10,6 +10,7 @@ import type { LocalSql, Relation, RunOptions, SqlEngine } from "../engine/sql-en
 import { MillraceError } from "../errors.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog } from "../log/event-log.ts";
+import { AlertRecords } from "./alert-records.ts";
 import { ALERT_TABLE, Alerts, alertEventTable, alertStream, alertView } from "./alerts.ts";
 import { Background } from "./background.ts";
 import { CatchUp, type TableBeingBuilt } from "./catch-up.ts";
@@ -47,6 +48,7 @@ import {
   type VirtualTable,
 } from "./relations.ts";
 import { type ReplayedTable, type ReplayOptions, type ReplayOutcome, type ReplayRequest, Replays } from "./replay.ts";
+import { SILENCE_TABLE, SilenceRecords, silenceEventTable, silenceStream, silenceView } from "./silences.ts";
 import { Staging } from "./staging.ts";
 import { withHistory } from "./stream-history.ts";
 import { StreamIndex } from "./stream-index.ts";
@@ -89,6 +91,8 @@ export class Flow {
   readonly refresher: Refresher;
   readonly deadLetterDesk: DeadLetterDesk;
   readonly alerts: Alerts;
+  readonly alertRecords: AlertRecords;
+  readonly silences: SilenceRecords;
   readonly deliveries: DeliveryRecords;
   readonly publishLetters: PublishLetters;
   readonly #o: FlowOptions;
@@ -127,6 +131,7 @@ export class Flow {
         ["system.ledger", ledgerTable(project, lake, o.log, recounted, this.#reactions, o.published)],
         [DEAD_LETTER_TABLE, deadLetterView()],
         [ALERT_TABLE, alertView()],
+        [SILENCE_TABLE, silenceView()],
         [DELIVERY_TABLE, deliveryView()],
       ]),
       load: (streams) => this.#background.load(streams),
@@ -202,6 +207,9 @@ export class Flow {
       alone: (stream, work) => this.#background.alone(stream, work),
       changed: (tables) => this.#background.changed(tables),
     });
+    const records = { log: o.log, engine: o.engine, relations: this.relations };
+    this.alertRecords = new AlertRecords(records);
+    this.silences = new SilenceRecords(records);
     this.alerts = new Alerts({ log: o.log, engine: o.engine, relations: this.relations, clock: o.clock });
     this.deliveries = new DeliveryRecords({
       ...{ log: o.log, engine: o.engine, relations: this.relations, clock: o.clock },
@@ -444,8 +452,9 @@ function withPlatformTables(project: Project, horizonMs: number): Project {
     actionStream(horizonMs),
     alertStream(horizonMs),
     deliveryStream(horizonMs),
+    silenceStream(horizonMs),
   ];
-  const tables = [deadLetterTable(), actionTable(), alertEventTable(), deliveryEventTable()];
+  const tables = [deadLetterTable(), actionTable(), alertEventTable(), deliveryEventTable(), silenceEventTable()];
   const named = <T extends { name: string }>(parts: readonly T[]) => parts.map((part) => [part.name, part] as const);
   return {
     ...project,

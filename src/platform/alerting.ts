@@ -1,14 +1,21 @@
 /** Alerts of a project, between the parts that find them, keep them and show them. */
+import { randomUUID } from "node:crypto";
 import { join } from "node:path";
+import { routeOf } from "../define/alert-routes.ts";
 import type { TableAlert } from "../define/bind-alerts.ts";
+import type { AlertChange } from "../define/destinations.ts";
 import type { Project } from "../define/project.ts";
 import type { SqlInspector } from "../define/sql-inspector.ts";
 import type { SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
+import type { KnownAlert } from "../flow/alert-records.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { FileSystem } from "../lake/file-system.ts";
+import { AlertDesk } from "../react/alerts/alert-desk.ts";
 import { AlertMemory } from "../react/alerts/alert-memory.ts";
-import { type QueryOptions, TableAlerts } from "../react/alerts/table-alerts.ts";
+import { DEFINED } from "../react/alerts/occasion.ts";
+import { ALERT_FAILED, type QueryOptions, TableAlerts } from "../react/alerts/table-alerts.ts";
+import type { AlertsPort } from "../serve/alerts-route.ts";
 import { bindQuery } from "../serve/bind-query.ts";
 import type { Catalogue } from "../serve/catalogue.ts";
 
@@ -24,8 +31,13 @@ export interface AlertingParts {
   readonly report: (error: unknown, what: string) => void;
 }
 
+/** Changes of one alert: it begins, is acknowledged, ends, and is told again after silences. */
+const MOST_CHANGES = 100;
+
 export class Alerting {
+  readonly desk: AlertsPort;
   readonly #o: AlertingParts;
+  readonly #desk: AlertDesk;
   readonly #tables: TableAlerts;
   #unwatch: () => void = () => undefined;
 
@@ -38,9 +50,38 @@ export class Alerting {
       query: (sql, options) => this.#query(sql, options),
       memory: new AlertMemory(join(dataDir, "react", "alerts"), fs, report),
     });
+    this.#desk = new AlertDesk({
+      ...{ alerts: flow.alerts, records: flow.alertRecords, silences: flow.silences, clock, report },
+      settled: (kind, name) => kind !== DEFINED || project.alerts.get(name)?.over !== "stream",
+      orphaned: (alert) => orphaned(project, alert),
+      told: (alert) => this.#told(alert),
+      newId: randomUUID,
+    });
+    const desk = this.#desk;
+    this.desk = {
+      list: (filter, page) => desk.list(filter, page),
+      show: (id) => desk.show(id),
+      acknowledge: (id, by) => desk.acknowledge(id, by),
+      resolve: (id, by) => desk.resolve(id, by),
+      silences: () => desk.silences(),
+      silence: (given) => desk.silence({ ...given, match: { ...given.match } }),
+      endSilence: (id, actor) => desk.endSilence(id, actor),
+      clock,
+    };
+  }
+
+  /**
+   * Whether a change may be told to a destination now. Of an alert that is silenced, only those learn that it is acknowledged or over who were told that it
+   * fires.
+   */
+  async shouldDeliver(change: AlertChange, destination: string): Promise<boolean> {
+    if ((await this.#desk.silencedUntil(change)) === undefined) return true;
+    if (change.state === "firing") return false;
+    return (await this.#toldTo(change.alert_id)).has(destination);
   }
 
   start(): void {
+    this.#desk.start();
     this.#unwatch = this.#o.flow.lake.onCommit((table) => this.#tables.committed(table));
     this.#tables.start();
   }
@@ -48,6 +89,20 @@ export class Alerting {
   async close(): Promise<void> {
     this.#unwatch();
     await this.#tables.close();
+    await this.#desk.close();
+  }
+
+  async #told(alert: KnownAlert): Promise<boolean> {
+    const to = destinationsOf(this.#o.project, alert);
+    const told = await this.#toldTo(alert.id);
+    return to.every((destination) => told.has(destination));
+  }
+
+  /** Destinations that a firing alert went to, or is on its way to. */
+  async #toldTo(alert: string): Promise<Set<string>> {
+    const { deliveries } = await this.#o.flow.deliveries.list({ alert }, { limit: MOST_CHANGES });
+    const told = deliveries.filter(({ state, status }) => state === "firing" && status !== "silenced");
+    return new Set(told.map(({ destination }) => destination));
   }
 
   async #query(sql: string, { signal, timeoutMs, mostRows }: QueryOptions) {
@@ -66,4 +121,25 @@ export class Alerting {
       bound.release();
     }
   }
+}
+
+/** Names of the destinations of an alert: its own, or those of the configuration. */
+export function destinationsOf(
+  { alerts, alertRoutes }: Project,
+  alert: { readonly kind: string; readonly name: string; readonly key: string; readonly severity: string },
+): readonly string[] {
+  // That one cannot be asked for concerns those whom it concerns.
+  const name = alert.name === ALERT_FAILED ? alert.key : alert.name;
+  const own = alert.kind === DEFINED ? (alerts.get(name)?.to ?? []) : [];
+  return own.length > 0 ? own : routeOf(alertRoutes, alert);
+}
+
+/** Why nobody looks after an alert any more. Those over tables are looked after as long as there is a definition of the name. */
+function orphaned({ alerts }: Project, { kind, name, details }: KnownAlert): string | undefined {
+  if (kind !== DEFINED || name === ALERT_FAILED) return undefined;
+  const definition = alerts.get(name);
+  if (definition === undefined) return "its definition is gone";
+  const { on, by } = (details ?? {}) as { on?: unknown; by?: unknown };
+  const now = definition.over === "stream" ? [definition.stream, definition.key] : [undefined, undefined];
+  return JSON.stringify([on, by]) === JSON.stringify(now) ? undefined : "its definition is over something else now";
 }

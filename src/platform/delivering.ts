@@ -1,6 +1,5 @@
 import { randomInt } from "node:crypto";
 import { ALERT_STREAM } from "../define/alert-event.ts";
-import { routeOf } from "../define/alert-routes.ts";
 import type { AlertChange } from "../define/destinations.ts";
 import { didYouMean } from "../define/nearest.ts";
 import type { Project } from "../define/project.ts";
@@ -13,6 +12,7 @@ import { Delivery } from "../react/deliver/delivery.ts";
 import type { Change } from "../react/deliver/sender.ts";
 import type { Admit } from "../react/deliver/stream-courier.ts";
 import type { Destinations } from "../serve/destinations-route.ts";
+import { destinationsOf } from "./alerting.ts";
 
 export interface DeliveringParts {
   readonly project: Project;
@@ -29,16 +29,13 @@ export interface DeliveringParts {
 /** What takes changes of alerts to the project's destinations. @throws DESTINATION_UNSET */
 export function delivering(parts: DeliveringParts): Promise<Delivery> {
   const { project, flow, log, admit, env, clock, report, shouldDeliver = () => true } = parts;
-  const { destinations, alerts, alertRoutes } = project;
+  const { destinations } = project;
   return Delivery.open({
     ...{ destinations, env, log, admit, clock, report, shouldDeliver },
     stream: ALERT_STREAM,
     records: flow.deliveries,
     deadLetters: (letters) => flow.deadLetters(letters.map(deliveryLetter)),
-    route(change) {
-      const own = change.kind === "alert" ? alerts.get(change.name)?.to : undefined;
-      return own === undefined || own.length === 0 ? routeOf(alertRoutes, change) : own;
-    },
+    route: (change) => destinationsOf(project, change),
     random: () => randomInt(2 ** 32) / 2 ** 32,
   });
 }
