@@ -38,9 +38,9 @@ export class WindowLane {
   #operator: Operator;
   #offset = 0;
 
-  constructor(definition: WindowDefinition, on: StreamDefinition, late?: StreamDefinition) {
+  constructor(definition: WindowDefinition, on: StreamDefinition, late?: StreamDefinition, overWindow = false) {
     this.#definition = definition;
-    this.bound = boundWindow(definition, on, late);
+    this.bound = boundWindow(definition, on, late, overWindow);
     this.#operator = this.#open(new Map());
   }
 
@@ -143,10 +143,15 @@ const JSON_CODEC: StateCodec<unknown> = {
   decode: (bytes) => JSON.parse(new TextDecoder().decode(bytes)) as unknown,
 };
 
-export function boundWindow(definition: WindowDefinition, on: StreamDefinition, late?: StreamDefinition): BoundWindow {
+export function boundWindow(
+  definition: WindowDefinition,
+  on: StreamDefinition,
+  late?: StreamDefinition,
+  overWindow = false,
+): BoundWindow {
   const draft = readWindow(definition, "test.ts");
   if (!("on" in draft)) throw new Error(messages(draft));
-  const bound = bindWindow(draft, streamOf(on), late && streamOf(late));
+  const bound = bindWindow(draft, streamOf(on), late && streamOf(late), overWindow);
   if (!("window" in bound)) throw new Error(messages(bound));
   return bound;
 }
