@@ -5,6 +5,7 @@ import { didYouMean } from "./nearest.ts";
 import { type Problem, problem, problemOf } from "./problem.ts";
 import { BRONZE_COLUMNS, type Column, META_COLUMNS, type Stream, type Table } from "./project.ts";
 import type { AlertDraft, AlertRules, TableQuestion } from "./read-alert.ts";
+import { keyFault } from "./read-window.ts";
 import { hasParameters, referenceName, tableReferences } from "./sql-ast.ts";
 import type { SqlInspector } from "./sql-inspector.ts";
 import { duckdbType } from "./types.ts";
@@ -26,6 +27,8 @@ export interface StreamAlert extends AlertBase {
   readonly key: readonly string[];
   /** Field with the event time. */
   readonly time: string | undefined;
+  /** The stream has results of windows, of which only the final ones are judged. */
+  readonly finalsOnly: boolean;
 }
 
 export interface TableAlert extends AlertBase, TableQuestion {
@@ -39,6 +42,8 @@ export interface TableAlert extends AlertBase, TableQuestion {
 export interface BindAlertParts {
   readonly streams: ReadonlyMap<string, Stream>;
   readonly tables: ReadonlyMap<string, Table>;
+  /** Names of streams that windows give. */
+  readonly windows: Iterable<string>;
   readonly destinations: Iterable<string>;
   /** Names of streams, tables and destinations that are defined but cannot be used: naming one is no further mistake. */
   readonly broken: ReadonlySet<string>;
@@ -70,10 +75,13 @@ export async function bindAlert(
     return [...lost, problem("INPUT_UNKNOWN", { subject, input: over.stream, nearest, place: "", allowed })];
   }
   const problems = [...lost, ...streamProblems(draft, stream.columns, subject)];
+  const by = draft.key ?? (stream.key === undefined ? [] : [stream.key]);
+  const unkeyed = (stream.partitions ?? 1) > 1 ? keyFault(subject, by, stream) : undefined;
+  if (unkeyed !== undefined) problems.push(problemOf(unkeyed));
   if (problems.length > 0) return problems;
-  const { over: _over, key, ...rules } = draft;
-  const ofStream = stream.key === undefined ? [] : [stream.key];
-  return { ...rules, over: "stream", stream: stream.name, key: key ?? ofStream, time: stream.time };
+  const { over: _over, key: _key, ...rules } = draft;
+  const finalsOnly = [...parts.windows].includes(stream.name);
+  return { ...rules, over: "stream", stream: stream.name, key: by, time: stream.time, finalsOnly };
 }
 
 async function bindQuestion(
@@ -92,7 +100,7 @@ async function bindQuestion(
     const ast = await inspector.parse(question.sql);
     const references = tableReferences(ast);
     const inputs = [...new Set(references.map(referenceName))];
-    const ofPlatform = inputs.filter((name) => name.startsWith("system."));
+    const ofPlatform = inputs.filter(isComputed);
     const known = [...streams.keys(), ...[...streams.keys()].map((name) => `bronze.${name}`), ...tables.keys()];
     const problems: Problem[] = inputs
       .filter((name) => columnsOf(name) === undefined && !ofPlatform.includes(name) && !broken.has(name))
@@ -107,7 +115,7 @@ async function bindQuestion(
     }
     if (problems.length > 0) return problems;
     if (inputs.some((name) => broken.has(name) && columnsOf(name) === undefined)) return undefined;
-    // What the platform's own tables hold is known once it runs; SQL over them that does not bind is an alert then.
+    // SQL over them that does not bind is an alert as soon as the platform runs.
     if (ofPlatform.length === 0) {
       for (const name of inputs) await inspector.declare(name, columnsOf(name)!);
       const unfit = columnProblems(draft, question, await inspector.describe(question.sql), subject);
@@ -181,6 +189,11 @@ function named({ key = [], when, until, summary }: AlertDraft): Naming[] {
       .filter((field) => !OCCASION.includes(field))
       .map((field) => ({ option: "summary", field, fits: () => true, allowed: "" })),
   ];
+}
+
+/** True for relations that are computed when they are read: their commits are nobody's, and their columns are known once the platform runs. */
+export function isComputed(name: string): boolean {
+  return name.startsWith("system.") || name.startsWith("features.");
 }
 
 /** What a summary can speak of beside the fields of the row. */

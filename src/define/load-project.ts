@@ -171,7 +171,8 @@ class Loading {
     this.bindDestinations(destinations, config?.alertRoutes ?? [], [...streams.keys(), ...broken]);
     const functions = this.functions(found, streams, broken);
     const features = await this.features(found, streams, broken);
-    const alerts = await this.alerts(found, streams, bound.tables, destinations, broken);
+    const alerts = await this.alerts(found, streams, bound.tables, windows.keys(), destinations, broken);
+    this.operatorNamesTaken(found, alerts, [functions, windows, features]);
     if (this.problems.length > 0) throw invalidProject(this.dir, this.problems);
     const settings = config!.settings;
     const names = new Map([...workflows.read].map(([name, { workflow }]) => [name, workflow]));
@@ -349,16 +350,32 @@ class Loading {
     this.report({ file: CONFIG_FILE }, unknown);
   }
 
+  /** Dead letters of what reacts to events name it, so no alert has the name of something else that does. */
+  private operatorNamesTaken(
+    found: readonly Found[],
+    alerts: ReadonlyMap<string, Alert>,
+    others: readonly ReadonlyMap<string, { readonly file: string }>[],
+  ): void {
+    for (const { name, over } of alerts.values()) {
+      const other = others.find((named) => named.has(name))?.get(name);
+      if (over !== "stream" || other === undefined) continue;
+      const at = found.find(({ definition }) => definitionKind(definition) === "alert" && definition.name === name);
+      this.report({ ...at }, [problem("NAME_TAKEN", { subject: `alert "${name}"`, other: other.file })]);
+    }
+  }
+
   private async alerts(
     found: readonly Found[],
     streams: ReadonlyMap<string, Stream>,
     tables: ReadonlyMap<string, Table>,
+    windows: Iterable<string>,
     destinations: ReadDestinations,
     broken: ReadonlySet<string>,
   ): Promise<ReadonlyMap<string, Alert>> {
     const alerts = new Map<string, Alert>();
     const { inspector } = this;
-    const parts = { streams, tables, inspector, destinations: [...destinations.read.keys(), ...destinations.broken] };
+    const names = [...destinations.read.keys(), ...destinations.broken];
+    const parts = { streams, tables, windows: [...windows], inspector, destinations: names };
     for (const at of this.unique(found.filter(({ definition }) => definitionKind(definition) === "alert"))) {
       const draft = await readAlert(at.definition, at.file);
       if (!("name" in draft)) {

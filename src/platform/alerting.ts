@@ -5,6 +5,7 @@ import { routeOf } from "../define/alert-routes.ts";
 import type { TableAlert } from "../define/bind-alerts.ts";
 import type { AlertChange } from "../define/destinations.ts";
 import type { Project } from "../define/project.ts";
+import { keyFault } from "../define/read-window.ts";
 import type { SqlInspector } from "../define/sql-inspector.ts";
 import type { SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
@@ -13,8 +14,10 @@ import type { Flow } from "../flow/flow.ts";
 import type { FileSystem } from "../lake/file-system.ts";
 import { AlertDesk } from "../react/alerts/alert-desk.ts";
 import { AlertMemory } from "../react/alerts/alert-memory.ts";
+import { alertOperator } from "../react/alerts/alert-operator.ts";
 import { DEFINED } from "../react/alerts/occasion.ts";
 import { ALERT_FAILED, type QueryOptions, TableAlerts } from "../react/alerts/table-alerts.ts";
+import type { OperatorPlan } from "../react/operator.ts";
 import type { AlertsPort } from "../serve/alerts-route.ts";
 import { bindQuery } from "../serve/bind-query.ts";
 import type { Catalogue } from "../serve/catalogue.ts";
@@ -121,6 +124,24 @@ export class Alerting {
       bound.release();
     }
   }
+}
+
+/**
+ * Alerts over streams as the reactor runs them: a lane of its own for each, from what comes after its definition on.
+ *
+ * @throws REACT_KEY, or OPTION_MISSING for one without a key, when the log has several partitions of the stream, and the alert's key is not in one of them.
+ */
+export function alertPlans(
+  { alerts, streams }: Pick<Project, "alerts" | "streams">,
+  partitions: (stream: string) => number,
+): readonly OperatorPlan[] {
+  return [...alerts.values()].flatMap((alert) => {
+    if (alert.over !== "stream") return [];
+    const { name, stream, key } = alert;
+    const fault = partitions(stream) > 1 ? keyFault(`alert "${name}"`, key, streams.get(stream)!) : undefined;
+    if (fault !== undefined) throw fault;
+    return alertOperator(alert);
+  });
 }
 
 /** Names of the destinations of an alert: its own, or those of the configuration. */

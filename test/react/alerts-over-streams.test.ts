@@ -38,7 +38,7 @@ async function boundAlert(options: Options): Promise<StreamAlert> {
   assert.ok("name" in draft, JSON.stringify(draft));
   const inspector = {} as SqlInspector;
   const streams = new Map([[TELEMETRY.name, TELEMETRY]]);
-  const parts = { streams, tables: new Map(), destinations: [], broken: new Set<string>(), inspector };
+  const parts = { streams, tables: new Map(), windows: [], destinations: [], broken: new Set<string>(), inspector };
   const bound = (await bindAlert(draft, parts)) as Alert;
   assert.equal(bound.over, "stream", JSON.stringify(bound));
   return bound as StreamAlert;

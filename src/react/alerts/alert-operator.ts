@@ -11,7 +11,10 @@ import { Silent } from "./silent.ts";
 
 /** What the worker thread is told: the alert without its functions, which it takes from the definition. */
 export interface AlertPlan
-  extends Pick<StreamAlert, "name" | "stream" | "key" | "time" | "forMs" | "coolDownMs" | "resolveAfterMs"> {
+  extends Pick<
+    StreamAlert,
+    "name" | "stream" | "key" | "time" | "finalsOnly" | "forMs" | "coolDownMs" | "resolveAfterMs"
+  > {
   readonly when?: Exclude<AlertRules["when"], Predicate<never>>;
   readonly until?: Exclude<AlertRules["until"], Predicate<never>>;
   readonly severity?: Alert["severity"];
@@ -23,9 +26,10 @@ type AlertFunctions = Partial<Pick<AlertRules, "when" | "until" | "severity" | "
 
 /** How the operators of alerts over streams are told of. */
 export function alertOperator(alert: StreamAlert): OperatorPlan {
-  const { name, stream, key, time, forMs, coolDownMs, resolveAfterMs, when, until, severity, summary } = alert;
+  const { name, stream, key, time, finalsOnly, forMs, coolDownMs, resolveAfterMs } = alert;
+  const { when, until, severity, summary } = alert;
   const plan: AlertPlan = {
-    ...{ name, stream, key, time, forMs, coolDownMs, resolveAfterMs },
+    ...{ name, stream, key, time, finalsOnly, forMs, coolDownMs, resolveAfterMs },
     ...(typeof when === "object" && { when }),
     ...(typeof until === "object" && { until }),
     ...(typeof severity === "string" && { severity }),
@@ -33,7 +37,7 @@ export function alertOperator(alert: StreamAlert): OperatorPlan {
   };
   // The state of a key outlives every change of the conditions; it means nothing for other keys.
   const stateHash = JSON.stringify([STATE_FORMAT, stream, key]);
-  return { kind: "alert", name: `alert ${name}`, stream, lane: `alert-${name}`, from: "now", stateHash, plan };
+  return { kind: "alert", name, stream, lane: `alert-${name}`, from: "now", stateHash, plan };
 }
 
 const STATE_FORMAT = 1;
@@ -96,6 +100,7 @@ class AlertOperator implements Operator {
 
   apply(event: EventView, out: Outlet): void {
     const row = event.value;
+    if (this.#plan.finalsOnly && row["final"] !== true) return;
     const key = keyOf(row, this.#plan.key);
     // Everything that can throw comes before the first change.
     const next = this.#judge(event, row, key);

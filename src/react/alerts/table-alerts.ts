@@ -7,7 +7,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Alert } from "../../define/alert-event.ts";
-import type { TableAlert } from "../../define/bind-alerts.ts";
+import { isComputed, type TableAlert } from "../../define/bind-alerts.ts";
 import { MillraceError } from "../../errors.ts";
 import type { Alerts } from "../../flow/alerts.ts";
 import type { AlertMemory } from "./alert-memory.ts";
@@ -162,7 +162,7 @@ export class TableAlerts {
   #next({ every, inputs }: TableAlert, nowMs: number): number {
     if (typeof every === "number") return nowMs + every;
     if (every !== undefined) return this.#nextMoment!(every.expression, every.timezone, nowMs);
-    return inputs.some((name) => name.startsWith("system.")) ? nowMs + COMPUTED_MS : Number.POSITIVE_INFINITY;
+    return inputs.some(isComputed) ? nowMs + COMPUTED_MS : Number.POSITIVE_INFINITY;
   }
 
   async #ask(watched: Watched): Promise<void> {
