@@ -51,7 +51,7 @@ export class Alerting {
       ...{ clock, report, settled: flow.alerts },
       alerts: [...project.alerts.values()].filter((alert): alert is TableAlert => alert.over === "table"),
       query: (sql, options) => this.#query(sql, options),
-      memory: new AlertMemory(join(dataDir, "react", "alerts"), fs, report),
+      memory: new AlertMemory(join(dataDir, "alerts"), fs, report),
     });
     this.#desk = new AlertDesk({
       ...{ alerts: flow.alerts, records: flow.alertRecords, silences: flow.silences, clock, report },

@@ -1,5 +1,5 @@
 /**
- * What alerts over tables remember from one time to the next, one file each: `DIR/react/alerts/<name>.json`. Which of them fire is not known from here
+ * What alerts over tables remember from one time to the next, one file each: `DIR/alerts/<name>.json`. Which of them fire is not known from here
  * but from `_alerts`; a file that is lost costs what was held so far (`for`, cool-down, earlier values) and nothing else.
  */
 import { join } from "node:path";
