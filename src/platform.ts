@@ -31,9 +31,11 @@ import { contractDoor } from "./platform/contract-door.ts";
 import { deadLetters } from "./platform/dead-letters.ts";
 import { delivering, destinations, redelivery } from "./platform/delivering.ts";
 import { featureTables } from "./platform/features.ts";
-import { flowMetrics, publishMetrics } from "./platform/metrics.ts";
+import { functionTable } from "./platform/function-table.ts";
+import { flowMetrics, publishMetrics, reactionMetrics } from "./platform/metrics.ts";
 import { Orchestration } from "./platform/orchestration.ts";
 import { biUsers, published, publishing } from "./platform/publishing.ts";
+import { Reacting } from "./platform/reactions.ts";
 import { readiness } from "./platform/readiness.ts";
 import type { Delivery } from "./react/deliver/delivery.ts";
 import { adminRoute } from "./serve/admin-route.ts";
@@ -42,6 +44,7 @@ import { backupRoute } from "./serve/backup-route.ts";
 import { biUsersRoute } from "./serve/bi-users-route.ts";
 import { deadLettersRoute } from "./serve/dead-letters-route.ts";
 import { destinationsRoute } from "./serve/destinations-route.ts";
+import { functionsRoute } from "./serve/functions-route.ts";
 import type { Publisher } from "./serve/publisher.ts";
 import { receiptsRoute } from "./serve/receipts-route.ts";
 import { runsRoute } from "./serve/runs-route.ts";
@@ -175,6 +178,7 @@ async function open(
     (part) => part.close(),
   );
   const store = await openFsStore(join(dir, "lake"), { fs: lakeFs, clock });
+  const reacting = new Reacting(project);
   let publisher: Publisher | undefined;
   let delivery: Delivery | undefined;
   const flow = opened(
@@ -190,7 +194,8 @@ async function open(
       indexFiles,
       logger,
       clock,
-      virtual: new Map([...runTables(state), ...featureTables(project)]),
+      virtual: new Map([...runTables(state), ...featureTables(project), ...functionTable(() => reacting.functions())]),
+      reactions: reacting,
       published: () => published(publisher),
       publishAgain: async (table) => publisher?.again(table),
       redeliver: redelivery(() => delivery),
@@ -210,9 +215,10 @@ async function open(
     (part) => part.close(),
   );
   flow.lake.onCommit((table) => publisher?.committed(table));
-  const ready = readiness({ flow, log, dir, publisher });
+  const ready = readiness({ flow, log, dir, publisher, reacting });
   flowMetrics(registry, flow);
   publishMetrics(registry, publisher);
+  reactionMetrics(registry, () => reacting.lanes());
   const gateway = createGateway({
     log,
     streams: project.streams,
@@ -263,10 +269,13 @@ async function open(
     (part) => part.close(),
   );
   gateway.app.register(destinationsRoute, { destinations: destinations(delivery, flow), requireScope });
+  gateway.app.register(functionsRoute, { functions: () => reacting.functions(), requireScope });
   gateway.app.register(deadLettersRoute, { deadLetters: deadLetters(flow, admit), requireScope });
   const version = createRequire(import.meta.url)("../package.json").version as string;
   gateway.app.register(adminRoute, {
-    administration: administration({ flow, log, keys, publisher, resolved, registry, ready, version, startedAtMs }),
+    administration: administration({
+      ...{ flow, log, keys, publisher, reacting, resolved, registry, ready, version, startedAtMs },
+    }),
     requireScope,
   });
   gateway.app.register(biUsersRoute, { biUsers: biUsers(publisher, { bi, url: settings.postgresUrl }), requireScope });
@@ -276,6 +285,11 @@ async function open(
       ...{ log, store, lake: flow.lake, state, clock },
     }),
     requireScope,
+  });
+  opened(reacting, (part) => part.close());
+  await reacting.open({
+    ...{ flow, log, dataDir: dir, admit, settings, clock, logFs, lakeFs },
+    report: (error, what) => logger.warn({ err: error }, what),
   });
   opened(gateway, (part) => part.close());
   const { url } = await gateway.listen();

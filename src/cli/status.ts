@@ -35,7 +35,22 @@ function describe(answer: PlatformStatus, url: string, nowMs: number, strong: (t
     `door: ${countText(door.eventsPerSecond)} events/s; since the start ${countText(door.accepted)} accepted, ${countText(door.rejected)} rejected`,
     "",
   ];
-  return `${lines.join("\n")}${drawStreams(answer)}\n${drawTables(answer.tables, nowMs)}`;
+  const functions = answer.functions.length === 0 ? "" : `${drawFunctions(answer)}\n`;
+  return `${lines.join("\n")}${drawStreams(answer)}\n${functions}${drawTables(answer.tables, nowMs)}`;
+}
+
+function drawFunctions({ functions }: PlatformStatus): string {
+  const right = new Set(["handled", "dead letters", "emitted", "pending"]);
+  const columns = ["function", "stream", "handled", "dead letters", "emitted", "pending"].map((name) => ({
+    name,
+    align: right.has(name) ? ("right" as const) : ("left" as const),
+  }));
+  const rows = functions.map((one) => [
+    one.name,
+    one.stream,
+    ...[one.handled, one.deadLettered, one.emitted, one.pending].map(countText),
+  ]);
+  return drawTable(columns, rows);
 }
 
 function drawStreams({ streams }: PlatformStatus): string {

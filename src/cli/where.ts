@@ -1,3 +1,4 @@
+import type { FunctionFate } from "../flow/reactions.ts";
 import type { ArrivalReceipt, Fate, Receipt } from "../flow/receipt.ts";
 import { type Command, PLATFORM_OPTIONS, wrongUsage } from "./command.ts";
 import { connect } from "./connect.ts";
@@ -42,10 +43,11 @@ that were refused at the door were not accepted and are among the dead letters: 
 export function drawReceipt({ stream, arrivals, searchedOlder }: Receipt): string {
   const paragraphs = arrivals.map((arrival) => {
     const fates = [{ table: `bronze.${stream}`, ...arrival.bronze }, ...arrival.tables];
+    const functions = arrival.functions.map((fate) => [fate.function, fate.fate, functionDetail(fate)]);
     return `${headline(arrival)}\n${drawTable(
       [{ name: "table" }, { name: "fate" }, { name: "" }],
       fates.map((fate) => [fate.table, fate.fate, detail(fate)]),
-    )}`;
+    )}${functions.length === 0 ? "" : `\n${drawTable([{ name: "function" }, { name: "fate" }, { name: "" }], functions)}`}`;
   });
   const rest = searchedOlder ? "" : "\nArrivals before the stream's horizon: --older\n";
   return `${paragraphs.join("\n")}${rest}`;
@@ -54,6 +56,19 @@ export function drawReceipt({ stream, arrivals, searchedOlder }: Receipt): strin
 function headline({ original, partition, offset, receivedAt, source }: ArrivalReceipt): string {
   const what = original ? "Accepted" : "Accepted again";
   return `${what} ${receivedAt} from ${source}: partition ${partition}, offset ${offset}`;
+}
+
+function functionDetail(fate: FunctionFate): string {
+  switch (fate.fate) {
+    case "handled":
+      return "";
+    case "filtered":
+      return "from before the function began";
+    case "pending":
+      return "in the log, not handled yet";
+    case "dead-lettered":
+      return `${fate.code}: ${fate.message} (${fate.deadLetterId})`;
+  }
 }
 
 function detail(fate: Fate): string {

@@ -9,7 +9,7 @@ import type { AppendTable, Project, Stream, Table } from "../define/project.ts";
 import type { LocalSql, Relation, RunOptions, SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
-import type { EventLog } from "../log/event-log.ts";
+import type { EventLog, Run } from "../log/event-log.ts";
 import { AlertRecords } from "./alert-records.ts";
 import { ALERT_TABLE, Alerts, alertEventTable, alertStream, alertView } from "./alerts.ts";
 import { Background } from "./background.ts";
@@ -47,6 +47,7 @@ import {
   unknownTable,
   type VirtualTable,
 } from "./relations.ts";
+import { Repetitions } from "./repetitions.ts";
 import { type ReplayedTable, type ReplayOptions, type ReplayOutcome, type ReplayRequest, Replays } from "./replay.ts";
 import { SILENCE_TABLE, SilenceRecords, silenceEventTable, silenceStream, silenceView } from "./silences.ts";
 import { Staging } from "./staging.ts";
@@ -99,6 +100,8 @@ export class Flow {
   readonly #reactions: Reactions;
   /** By `stream/partition`; streams without an id have none. */
   readonly #indexes: ReadonlyMap<string, StreamIndex>;
+  /** By `stream/partition`, once asked for. */
+  readonly #repetitions = new Map<string, Repetitions>();
   readonly #actions: ActionLog;
   readonly #background: Background;
   readonly #replays: Replays;
@@ -267,6 +270,23 @@ export class Flow {
     const index = (partition: number) => this.#indexes.get(`${stream}/${partition}`);
     const parts = { project: this.project, lake: this.lake, relations: this.relations, log, engine, index };
     return receipt({ ...parts, reactions: this.#reactions, nowMs: clock() }, stream, id, options);
+  }
+
+  /** Offsets of a run's events that repeat earlier ones, as the tables decide it, stored or not yet; none of a stream without an id. */
+  async repetitions(stream: string, partition: number, run: Run): Promise<readonly number[]> {
+    const known = this.project.streams.get(stream);
+    if (known === undefined || known.id.length === 0) return [];
+    const name = `${stream}/${partition}`;
+    let repetitions = this.#repetitions.get(name);
+    if (repetitions === undefined) {
+      this.lake.check(`bronze.${stream}`);
+      const index = this.#indexes.get(name);
+      if (index === undefined) throw new MillraceError("INTERNAL", { what: `looking up the ids of ${name}` });
+      const { log, engine } = this.#o;
+      repetitions = new Repetitions({ stream: known, partition, log, lake: this.lake, engine, index });
+      this.#repetitions.set(name, repetitions);
+    }
+    return repetitions.of(run);
   }
 
   ledger(): LedgerEntry[] {

@@ -6,9 +6,18 @@ import type { Flow } from "../flow/flow.ts";
 import type { LedgerEntry } from "../flow/ledger.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
 import type { EventLog } from "../log/event-log.ts";
-import type { Administration, LedgerHop, PlatformStatus, StreamStatus, TableStatus } from "../serve/admin-route.ts";
+import type {
+  Administration,
+  FunctionStatus,
+  LedgerHop,
+  PlatformStatus,
+  StreamStatus,
+  TableStatus,
+} from "../serve/admin-route.ts";
+import type { FunctionView } from "../serve/functions-route.ts";
 import type { PublicationState, Publisher } from "../serve/publisher.ts";
 import type { ApiKeys } from "../state/api-keys.ts";
+import type { Reacting } from "./reactions.ts";
 import { keysForStreams } from "./write-keys.ts";
 
 export interface AdministrationParts {
@@ -16,6 +25,7 @@ export interface AdministrationParts {
   readonly log: EventLog;
   readonly keys: ApiKeys;
   readonly publisher: Publisher;
+  readonly reacting: Reacting;
   readonly resolved: ResolvedSettings;
   readonly registry: Registry;
   readonly ready: () => Promise<Readiness>;
@@ -70,6 +80,16 @@ async function status(parts: AdministrationParts, perSecond: (accepted: number) 
     },
     streams: streams(flow, rejected),
     tables: tables(flow, parts.publisher),
+    functions: parts.reacting.functions().map(functionStatus),
+  };
+}
+
+function functionStatus({ name, stream, partitions }: FunctionView): FunctionStatus {
+  const total = (count: "handled" | "deadLettered" | "emitted" | "pending") => sum(partitions.map((one) => one[count]));
+  const problem = partitions.find((one) => one.problem !== null)?.problem ?? null;
+  return {
+    ...{ name, stream, handled: total("handled"), deadLettered: total("deadLettered") },
+    ...{ emitted: total("emitted"), pending: total("pending"), problem },
   };
 }
 

@@ -1,6 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { Flow } from "../flow/flow.ts";
 import type { LedgerEntry } from "../flow/ledger.ts";
+import type { LaneStatus } from "../react/reactor-options.ts";
 import type { PublicationState, Publisher } from "../serve/publisher.ts";
 
 /** The ledger and the tables' size as metrics; read when they are scraped. */
@@ -89,4 +90,30 @@ export function publishMetrics(registry: Registry, publisher: Publisher): void {
   figure("failing", "1 while the last attempt to publish failed.", (state) => (state.failure === undefined ? 0 : 1));
   figure("publications_total", "Publications since the start.", (state) => state.publications);
   figure("written_rows_total", "Rows written or removed in PostgreSQL since the start.", (state) => state.writtenRows);
+}
+
+/** How far what reacts to events is behind the log, by operator. */
+export function reactionMetrics(registry: Registry, lanes: () => readonly LaneStatus[]): void {
+  const figure = (name: string, help: string, value: (lane: LaneStatus) => number) =>
+    new Gauge({
+      name: `millrace_reaction_${name}`,
+      help,
+      labelNames: ["operator", "stream", "partition"],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const lane of lanes()) {
+          const { operators, stream, partition } = lane;
+          for (const operator of operators) this.set({ operator, stream, partition: String(partition) }, value(lane));
+        }
+      },
+    });
+  figure("lag_events", "Acknowledged events that are not handled yet.", (lane) => lane.pending);
+  figure("handled_events", "Events handled since it began.", (lane) => lane.handled);
+  figure("dead_lettered_events", "Events it could not take.", (lane) => lane.dead);
+  figure("emitted_events", "Events emitted since it began.", (lane) => lane.emitted);
+  figure("state_entries", "Keys that are remembered.", (lane) => lane.stateEntries);
+  figure("state_bytes", "Memory of what is remembered.", (lane) => lane.stateBytes);
+  figure("restarts_total", "Times it was begun again from its checkpoint since the start.", (lane) => lane.restarts);
+  figure("failing", "1 while it stands still.", (lane) => (lane.problem === undefined ? 0 : 1));
 }

@@ -4,6 +4,7 @@ import type { Flow } from "../flow/flow.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
 import type { EventLog } from "../log/event-log.ts";
 import type { Publisher } from "../serve/publisher.ts";
+import type { Reacting } from "./reactions.ts";
 
 /** Below this much free space the next flush may fail, so senders should be told before. */
 const LEAST_FREE_BYTES = 64 * 1024 * 1024;
@@ -14,6 +15,7 @@ export function readiness(parts: {
   log: EventLog;
   dir: string;
   publisher: Publisher;
+  reacting: Reacting;
 }): () => Promise<Readiness> {
   return async () => {
     const checks: Record<string, { ok: boolean; message?: string }> = {};
@@ -33,6 +35,8 @@ export function readiness(parts: {
     const unpublished = parts.publisher.states().flatMap(({ failure }) => failure ?? []);
     checks["publish"] =
       unpublished.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${unpublished.join("; ")}` };
+    const still = parts.reacting.problems();
+    checks["reactions"] = still.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${still.join("; ")}` };
     const unbalanced = unbalancedHops(parts.flow);
     checks["ledger"] = unbalanced.length === 0 ? { ok: true } : { ok: false, message: unbalanced.join("; ") };
     const { bavail, bsize } = await statfs(parts.dir);

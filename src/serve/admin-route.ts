@@ -106,6 +106,19 @@ export interface PlatformStatus {
   };
   readonly streams: readonly StreamStatus[];
   readonly tables: readonly TableStatus[];
+  readonly functions: readonly FunctionStatus[];
+}
+
+export interface FunctionStatus {
+  readonly name: string;
+  readonly stream: string;
+  readonly handled: number;
+  readonly deadLettered: number;
+  readonly emitted: number;
+  /** Acknowledged events that are not handled yet. */
+  readonly pending: number;
+  /** Why it stands still, where it does. */
+  readonly problem: string | null;
 }
 
 export interface StreamStatus {

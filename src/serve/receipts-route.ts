@@ -13,11 +13,12 @@ export interface ReceiptsRouteOptions {
  *
  *     {"stream", "id", "searchedOlder", "arrivals": [{
  *       "partition", "offset", "receivedAt", "source", "original": true, "duplicateOf"?,
- *       "bronze": Fate, "tables": [{"table", …Fate}]}]}                     arrivals newest first
+ *       "bronze": Fate, "tables": [{"table", …Fate}], "functions": [{"function", …FunctionFate}]}]}    arrivals newest first
  *
  *     Fate   {"fate": "stored", "version"?, "file"} | {"fate": "superseded"} | {"fate": "duplicate", "duplicateOf"}
  *          | {"fate": "filtered"} | {"fate": "dead-lettered", "deadLetterId", "stage", "code", "message", "status"}
  *          | {"fate": "pending"}
+ *     FunctionFate   {"fate": "handled"} | {"fate": "filtered"} (from before it began) | {"fate": "pending"} | {"fate": "dead-lettered", …}
  *
  * Arrivals before the stream's horizon are looked for when there are none within it, or with `older=true`.
  */

@@ -54,6 +54,7 @@ const administration: Administration = {
       door: { accepted: 4, rejected: 5, eventsPerSecond: 6 },
       streams: [],
       tables: [],
+      functions: [],
     };
   },
   async ledger() {
