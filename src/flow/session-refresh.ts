@@ -284,6 +284,13 @@ export class SessionRefresh {
       const files =
         version > reflected ? await lake.get(source).delta.changes(reflected, version) : { added: [], removed: [] };
       if (files === undefined) return { inputs, full: `what changed in ${input} is not kept` };
+      const rewritten = rowCount(files.added);
+      if (
+        table.sessions?.part === "sessions" &&
+        rewritten > FEW_ROWS &&
+        rewritten > rowCount(picture.snapshot(source).files) / 2
+      )
+        return { inputs, full: `most of ${input} was written again` };
       const upstream = project.tables.get(input);
       const isSessions = upstream?.mode === "refresh" && upstream.sessions !== undefined;
       if (!isSessions && files.removed.length > 0) return { inputs, full: `rows of ${input} were removed` };
