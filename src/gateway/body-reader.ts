@@ -3,6 +3,7 @@
  * A body that is cut off is never handed on.
  */
 import type { IncomingMessage } from "node:http";
+import type { Http2ServerRequest } from "node:http2";
 import { MillraceError } from "../errors.ts";
 import type { Refusal, Ticket } from "./admission.ts";
 
@@ -116,11 +117,20 @@ class PendingBody {
     this.#first = undefined;
     this.#more = undefined;
     if (error !== undefined) this.#done(error, EMPTY);
-    // Over HTTP/2 a request that was cut off counts as complete.
-    else if (!this.#request.complete || this.#request.aborted)
+    else if (isCutOff(this.#request, this.size))
       this.#done(new MillraceError("BODY_CUT_OFF", { got: this.size }), EMPTY);
     else this.#done(undefined, more === undefined ? first : Buffer.concat(more, this.size));
   }
+}
+
+/** True for a body of which the end never came, though its stream has ended. */
+function isCutOff(request: IncomingMessage, size: number): boolean {
+  if (!request.complete) return true;
+  if (request.httpVersionMajor < 2) return false;
+  // Over HTTP/2 a request that its sender gave up ends like one that is whole; but its stream is closed before it has an answer.
+  const { stream, headers } = request as unknown as Pick<Http2ServerRequest, "stream" | "headers">;
+  const announced = headers["content-length"];
+  return stream.closed || stream.aborted || (announced !== undefined && Number(announced) !== size);
 }
 
 function tooLarge(limit: number): MillraceError {

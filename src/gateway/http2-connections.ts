@@ -59,10 +59,13 @@ export function takeHttp2(server: Server, options: Http2Options): Http2Connectio
     const decide = (isHttp2: boolean): void => {
       clearTimeout(timer);
       socket.removeListener("data", hear);
-      socket.removeListener("error", ignore);
+      socket.removeListener("error", forget);
+      socket.removeListener("end", hangUp);
       socket.pause();
       if (first !== undefined) socket.unshift(first);
       if (isHttp2) {
+        // Servers of HTTP/1.1 answer a peer that has ended its side; here that is the end of the connection.
+        socket.allowHalfOpen = false;
         // The session reads what is there already by itself.
         http2.emit("connection", socket);
         return;
@@ -76,11 +79,15 @@ export function takeHttp2(server: Server, options: Http2Options): Http2Connectio
       const same = first.compare(PREFACE, 0, compared, 0, compared) === 0;
       if (!same || compared === PREFACE.length) decide(same);
     };
-    // What happens to a connection before it has said anything is nobody's loss.
-    const ignore = (): void => clearTimeout(timer);
+    // A connection that breaks before it has said anything is nobody's loss.
+    const forget = (): void => clearTimeout(timer);
+    const hangUp = (): void => {
+      socket.destroy();
+    };
     const timer = setTimeout(() => decide(false), options.silentMs).unref();
-    socket.on("error", ignore);
-    socket.once("close", ignore);
+    socket.on("error", forget);
+    socket.once("close", forget);
+    socket.once("end", hangUp);
     socket.on("data", hear);
   });
   return {
