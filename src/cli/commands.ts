@@ -1,3 +1,4 @@
+import { alerts } from "./alerts.ts";
 import { backup } from "./backup.ts";
 import { biUsers } from "./bi-users.ts";
 import type { Command } from "./command.ts";
@@ -32,6 +33,7 @@ export const COMMANDS: readonly Command[] = [
   refresh,
   replay,
   runs,
+  alerts,
   destinations,
   backup,
   restore,
