@@ -70,7 +70,7 @@ export interface TableAlertOptions extends CommonAlertOptions<Record<string, unk
    */
   readonly time?: string;
   /** How often the SQL is run: `"1m"`, or `cron("0 * * * *")`. Default: after commits of what it reads; of the platform's own tables every 15 s. */
-  readonly every?: string | (Trigger & { readonly kind: "cron" });
+  readonly every?: string | Trigger;
   /** Longest time the SQL may take. Default `"30s"`. */
   readonly timeout?: string;
 }

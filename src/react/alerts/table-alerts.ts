@@ -103,43 +103,8 @@ export class TableAlerts {
       for (const watched of this.#byTable.get(name) ?? []) watched.dueMs = Math.min(watched.dueMs, dueMs);
   }
 
-  /** Asks nothing more, and waits for what is being told. */
-  async close(): Promise<void> {
-    this.#stop.abort();
-    clearInterval(this.#timer);
-    await Promise.allSettled(this.#running);
-  }
-
-  async #begin(): Promise<void> {
-    const { memory, report } = this.#o;
-    let pauseMs = FIRST_RETRY_MS;
-    while (!this.#stop.signal.aborted) {
-      try {
-        if (this.#watched.some(({ alert }) => typeof alert.every === "object")) await this.#loadCron();
-        await memory.open();
-        // Alerts of definitions that are gone are over.
-        if (this.#watched.length === 0) await this.#tell();
-        this.#timer = setInterval(() => this.#tick(), TICK_MS);
-        this.#timer.unref();
-        this.#tick();
-        return;
-      } catch (error) {
-        report(error, "opening alerts over tables; it is tried again");
-        await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined); // aborted: the loop ends
-        pauseMs = Math.min(2 * pauseMs, LONGEST_RETRY_MS);
-      }
-    }
-  }
-
-  async #loadCron(): Promise<void> {
-    const { CronExpressionParser } = await import("cron-parser");
-    this.#nextMoment = (expression, timezone, afterMs) =>
-      CronExpressionParser.parse(expression, { tz: timezone, currentDate: new Date(afterMs) })
-        .next()
-        .getTime();
-  }
-
-  #tick(): void {
+  /** Asks what is due. */
+  tick(): void {
     const nowMs = this.#o.clock();
     // What waits for a moment must not wait for a clock that was set back to come there again.
     if (nowMs < this.#lastMs) for (const watched of this.#watched) watched.dueMs -= this.#lastMs - nowMs;
@@ -156,6 +121,47 @@ export class TableAlerts {
         }),
       );
     }
+  }
+
+  /** Resolves when nothing is being asked or told. */
+  async quiet(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
+  }
+
+  /** Asks nothing more, and waits for what is being told. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    clearInterval(this.#timer);
+    await Promise.allSettled(this.#running);
+  }
+
+  async #begin(): Promise<void> {
+    const { memory, report } = this.#o;
+    let pauseMs = FIRST_RETRY_MS;
+    while (!this.#stop.signal.aborted) {
+      try {
+        if (this.#watched.some(({ alert }) => typeof alert.every === "object")) await this.#loadCron();
+        await memory.open();
+        // Alerts of definitions that are gone are over.
+        if (this.#watched.length === 0) await this.#tell();
+        this.#timer = setInterval(() => this.tick(), TICK_MS);
+        this.#timer.unref();
+        this.tick();
+        return;
+      } catch (error) {
+        report(error, "opening alerts over tables; it is tried again");
+        await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined); // aborted: the loop ends
+        pauseMs = Math.min(2 * pauseMs, LONGEST_RETRY_MS);
+      }
+    }
+  }
+
+  async #loadCron(): Promise<void> {
+    const { CronExpressionParser } = await import("cron-parser");
+    this.#nextMoment = (expression, timezone, afterMs) =>
+      CronExpressionParser.parse(expression, { tz: timezone, currentDate: new Date(afterMs) })
+        .next()
+        .getTime();
   }
 
   /** When it is asked again if nothing else happens. */
