@@ -46,7 +46,7 @@ export function opsgenieRequest(change: Change): { path: string; body: Record<st
     return { path, body: { source: "Millrace", note: shortened(`${state} at ${at}: ${summary}`, 25_000) } };
   }
   const facts = { kind, name, severity, at, alert_id: shortened(alert_id, 600), key: shortened(key, 600) };
-  const left = MOST_DETAILS - Object.entries(facts).join("").length - "details".length;
+  const left = MOST_DETAILS - Object.entries(facts).flat().join("").length - "details".length;
   return {
     path: "/v2/alerts",
     body: {

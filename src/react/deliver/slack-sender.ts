@@ -29,7 +29,7 @@ export function slackMessage(changes: readonly Change[]): { text: string; blocks
   const first = changes[0] as Change;
   const more = changes.length > 1 ? ` (and ${changes.length - 1} more)` : "";
   return {
-    text: `${escaped(shortened(`${title(first)}: ${first.summary}`, 1000))}${more}`,
+    text: `${escaped(`${title(first)}: ${first.summary}`, 3000)}${more}`,
     blocks: changes.flatMap(blocksOf),
   };
 }
@@ -47,12 +47,12 @@ function blocksOf(change: Change): object[] {
   const facts = [
     `*Severity* ${severity}`,
     `*About* ${code(key)}`,
-    `*Alert* ${escaped(shortened(`${kind}/${name}`, 200))}`,
+    `*Alert* ${escaped(`${kind}/${name}`, 500)}`,
     `*At* ${at}`,
   ];
   return [
     { type: "header", text: { type: "plain_text", text: shortened(`${mark} ${title(change)}`, 150), emoji: true } },
-    { type: "section", text: { type: "mrkdwn", text: escaped(shortened(summary, 1000)) } },
+    { type: "section", text: { type: "mrkdwn", text: escaped(summary || name, 3000) } },
     { type: "context", elements: facts.map((text) => ({ type: "mrkdwn", text })) },
   ];
 }
@@ -63,10 +63,18 @@ function title({ state, name }: Change): string {
 
 /** A key in a code span, which a backtick would end. An element of a context takes 2,000 characters at most, escaped ones counted as they are written. */
 function code(text: string): string {
-  return `\`${escaped(shortened(text, 300)).replaceAll("`", "'") || " "}\``;
+  return `\`${escaped(text, 1500).replaceAll("`", "'") || " "}\``;
 }
 
-/** The three characters that Slack reads as its own. */
-function escaped(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const OWN: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
+
+/** Text with the three characters escaped that Slack reads as its own, of at most so many characters as it is written. */
+function escaped(text: string, most: number): string {
+  let written = "";
+  for (const character of text.toWellFormed()) {
+    const next = OWN[character] ?? character;
+    if (written.length + next.length >= most) return `${written}…`;
+    written += next;
+  }
+  return written;
 }
