@@ -1,5 +1,5 @@
 /**
- * Puts Segment's libraries for other languages into a cache folder, from their own registries and in the versions that stand beside this file,
+ * Puts libraries for other languages (Segment's, AWS's) into a cache folder, from their own registries and in the versions that stand beside this file,
  * and says how to run the program that uses each. A language that is missing is installed by the system's package client where that
  * can be; else it is a failure that names the command.
  */
@@ -62,7 +62,7 @@ export const SDKS: readonly Sdk[] = [
 ];
 
 /** Builds once per version of the sources; what is there whole is used again. */
-function installed(
+export function installed(
   name: string,
   commands: readonly string[],
   packages: string,
@@ -95,7 +95,7 @@ function requireCommand(command: string, packages: string): void {
   if (isThere()) return;
   const apt = `apt-get install -y --no-install-recommends ${packages}`;
   if (process.getuid?.() === 0 && spawnSync("apt-get", ["--version"]).status === 0) {
-    console.error(`Installing ${packages} for Segment's libraries…`);
+    console.error(`Installing ${packages} for the libraries…`);
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
     for (const line of [apt, `apt-get update -qq && ${apt}`]) {
       spawnSync("sh", ["-c", line], { stdio: ["ignore", "ignore", "inherit"], env });
@@ -105,7 +105,7 @@ function requireCommand(command: string, packages: string): void {
   throw new Error(`${command} is not on this machine. Install it: sudo ${apt}`);
 }
 
-function run([program, ...args]: readonly string[], cwd: string): void {
+export function run([program, ...args]: readonly string[], cwd: string): void {
   const { status, stdout, stderr, error } = spawnSync(program as string, args, { cwd, encoding: "utf8" });
   if (status !== 0)
     throw new Error(`${program} ${args.join(" ")}: ${error?.message ?? `${stdout}${stderr}`.slice(-3_000)}`);
