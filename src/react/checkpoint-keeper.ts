@@ -9,11 +9,11 @@ import {
   type Commit,
   type FoundCheckpoint,
   type LaneCounts,
-  type OperatorRecord,
   readEntryBlocks,
   type TargetRecord,
 } from "./checkpoint-file.ts";
-import { type DoneSet, isDone, lowest } from "./done-set.ts";
+import { firstCommit, type LeftOut, newTargets, operatorRecords, withLeftOut } from "./compose-commit.ts";
+import { type DoneSet, lowest } from "./done-set.ts";
 import type { LaneName } from "./emission-mark.ts";
 import type { LaneStart } from "./lane-start.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
@@ -23,17 +23,14 @@ import { stateOfBlock } from "./state-entries.ts";
 /** What the keeper asks of its lane. */
 export interface KeptLane {
   readonly number: number;
-  facts(): LaneFacts;
+  /** Where the search for marks begins that are not settled now. */
+  targets(): readonly TargetRecord[];
+  counts(): LaneCounts;
+  readonly leftOut: LeftOut;
   committed(commit: Commit): void;
   /** Resolves once all that was reported so far is durable. */
   settled(): Promise<void>;
   say(message: ToWorker): void;
-}
-
-export interface LaneFacts {
-  readonly targets: readonly TargetRecord[];
-  readonly counts: LaneCounts;
-  readonly leftOut: ReadonlyMap<string, ReadonlyMap<number, { code: string; message: string }>>;
 }
 
 export interface KeeperParts {
@@ -52,12 +49,12 @@ interface Take {
   readonly number: number;
   taken?: {
     readonly state: (FromWorker & { kind: "taken" })["state"];
-    readonly facts: LaneFacts;
+    readonly targets: readonly TargetRecord[];
+    readonly counts: LaneCounts;
     readonly settled: Promise<void>;
   };
   /** The new file was whole but for this take when it began. */
   readonly completes: boolean;
-  failed: unknown;
   writes: Promise<unknown>[];
   readonly end: { resolve: () => void; reject: (error: unknown) => void };
 }
@@ -181,12 +178,13 @@ export class CheckpointKeeper {
   commitFacts(): Promise<void> {
     return this.#o.retrying.until(`writing the checkpoint ${this.#o.dir}`, () =>
       this.#alone(async () => {
-        const facts = this.#lane.facts();
-        const operators = this.commit.operators.map((record) => withLeftOut(record, facts, this.commit.done));
-        // The position stays, and with it where the search for marks begins: only what is new comes in.
-        const known = new Set(this.commit.targets.map(({ stream, partition }) => `${stream}/${partition}`));
-        const added = facts.targets.filter(({ stream, partition }) => !known.has(`${stream}/${partition}`));
-        const commit: Commit = { ...this.commit, operators, targets: [...this.commit.targets, ...added] };
+        const { targets, operators, done } = this.commit;
+        const commit: Commit = {
+          ...this.commit,
+          operators: operators.map((record) => withLeftOut(record, this.#lane.leftOut, done)),
+          // The position stays, and with it where the search for marks begins: only what is new comes in.
+          targets: [...targets, ...newTargets(targets, this.#lane.targets())],
+        };
         await this.#file.commit(commit).catch((error: unknown) => this.#recover().then(() => Promise.reject(error)));
         this.#committed(commit);
       }),
@@ -216,6 +214,7 @@ export class CheckpointKeeper {
       this.#dropped.push(take.number);
       take.end.reject(new Interrupted());
     }
+    for (const { name, retried } of this.commit.operators) this.#retried.set(name, new Set(retried));
     await this.#abandon();
   }
 
@@ -224,7 +223,7 @@ export class CheckpointKeeper {
     if (take?.number !== number) return;
     const settled = this.#lane.settled();
     settled.catch(() => undefined); // awaited when the take ends
-    take.taken = { state, facts: this.#lane.facts(), settled };
+    take.taken = { state, targets: this.#lane.targets(), counts: this.#lane.counts(), settled };
   }
 
   part({ take: number, entries }: FromWorker & { kind: "part" }): void {
@@ -272,7 +271,7 @@ export class CheckpointKeeper {
       if (!taken) throw new Interrupted();
       await Promise.race([taken.settled, interrupted(take)]);
       if (this.#take !== take) throw new Interrupted();
-      await this.#write(take, taken);
+      await this.#alone(() => this.#write(take, taken));
     } finally {
       if (this.#take === take) this.#take = undefined;
     }
@@ -282,52 +281,45 @@ export class CheckpointKeeper {
     const take: Take = {
       number: ++this.#lastTake,
       completes: this.#building?.copied === true,
-      ...{ failed: undefined, writes: [] },
+      writes: [],
       end: { resolve: () => undefined, reject: () => undefined },
     };
     this.#take = take;
     return take;
   }
 
-  async #write(take: Take, { state, facts }: NonNullable<Take["taken"]>): Promise<void> {
-    const { done, nowMs, versions } = state;
-    const commit: Commit = {
-      ...{ format: 1, done, nowMs, begun: this.#start.begun, epoch: this.#start.epoch },
-      takes: { to: take.number, without: this.#dropped },
-      operators: this.#start.operators.map(({ plan, muted }) => {
-        const before = this.commit.operators.find(({ name }) => name === plan.name);
-        const retried = [...(this.#retried.get(plan.name) ?? [])].slice(-MOST_RETRIED);
-        const record: OperatorRecord = {
-          ...{ name: plan.name, stateHash: plan.stateHash, versions: versions[plan.name] ?? {} },
-          ...stillAhead("done", before?.done, done),
-          ...stillAhead("muted", muted, done),
-          ...(retried.length > 0 && { retried }),
-        };
-        return withLeftOut(record, facts, done);
-      }),
-      targets: facts.targets,
-      counts: { ...facts.counts, handled: done.next - done.pending.length - this.#start.begun },
-    };
-    await this.#alone(() => this.#commitTake(take, commit));
-  }
-
-  async #commitTake(take: Take, commit: Commit): Promise<void> {
+  async #write(take: Take, taken: NonNullable<Take["taken"]>): Promise<void> {
     const building = take.completes ? this.#building : undefined;
-    if (building) {
-      const former = this.#file;
-      this.#dropped = this.#dropped.filter((number) => number > building.copy);
-      await building.file.commit({ ...commit, takes: { to: take.number, without: this.#dropped } });
-      this.#file = building.file;
-      this.#wholeBytes = building.file.bytes;
-      this.#stale = false;
-      this.#building = undefined;
+    if (!building) {
+      if (this.#stale) return; // the file lacks entries: the new one will have them
+      const commit = this.#commitOf(take, taken);
+      await this.#file.commit(commit);
       this.#committed(commit);
-      await former.close();
       return;
     }
-    if (this.#stale) return; // it lacks entries: the new file will have them
-    await this.#file.commit(commit);
+    const former = this.#file;
+    this.#dropped = this.#dropped.filter((number) => number > building.copy);
+    const commit = this.#commitOf(take, taken);
+    await building.file.commit(commit);
+    this.#file = building.file;
+    this.#wholeBytes = building.file.bytes;
+    this.#stale = false;
+    this.#building = undefined;
     this.#committed(commit);
+    await former.close();
+  }
+
+  #commitOf({ number }: Take, { state, targets, counts }: NonNullable<Take["taken"]>): Commit {
+    const { begun, epoch, operators } = this.#start;
+    const retried = [...this.#retried].map(([name, offsets]) => [name, [...offsets].slice(-MOST_RETRIED)] as const);
+    return {
+      ...{ format: 1, done: state.done, nowMs: state.nowMs, begun, epoch },
+      takes: { to: number, without: this.#dropped },
+      operators: operatorRecords(operators, this.commit, state, this.#lane.leftOut, new Map(retried)),
+      // Those that were declared since the state was taken stay.
+      targets: [...targets, ...newTargets(targets, this.commit.targets)],
+      counts: { ...counts, handled: state.done.next - state.done.pending.length - begun },
+    };
   }
 
   #committed(commit: Commit): void {
@@ -379,32 +371,6 @@ function interrupted(take: Take): Promise<never> {
   return new Promise((_, reject) => {
     take.end.reject = reject;
   });
-}
-
-function firstCommit(start: LaneStart, targets: readonly TargetRecord[]): Commit {
-  return {
-    ...{ format: 1, takes: { to: 0, without: [] }, done: start.done, nowMs: start.nowMs },
-    ...{ begun: start.begun, epoch: start.epoch, targets, counts: start.counts },
-    operators: start.operators.map(({ plan, done, muted, leftOut, retried, versions }) => ({
-      ...{ name: plan.name, stateHash: plan.stateHash, versions },
-      ...(done && { done }),
-      ...(muted && { muted }),
-      ...(leftOut.length > 0 && { leftOut }),
-      ...(retried.length > 0 && { retried }),
-    })),
-  };
-}
-
-function withLeftOut(record: OperatorRecord, { leftOut }: LaneFacts, done: DoneSet): OperatorRecord {
-  const open = [...(leftOut.get(record.name) ?? [])].filter(([offset]) => !isDone(done, offset));
-  const { leftOut: _, ...rest } = record;
-  if (open.length === 0) return rest;
-  return { ...rest, leftOut: open.map(([offset, { code, message }]) => [offset, code, message] as const) };
-}
-
-/** As long as the lane has not come that far. */
-function stillAhead<K extends string>(key: K, of: DoneSet | undefined, lane: DoneSet): Partial<Record<K, DoneSet>> {
-  return of && of.next > lowest(lane) ? ({ [key]: of } as Record<K, DoneSet>) : {};
 }
 
 function sameDone(a: DoneSet, b: DoneSet): boolean {

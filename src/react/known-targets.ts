@@ -55,6 +55,6 @@ function knownTarget(start: LaneStart, record: TargetRecord, marks: FoundMarks):
   if (marks.epoch === -1) return { ...record, done: NOTHING_DONE, retried };
   if (marks.epoch === start.epoch || start.targetsLost) return { ...record, done: marks.done, retried };
   // The lane has begun anew since: what is there holds for those of its operators that have not.
-  const operators = start.operators.filter(({ restored }) => restored).map(({ plan }) => plan.name);
+  const operators = start.operators.filter(({ restored, muted }) => restored || muted).map(({ plan }) => plan.name);
   return { ...record, done: NOTHING_DONE, retried, former: { operators, done: marks.done } };
 }

@@ -86,7 +86,8 @@ function continued(question: StartQuestion, commit: Commit): LaneStart {
     const record = records.get(plan.name);
     return record?.stateHash === plan.stateHash && !incompatible.has(plan.name) ? record : undefined;
   };
-  const again = plans.some((plan) => plan.from === "beginning" && !known(plan)) && lowest(done) > ends.start;
+  const begins = (plan: OperatorPlan) => !known(plan) && (plan.from === "beginning" || incompatible.has(plan.name));
+  const again = plans.some(begins) && lowest(done) > ends.start;
   const kept: string[] = [];
   const operators = plans.map((plan): OperatorStart => {
     const record = known(plan);
@@ -95,6 +96,16 @@ function continued(question: StartQuestion, commit: Commit): LaneStart {
       return {
         ...{ plan, restored: true, muted: record.muted, leftOut: record.leftOut ?? [], retried: record.retried ?? [] },
         ...{ done: again ? further(record.done, done) : record.done, versions: record.versions },
+      };
+    }
+    const unread = records.get(plan.name);
+    if (unread?.stateHash === plan.stateHash) {
+      // The definition is the same: what it has emitted stays as it is.
+      return {
+        ...newOperator(plan, undefined),
+        muted: done,
+        retried: unread.retried ?? [],
+        leftOut: unread.leftOut ?? [],
       };
     }
     if (plan.from === "beginning") return newOperator(plan, undefined);

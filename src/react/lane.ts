@@ -61,6 +61,7 @@ export class Lane {
   #line: LaneLine | undefined;
   #done: DoneSet;
   #dead: number;
+  #repeated: number;
   #runsSent = 0;
   #lettersBytes = 0;
   #letters: Promise<unknown> = Promise.resolve();
@@ -96,6 +97,7 @@ export class Lane {
     this.#keeper = keeper;
     this.#done = start.done;
     this.#dead = start.counts.dead;
+    this.#repeated = start.counts.repeated ?? 0;
     this.#settledPosition = lowest(start.done);
     for (const { plan, leftOut } of start.operators)
       this.#leftOut.set(plan.name, new Map(leftOut.map(([offset, code, message]) => [offset, { code, message }])));
@@ -116,10 +118,9 @@ export class Lane {
       this.#settle();
     };
     keeper.attach({
-      facts: () => ({
-        ...{ targets: this.#emitter.targets(), leftOut: this.#leftOut },
-        counts: { handled: 0, dead: this.#dead, emitted: this.#emitter.emitted },
-      }),
+      targets: () => this.#emitter.targets(),
+      counts: () => ({ handled: 0, dead: this.#dead, emitted: this.#emitter.emitted }),
+      leftOut: this.#leftOut,
       committed: (commit) => this.#emitter.committed(commit.targets),
       settled: () => this.#settled(),
       say: (message) => this.#line?.say(message),
@@ -177,6 +178,7 @@ export class Lane {
     const { done, counts } = this.#keeper.commit;
     this.#done = done;
     this.#dead = counts.dead;
+    this.#repeated = counts.repeated ?? 0;
     this.#emitter.restart(done, counts.emitted);
   }
 
@@ -244,7 +246,7 @@ export class Lane {
       begun: this.start.begun,
       pending: Math.max(0, this.#o.log.ends(stream, partition).end - position),
       handled: Math.max(0, this.#done.next - this.#done.pending.length - this.start.begun),
-      ...{ dead: this.#dead, emitted: this.#emitter.emitted },
+      ...{ dead: this.#dead, repeated: this.#repeated, emitted: this.#emitter.emitted },
       ...{ stateEntries: this.#stateEntries, stateBytes: this.#stateBytes },
       checkpoint: committedAtMs === undefined ? undefined : { position: lowest(commit.done), atMs: committedAtMs },
       ...{ restarts: Math.max(0, this.restarts), problem: this.problem ?? this.#keeper.problem },
@@ -316,9 +318,10 @@ export class Lane {
     this.#reading = skipTo + 1;
   }
 
-  #report({ done, runs, emissions, previews, letters, stateEntries, stateBytes }: DoneReport): void {
+  #report({ done, runs, repeated, emissions, previews, letters, stateEntries, stateBytes }: DoneReport): void {
     this.#done = done;
     this.#runsSent -= runs;
+    this.#repeated += repeated;
     this.#stateEntries = stateEntries;
     this.#stateBytes = stateBytes;
     const { stream, partition } = this.name;
@@ -401,6 +404,7 @@ export class Lane {
     if (answer.failure) return { outcome: "failed", ...answer.failure };
     await this.#emitter.acceptRetried(answer.emissions as SentEmissions | undefined, operator, event.offset);
     this.#keeper.retried(operator, event.offset);
+    this.#dead = Math.max(0, this.#dead - 1);
     return { outcome: "done" };
   }
 }

@@ -6,12 +6,13 @@ import { join } from "node:path";
 import { MillraceError } from "../errors.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { isMissing, type LogFs, nodeFs } from "../log/file-system.ts";
-import { type FoundCheckpoint, findCheckpoint } from "./checkpoint-file.ts";
+import { findCheckpoint } from "./checkpoint-file.ts";
 import { CheckpointKeeper } from "./checkpoint-keeper.ts";
 import { type LaneName, markPrefix } from "./emission-mark.ts";
-import { findTargets, type StartingLane } from "./known-targets.ts";
+import type { KnownTarget } from "./emitter.ts";
+import { findTargets } from "./known-targets.ts";
 import { Lane } from "./lane.ts";
-import { laneStart } from "./lane-start.ts";
+import { type LaneStart, laneStart, type StartQuestion } from "./lane-start.ts";
 import type { FromWorker, Incompatible } from "./messages.ts";
 import type { OperatorPlan } from "./operator.ts";
 import type { LaneStatus, ReactorOptions, RetriedEvent, RetriedOutcome } from "./reactor-options.ts";
@@ -145,24 +146,11 @@ export class Reactor {
   async #open(): Promise<void> {
     const names = this.#o.plans.length === 0 ? [] : laneNames(this.#o.plans, this.#log);
     if (names.length === 0) return;
-    const questions = await Promise.all(names.map((name) => this.#question(name)));
-    const starting = questions.map(({ question, found }): StartingLane & { found: FoundCheckpoint } => ({
-      ...{ name: question.lane, start: laneStart(question), found },
-    }));
-    for (const { start, name } of starting)
-      for (const finding of start.findings) this.#o.report(finding, `lane ${name.lane}`);
-    const targets = await findTargets(this.#log, starting, [...this.#o.streams.keys()]);
-    for (const [number, { name, start, found }] of starting.entries()) {
-      const known = targets.get(markPrefix(name)) ?? [];
-      const dir = this.#dirOf(name);
-      const parts = { fs: this.#fs, dir, retrying: this.#retrying, clock: this.#o.clock ?? Date.now };
-      const keeper = await CheckpointKeeper.open(parts, start, found, known);
-      const { admit, deadLetters } = this.#o;
-      const lane = new Lane(number, this.#operators.length, name, start, known, keeper, {
-        ...{ ...parts, log: this.#log, repetitions: this.#o.repetitions, admit, deadLetters },
-      });
-      this.#lanes.push(lane);
-      for (const [place, { plan }] of start.operators.entries()) this.#operators.push({ lane, place, plan });
+    const questions = await Promise.all(names.map((name) => this.#question(name, new Set())));
+    let firstOperator = 0;
+    for (const [number, parts] of (await this.#known(questions)).entries()) {
+      this.#lanes.push(await this.#newLane(number, firstOperator, parts));
+      firstOperator += parts.start.operators.length;
     }
     this.#working = this.#begin();
     await this.#working;
@@ -171,12 +159,33 @@ export class Reactor {
     this.#timer.unref();
   }
 
-  async #question(lane: LaneName) {
+  /** Where each lane begins, and what the targets hold of it. */
+  async #known(questions: readonly StartQuestion[]): Promise<NewLane[]> {
+    const starting = questions.map((question) => ({ question, name: question.lane, start: laneStart(question) }));
+    for (const { start, name } of starting)
+      for (const finding of start.findings) this.#o.report(finding, `lane ${name.lane}`);
+    const targets = await findTargets(this.#log, starting, [...this.#o.streams.keys()]);
+    return starting.map((lane) => ({ ...lane, known: targets.get(markPrefix(lane.name)) ?? [] }));
+  }
+
+  async #newLane(number: number, firstOperator: number, { question, name, start, known }: NewLane): Promise<Lane> {
+    const { admit, deadLetters, clock = Date.now, repetitions } = this.#o;
+    const parts = { fs: this.#fs, dir: this.#dirOf(name), retrying: this.#retrying, clock };
+    const keeper = await CheckpointKeeper.open(parts, start, question.found, known);
+    const lane = new Lane(number, firstOperator, name, start, known, keeper, {
+      ...{ ...parts, log: this.#log, admit, deadLetters, repetitions },
+    });
+    for (const [place, { plan }] of start.operators.entries())
+      this.#operators[firstOperator + place] = { lane, place, plan };
+    return lane;
+  }
+
+  async #question(lane: LaneName, incompatible: ReadonlySet<string>): Promise<StartQuestion> {
     const plans = this.#o.plans.filter((plan) => plan.stream === lane.stream && plan.lane === lane.lane);
     const found = await findCheckpoint(this.#fs, this.#dirOf(lane));
     const ends = this.#log.ends(lane.stream, lane.partition);
     const fresh = found.kind === "none" && (await this.#hasSibling(lane));
-    return { found, question: { lane, plans, found, ends, fresh, incompatible: new Set<string>() } };
+    return { found, lane, plans, ends, fresh, incompatible };
   }
 
   /** True when the lane has a checkpoint of another partition: this one has come later. */
@@ -214,7 +223,7 @@ export class Reactor {
     this.#starting = thread;
     try {
       await thread.ready;
-      for (const lane of this.#lanes) await this.#openLane(thread, lane);
+      for (const lane of [...this.#lanes]) await this.#openLane(thread, lane);
     } catch (error) {
       await thread.terminate();
       throw error;
@@ -250,7 +259,22 @@ export class Reactor {
       );
       thread.say({ kind: "open", lane: number, setup: lane.setup() });
     }).finally(() => this.#opening.delete(number));
-    if (incompatible.length > 0) throw new Error(`incompatible: ${JSON.stringify(incompatible)}`);
+    if (incompatible.length > 0) await this.#openAnew(thread, lane, incompatible);
+  }
+
+  /** State that its operator can no longer read is built again from the log. */
+  async #openAnew(thread: WorkerThread, lane: Lane, incompatible: readonly Incompatible[]): Promise<void> {
+    for (const { operator, state, got, wanted } of incompatible)
+      this.#o.report(
+        new MillraceError("STATE_INCOMPATIBLE", { operator, state, got, wanted }),
+        `lane ${lane.name.lane}`,
+      );
+    await lane.close();
+    const question = await this.#question(lane.name, new Set(incompatible.map(({ operator }) => operator)));
+    const [parts] = await this.#known([question]);
+    const anew = await this.#newLane(lane.number, lane.firstOperator, parts as NewLane);
+    this.#lanes[lane.number] = anew;
+    await this.#openLane(thread, anew);
   }
 
   #hear(message: FromWorker): void {
@@ -391,6 +415,13 @@ export class Reactor {
     await this.#working.catch(() => undefined); // told when it failed
     await Promise.all(this.#lanes.map((lane) => lane.close()));
   }
+}
+
+interface NewLane {
+  readonly question: StartQuestion;
+  readonly name: LaneName;
+  readonly start: LaneStart;
+  readonly known: readonly KnownTarget[];
 }
 
 /** State on its way to the worker: blocks not taken yet, and whom to tell of one that is. */
