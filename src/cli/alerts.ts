@@ -29,7 +29,8 @@ interface Silence {
 }
 
 const ACTIONS = { list, show, ack, resolve, silence, silences, unsilence };
-const MATCHERS = ["kind", "name", "key", "severity"] as const;
+/** What alerts are told apart by, and the options for it: --key is the API key. */
+const MATCHERS = { kind: "kind", name: "name", key: "about", severity: "severity" };
 
 export const alerts: Command = {
   name: "alerts",
@@ -48,7 +49,11 @@ export const alerts: Command = {
       value: "NAME",
       doc: "list, silence: only alerts of this name; silence takes * for any text.",
     },
-    key: { type: "string", value: "KEY", doc: "list, silence: only alerts about this; silence takes * for any text." },
+    about: {
+      type: "string",
+      value: "KEY",
+      doc: "list, silence: only alerts with this key; silence takes * for any text.",
+    },
     severity: { type: "string", value: "SEVERITY", doc: "list, silence: info, warning or critical." },
     limit: { type: "string", value: "N", doc: "list: how many at most (100)." },
     before: { type: "string", value: "N", doc: "list: go on where a page ended." },
@@ -66,7 +71,7 @@ export const alerts: Command = {
   millrace alerts show alert/overheat/17/0-42
   millrace alerts ack alert/overheat/17/0-42 --note "looking into it"
   millrace alerts resolve alert/overheat/17/0-42
-  millrace alerts silence --name overheat --key 17 --for 2h --reason "in the workshop"
+  millrace alerts silence --name overheat --about 17 --for 2h --reason "in the workshop"
   millrace alerts silence --name "*" --cron "0 22 * * *" --timezone Europe/Berlin --for 8h --reason nights
   millrace alerts silences --state active
   millrace alerts unsilence ID
@@ -94,8 +99,8 @@ async function list(client: HttpClient, { operands, flags, terminal }: Call): Pr
   const query = new URLSearchParams();
   const state = flags.text("state") ?? "open";
   if (state !== "all") query.set("state", state);
-  for (const name of [...MATCHERS, "limit", "before"]) {
-    const value = flags.text(name);
+  for (const [name, option] of Object.entries({ ...MATCHERS, limit: "limit", before: "before" })) {
+    const value = flags.text(option);
     if (value !== undefined) query.set(name, value);
   }
   const answer = await client.json<{ alerts: Alert[]; next?: number }>(`/v1/alerts?${query}`);
@@ -140,15 +145,15 @@ async function done(client: HttpClient, call: Call, action: "ack" | "resolve"): 
 }
 
 async function silence(client: HttpClient, { operands, flags, terminal }: Call): Promise<void> {
-  if (operands.length > 1) throw wrongUsage(alerts, "alerts silence takes no ID; --name and --key say which alerts");
+  if (operands.length > 1) throw wrongUsage(alerts, "alerts silence takes no ID; --name and --about say which alerts");
   const match = Object.fromEntries(
-    MATCHERS.flatMap((name) => {
-      const value = flags.text(name);
+    Object.entries(MATCHERS).flatMap(([name, option]) => {
+      const value = flags.text(option);
       return value === undefined ? [] : [[name, value]];
     }),
   );
   if (Object.keys(match).length === 0)
-    throw wrongUsage(alerts, 'alerts silence needs --name, --key, --severity or --kind; --name "*" is every alert');
+    throw wrongUsage(alerts, 'alerts silence needs --name, --about, --severity or --kind; --name "*" is every alert');
   const reason = flags.text("reason");
   if (reason === undefined) throw wrongUsage(alerts, "alerts silence needs --reason");
   const [cron, timezone, lasts] = ["cron", "timezone", "for"].map((name) => flags.text(name));
