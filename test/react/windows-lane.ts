@@ -5,8 +5,8 @@ import { readStream } from "../../src/define/read-stream.ts";
 import { type BoundWindow, bindWindow, readWindow } from "../../src/define/read-window.ts";
 import type { StreamDefinition } from "../../src/define/stream.ts";
 import type { WindowDefinition, WindowOptions } from "../../src/define/window.ts";
-import type { EventView, KeyedState, Operator, Outlet, StateCodec } from "../../src/react/operator.ts";
-import { windowKind } from "../../src/react/windows/window-operator.ts";
+import type { EventView, KeyedState, LaneServices, Operator, Outlet, StateCodec } from "../../src/react/operator.ts";
+import { openWindows } from "../../src/react/windows/window-operator.ts";
 
 export type Row = Record<string, unknown>;
 
@@ -33,6 +33,10 @@ export class WindowLane {
   readonly given: Given[] = [];
   readonly refused: Refused[] = [];
   readonly bound: BoundWindow;
+  /** Windows that one event closes at most, from the next restart on. */
+  mostClosed = 1_000_000;
+  /** What every emission throws. */
+  failing: Error | undefined;
   readonly #definition: { readonly name: string; readonly options: WindowOptions };
   #states = new Map<string, State>();
   #operator: Operator;
@@ -50,9 +54,22 @@ export class WindowLane {
       ...{ value: Object.freeze(JSON.parse(JSON.stringify(value))), partition: 0, offset: this.#offset++ },
       ...{ receivedAtMs, source: "test" },
     };
-    const before = this.#frozen();
-    this.#operator.apply(event, this.#outlet(event.offset));
-    before();
+    const unchanged = this.#frozen();
+    const states = [...this.#states].map(([, { entries }]) => ({ entries, before: new Map(entries) }));
+    const given = this.given.length;
+    try {
+      this.#operator.apply(event, this.#outlet(event.offset));
+    } catch (error) {
+      // Of an attempt that throws nothing is kept.
+      this.given.length = given;
+      for (const { entries, before } of states) {
+        entries.clear();
+        for (const [key, value] of before) entries.set(key, value);
+      }
+      throw error;
+    } finally {
+      unchanged();
+    }
   }
 
   tick(nowMs: number): void {
@@ -96,7 +113,7 @@ export class WindowLane {
 
   #open(from: Bytes): Operator {
     this.#states = new Map();
-    return windowKind.open(structuredClone(this.bound.window.plan), this.#definition, {
+    const lane: LaneServices = {
       stream: "test",
       partition: 0,
       state: <V>(name: string, options?: { readonly codec?: StateCodec<V> }): KeyedState<V> => {
@@ -115,7 +132,8 @@ export class WindowLane {
           },
         };
       },
-    });
+    };
+    return openWindows(structuredClone(this.bound.window.plan), this.#definition.options, lane, this.mostClosed);
   }
 
   /** Values of state must not be changed in place: the function it gives throws when one was. */
@@ -131,7 +149,10 @@ export class WindowLane {
 
   #outlet(offset: number): Outlet {
     return {
-      emit: (stream, row) => void this.given.push({ offset, stream, row: JSON.parse(JSON.stringify(row)) as Row }),
+      emit: (stream, row) => {
+        if (this.failing !== undefined) throw this.failing;
+        this.given.push({ offset, stream, row: JSON.parse(JSON.stringify(row)) as Row });
+      },
       refuse: (code, message) => void this.refused.push({ offset, code, message }),
     };
   }

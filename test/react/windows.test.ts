@@ -293,4 +293,47 @@ describe("windows", () => {
       { numRuns: 150 },
     );
   });
+
+  it("of every kind hold the same when an event closes only a few of those that are due", () => {
+    fc.assert(
+      fc.property(history, size, fc.constantFrom(0, 5), fc.constantFrom(2, 5), (events, of, lateness, most) => {
+        const [lane, slow] = [0, 1].map(() => new WindowLane(defined(of, `${lateness}s`), telemetry));
+        slow!.mostClosed = most;
+        slow!.restart();
+        for (const one of [lane!, slow!]) {
+          run(one, events);
+          ended(one);
+          // Each closes a few more.
+          for (let i = 0; i < 80; i++) ended(one);
+        }
+        const rows = ({ given }: WindowLane) => given.map(({ row }) => JSON.stringify(row)).sort();
+        assert.deepEqual(rows(slow!), rows(lane!));
+        assert.deepEqual(slow!.refused, lane!.refused);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("of every kind lose nothing to an event that is broken off while they close", () => {
+    fc.assert(
+      fc.property(history, size, fc.nat({ max: 59 }), (events, of, broken) => {
+        const [lane, other] = [0, 1].map(() => new WindowLane(defined(of, "0s"), telemetry));
+        run(lane!, events);
+        events.forEach(({ value, receivedAtMs }, i) => {
+          if (i === broken) other!.failing = new Error("no disk, no stream");
+          try {
+            other!.apply(value, receivedAtMs);
+          } catch {
+            other!.failing = undefined;
+            other!.apply(value, receivedAtMs);
+          }
+          other!.failing = undefined;
+        });
+        for (const one of [lane!, other!]) ended(one);
+        const rows = ({ given }: WindowLane) => given.map(({ row }) => JSON.stringify(row));
+        assert.deepEqual(rows(other!), rows(lane!));
+      }),
+      { numRuns: 100 },
+    );
+  });
 });

@@ -43,13 +43,13 @@ export class AlignedWindows implements Windows {
     this.#width = NUMBERS + aggregates.numbers;
     this.#values = aggregates.values;
     this.#records = lane.state<Slots>("panes", { codec: aggregates.codec("aligned-1") });
-    for (const [key, { numbers }] of this.#records.entries()) this.#due.add(numbers[DUE]!, numbers[OPENED]!, key);
+    this.index();
   }
 
-  take(key: string, event: EventView, time: number, watermark: number, _out: Outlet): ErrorCode | undefined {
+  take(key: string, event: EventView, time: number, watermark: number, out: Outlet): ErrorCode | undefined {
     const pane = Math.floor(time / this.#every) * this.#every;
     if (pane + this.#size <= watermark) return "EVENT_LATE";
-    const before = this.#records.get(key);
+    const before = this.#settled(key, watermark, out);
     // The end of the first window that the pane is in and that is still open.
     const end = Math.max(pane, Math.floor(watermark / this.#every) * this.#every) + this.#every;
     const record: Slots =
@@ -68,14 +68,12 @@ export class AlignedWindows implements Windows {
     return undefined;
   }
 
-  close(watermark: number, out: Outlet): void {
-    while (this.#due.next <= watermark) {
-      const end = this.#due.next;
+  close(watermark: number, most: number, out: Outlet): void {
+    for (let count = 0; this.#due.next <= watermark && count < most; count++) {
+      const due = this.#due.next;
       const key = this.#due.take();
       const record = this.#records.get(key);
-      if (record === undefined || record.numbers[DUE] !== end) continue;
-      this.#give(key, record, end, true, out);
-      this.#drop(key, record, end);
+      if (record?.numbers[DUE] === due) this.#closeNext(key, record, out);
     }
   }
 
@@ -87,8 +85,28 @@ export class AlignedWindows implements Windows {
     for (let end = numbers[DUE]!; end <= last; end += this.#every) this.#give(key, record, end, false, out);
   }
 
+  index(): void {
+    this.#due.clear();
+    for (const [key, { numbers }] of this.#records.entries()) this.#due.add(numbers[DUE]!, numbers[OPENED]!, key);
+  }
+
   openKeys(): Iterable<string> {
     return this.#records.keys();
+  }
+
+  /** The key's record once all of its windows that end by the watermark are closed. */
+  #settled(key: string, watermark: number, out: Outlet): Slots | undefined {
+    for (;;) {
+      const record = this.#records.get(key);
+      if (record === undefined || record.numbers[DUE]! > watermark) return record;
+      this.#closeNext(key, record, out);
+    }
+  }
+
+  #closeNext(key: string, record: Slots, out: Outlet): void {
+    const end = record.numbers[DUE]!;
+    this.#give(key, record, end, true, out);
+    this.#drop(key, record, end);
   }
 
   /** Number of the pane, which is added when it is not there. The newest ones are looked at first. */

@@ -29,6 +29,12 @@ export class DueTimes {
     this.#put(at, due, opened, key);
   }
 
+  clear(): void {
+    this.#dues.length = 0;
+    this.#opened.length = 0;
+    this.#keys.length = 0;
+  }
+
   /** Takes the next entry out and gives its key. */
   take(): string {
     const key = this.#keys[0]!;

@@ -51,12 +51,12 @@ export class SessionWindows implements Windows {
     this.#width = NUMBERS + aggregates.numbers;
     this.#values = aggregates.values;
     this.#records = lane.state<Slots>("sessions", { codec: aggregates.codec("sessions-1") });
-    for (const [key, { numbers }] of this.#records.entries()) this.#due.add(numbers[DUE]!, numbers[OPENED]!, key);
+    this.index();
   }
 
   take(key: string, event: EventView, time: number, watermark: number, out: Outlet): ErrorCode | undefined {
     if (time + this.#gap < watermark) return "EVENT_LATE";
-    const before = this.#records.get(key);
+    const before = this.#settled(key, watermark, out);
     if (before !== undefined && time <= before.numbers[FINAL]!) return "EVENT_LATE";
     const numbers = before?.numbers.slice() ?? [event.offset, 0, Number.NEGATIVE_INFINITY];
     const record: Slots = { numbers, values: before?.values.slice() ?? [] };
@@ -98,15 +98,12 @@ export class SessionWindows implements Windows {
     return undefined;
   }
 
-  close(watermark: number, out: Outlet): void {
-    while (this.#due.next <= watermark) {
+  close(watermark: number, most: number, out: Outlet): void {
+    for (let count = 0; this.#due.next <= watermark && count < most; count++) {
       const due = this.#due.next;
       const key = this.#due.take();
       const record = this.#records.get(key);
-      if (record === undefined || record.numbers[DUE] !== due) continue;
-      const actual = this.#dueOf(record.numbers);
-      if (actual > due) this.#postpone(key, record, actual);
-      else this.#closeFirst(key, record, out);
+      if (record?.numbers[DUE] === due) this.#closeNext(key, record, out);
     }
   }
 
@@ -116,8 +113,28 @@ export class SessionWindows implements Windows {
     for (let at = 0; SESSIONS + at * this.#width < record.numbers.length; at++) this.#give(key, record, at, false, out);
   }
 
+  index(): void {
+    this.#due.clear();
+    for (const [key, { numbers }] of this.#records.entries()) this.#due.add(numbers[DUE]!, numbers[OPENED]!, key);
+  }
+
   openKeys(): Iterable<string> {
     return this.#records.keys();
+  }
+
+  /** The key's record once all of its sessions that the watermark is beyond are closed. */
+  #settled(key: string, watermark: number, out: Outlet): Slots | undefined {
+    for (;;) {
+      const record = this.#records.get(key);
+      if (record === undefined || record.numbers[DUE]! > watermark) return record;
+      this.#closeNext(key, record, out);
+    }
+  }
+
+  #closeNext(key: string, record: Slots, out: Outlet): void {
+    const actual = this.#dueOf(record.numbers);
+    if (actual > record.numbers[DUE]!) this.#postpone(key, record, actual);
+    else this.#closeFirst(key, record, out);
   }
 
   /** The first moment at which the watermark is beyond the earliest session, or beyond the need for the record. */

@@ -58,12 +58,12 @@ export class SlidingWindows implements Windows {
     this.#events = aggregates.numbers;
     this.#heads = lane.state<Slots>("heads", { codec: aggregates.codec("sliding-heads-1") });
     this.#slices = lane.state<Slots>("slices", { codec: aggregates.codec("sliding-slices-1") });
-    for (const [key, { numbers }] of this.#heads.entries()) this.#due.add(numbers[DUE]!, numbers[OPENED]!, key);
+    this.index();
   }
 
-  take(key: string, event: EventView, time: number, watermark: number, _out: Outlet): ErrorCode | undefined {
+  take(key: string, event: EventView, time: number, watermark: number, out: Outlet): ErrorCode | undefined {
     if (time < watermark) return "EVENT_LATE";
-    const before = this.#heads.get(key);
+    const before = this.#settled(key, watermark, out);
     const head = before?.numbers.slice() ?? [event.offset, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
     if (countOf(head) >= this.#most) return "WINDOW_FULL";
     const number = Math.floor(time / this.#slice);
@@ -81,28 +81,18 @@ export class SlidingWindows implements Windows {
     return undefined;
   }
 
-  close(watermark: number, out: Outlet): void {
-    while (this.#due.next <= watermark) {
+  close(watermark: number, most: number, out: Outlet): void {
+    for (let count = 0; this.#due.next <= watermark && count < most; count++) {
       const due = this.#due.next;
       const key = this.#due.take();
-      const head = this.#heads.get(key)?.numbers.slice();
-      if (head === undefined || head[DUE] !== due) continue;
-      let next = this.#nextTime(key, head);
-      if (next === due - 1) {
-        this.#give(key, head, next, out);
-        head[GIVEN] = next;
-        next = this.#nextTime(key, head);
-      }
-      this.#dropUntil(Math.min(next, watermark) - this.#size, key, head);
-      if (head.length === SLICES) {
-        this.#heads.delete(key);
-        continue;
-      }
-      // Without a result to give, the key is due when its last slice can go.
-      head[DUE] = next < Number.POSITIVE_INFINITY ? next + 1 : (head.at(-HEAD_WIDTH)! + 1) * this.#slice + this.#size;
-      this.#heads.set(key, { numbers: head, values: [] });
-      this.#due.add(head[DUE], head[OPENED]!, key);
+      const head = this.#heads.get(key);
+      if (head?.numbers[DUE] === due) this.#closeNext(key, head, watermark, out);
     }
+  }
+
+  index(): void {
+    this.#due.clear();
+    for (const [key, { numbers }] of this.#heads.entries()) this.#due.add(numbers[DUE]!, numbers[OPENED]!, key);
   }
 
   /** Sliding windows are not shown early: each is of one event, and final as soon as it is whole. */
@@ -110,6 +100,34 @@ export class SlidingWindows implements Windows {
 
   openKeys(): Iterable<string> {
     return this.#heads.keys();
+  }
+
+  /** The key's head once all results that the watermark allows are given. */
+  #settled(key: string, watermark: number, out: Outlet): Slots | undefined {
+    for (;;) {
+      const head = this.#heads.get(key);
+      if (head === undefined || head.numbers[DUE]! > watermark) return head;
+      this.#closeNext(key, head, watermark, out);
+    }
+  }
+
+  #closeNext(key: string, before: Slots, watermark: number, out: Outlet): void {
+    const head = before.numbers.slice();
+    let next = this.#nextTime(key, head);
+    if (next === head[DUE]! - 1) {
+      this.#give(key, head, next, out);
+      head[GIVEN] = next;
+      next = this.#nextTime(key, head);
+    }
+    this.#dropUntil(Math.min(next, watermark) - this.#size, key, head);
+    if (head.length === SLICES) {
+      this.#heads.delete(key);
+      return;
+    }
+    // Without a result to give, the key is due when its last slice can go.
+    head[DUE] = next < Number.POSITIVE_INFINITY ? next + 1 : (head.at(-HEAD_WIDTH)! + 1) * this.#slice + this.#size;
+    this.#heads.set(key, { numbers: head, values: [] });
+    this.#due.add(head[DUE], head[OPENED]!, key);
   }
 
   /** The slice with an event more, which comes after all of its time that are there. */

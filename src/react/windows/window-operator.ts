@@ -11,12 +11,13 @@
  * clock; it moves nothing. Without a time (EVENT_TIMELESS). They go to the stream `late`, or become dead letters. An event that is in several windows
  * and late for some of them counts in the others.
  *
- * **Order.** Windows close by their ends and, among equal ends, in the order in which their keys were opened, so a restart changes nothing.
+ * **Order.** Windows close by their ends and, among equal ends, in the order in which their keys were opened, so a restart changes nothing. Where a million are due at
+ * once, an event closes a part of them and the events after it the rest; those of a key are closed before the key takes another event, so what they hold is the same.
  */
 import type { WindowPlan } from "../../define/read-window.ts";
 import type { WindowOptions } from "../../define/window.ts";
 import { type ErrorCode, MillraceError, messageOf } from "../../errors.ts";
-import type { EventView, KeyedState, Operator, OperatorKind, Outlet } from "../operator.ts";
+import type { EventView, KeyedState, LaneServices, Operator, OperatorKind, Outlet } from "../operator.ts";
 import { Aggregates } from "./aggregates.ts";
 import { AlignedWindows } from "./aligned-windows.ts";
 import { microseconds, timeText } from "./event-time.ts";
@@ -26,12 +27,22 @@ import { WindowResults } from "./window-results.ts";
 import type { WindowParts, Windows } from "./windows.ts";
 
 export const windowKind: OperatorKind<WindowPlan, Pick<WindowOptions, "where">> = {
-  open(plan, { options }, lane) {
-    const aggregates = new Aggregates(plan.aggregates);
-    const results = new WindowResults(plan, aggregates);
-    return new WindowOperator({ plan, aggregates, results, lane }, options.where as Condition | undefined);
-  },
+  open: (plan, { options }, lane) => openWindows(plan, options, lane),
 };
+
+/** What one event closes at most, some tenths of a second of work; further windows close with the events after it. */
+const MOST_CLOSED = 50_000;
+
+export function openWindows(
+  plan: WindowPlan,
+  { where }: Pick<WindowOptions, "where">,
+  lane: LaneServices,
+  mostClosed: number = MOST_CLOSED,
+): Operator {
+  const aggregates = new Aggregates(plan.aggregates);
+  const results = new WindowResults(plan, aggregates);
+  return new WindowOperator({ plan, aggregates, results, lane }, where as Condition | undefined, mostClosed);
+}
 
 type Condition = (event: Readonly<Record<string, unknown>>) => unknown;
 
@@ -47,13 +58,17 @@ class WindowOperator implements Operator {
   readonly #windows: Windows;
   readonly #results: WindowResults;
   readonly #where: Condition | undefined;
+  readonly #mostClosed: number;
   readonly #watermark: KeyedState<number>;
   /** Keys whose windows have changed since they were shown; undefined when nothing is shown early. */
   readonly #changed: Set<string> | undefined;
   #nextShowMs: number | undefined;
+  /** An event was broken off: its changes of state do not count, and what is in memory beside the state may be ahead of it. */
+  #failed = false;
 
-  constructor(parts: WindowParts, where: Condition | undefined) {
+  constructor(parts: WindowParts, where: Condition | undefined, mostClosed: number) {
     this.#plan = parts.plan;
+    this.#mostClosed = mostClosed;
     this.#results = parts.results;
     this.#where = where;
     this.#watermark = parts.lane.state<number>("watermark");
@@ -75,16 +90,18 @@ class WindowOperator implements Operator {
       else this.#giveUp("EVENT_AHEAD", event, { time, arrival, ahead: `${aheadMs / 1000} s` }, out);
       return;
     }
+    if (this.#failed) this.#windows.index();
+    this.#failed = true;
     const before = this.#watermark.get("") ?? Number.NEGATIVE_INFINITY;
     if (key !== undefined) {
       const fault = this.#windows.take(key, event, time, before, out);
       if (fault === undefined) this.#changed?.add(key);
       else this.#giveUp(fault, event, { time, watermark: before, key }, out);
     }
-    const watermark = Math.min(time, arrival) - latenessMs * 1000;
-    if (watermark <= before) return;
-    this.#watermark.set("", watermark);
-    this.#windows.close(watermark, out);
+    const watermark = Math.max(before, Math.min(time, arrival) - latenessMs * 1000);
+    if (watermark > before) this.#watermark.set("", watermark);
+    this.#windows.close(watermark, this.#mostClosed, out);
+    this.#failed = false;
   }
 
   #counts(event: EventView): boolean {
