@@ -228,8 +228,8 @@ export class Flow {
   static async open(o: FlowOptions): Promise<Flow> {
     const defined = withPlatformTables(o.project, o.horizonMs);
     await Promise.all(
-      [...defined.streams.keys()].map((stream) =>
-        o.log.open(stream, { partitions: isInternal(stream) ? 1 : o.partitions }),
+      [...defined.streams.values()].map(({ name, partitions = o.partitions }) =>
+        o.log.open(name, { partitions: isInternal(name) ? 1 : partitions }),
       ),
     );
     const tempDir = join(o.dataDir, "tmp", "stage");

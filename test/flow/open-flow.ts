@@ -9,6 +9,7 @@ import type { GeoDatabase } from "../../src/engine/geo-database.ts";
 import { Flow, type FlowOptions } from "../../src/flow/flow.ts";
 import { openFsStore } from "../../src/lake/fs-store.ts";
 import { openEmbeddedLog } from "../../src/log/embedded-log.ts";
+import { featureTables } from "../../src/platform/features.ts";
 
 export const DAY_MS = 86_400_000;
 
@@ -70,6 +71,7 @@ export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
     partitions: options.partitions ?? 1,
     logger: pino({ level: "silent" }),
     clock,
+    virtual: featureTables(project),
     ...(options.published && { published: options.published }),
     ...(options.publishAgain && { publishAgain: options.publishAgain }),
   });
