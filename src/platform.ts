@@ -30,7 +30,7 @@ import { FlowCatalogue } from "./platform/catalogue.ts";
 import { contractDoor } from "./platform/contract-door.ts";
 import { deadLetters } from "./platform/dead-letters.ts";
 import { delivering, destinations, redelivery } from "./platform/delivering.ts";
-import { featureTables } from "./platform/features.ts";
+import { featureReads, featureTables } from "./platform/features.ts";
 import { functionTable } from "./platform/function-table.ts";
 import { flowMetrics, publishMetrics, reactionMetrics } from "./platform/metrics.ts";
 import { Orchestration } from "./platform/orchestration.ts";
@@ -44,6 +44,7 @@ import { backupRoute } from "./serve/backup-route.ts";
 import { biUsersRoute } from "./serve/bi-users-route.ts";
 import { deadLettersRoute } from "./serve/dead-letters-route.ts";
 import { destinationsRoute } from "./serve/destinations-route.ts";
+import { featuresRoute } from "./serve/features-route.ts";
 import { functionsRoute } from "./serve/functions-route.ts";
 import type { Publisher } from "./serve/publisher.ts";
 import { receiptsRoute } from "./serve/receipts-route.ts";
@@ -249,7 +250,8 @@ async function open(
   gateway.app.register(runsRoute, { runs: orchestration.runs, requireScope });
   const alerting = opened(
     new Alerting({
-      ...{ project, flow, engine, inspector: engine.inspector, catalogue, dataDir: dir, fs: lakeFs, clock },
+      ...{ project, flow, log, engine, inspector: engine.inspector, catalogue, dataDir: dir, fs: lakeFs, clock },
+      lanes: () => reacting.lanes(),
       report: (error, what) => logger.warn({ err: error }, what),
     }),
     (part) => part.close(),
@@ -269,6 +271,13 @@ async function open(
     (part) => part.close(),
   );
   gateway.app.register(destinationsRoute, { destinations: destinations(delivery, flow), requireScope });
+  gateway.app.register(featuresRoute, {
+    features: featureReads({
+      ...{ project, partitionOf, clock, partitions: (stream) => log.partitions(stream) },
+      read: (feature, partition, request) => reacting.read(feature, partition, request),
+    }),
+    requireScope,
+  });
   gateway.app.register(functionsRoute, { functions: () => reacting.functions(), requireScope });
   gateway.app.register(deadLettersRoute, { deadLetters: deadLetters(flow, admit), requireScope });
   const version = createRequire(import.meta.url)("../package.json").version as string;
