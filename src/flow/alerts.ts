@@ -46,16 +46,9 @@ export class Alerts {
   readonly #o: AlertParts;
   /** By `kind/name`, then by key; what earlier lives raised is read when it is first asked for. */
   readonly #known = new Map<string, Promise<Map<string, Known>>>();
-  /** What has been read, for who cannot wait. */
-  readonly #read = new Map<string, Map<string, Known>>();
 
   constructor(parts: AlertParts) {
     this.#o = parts;
-  }
-
-  /** What fires now, as far as it has been read or raised since the start. */
-  firing(): Alert[] {
-    return [...this.#read.values()].flatMap((keys) => [...keys.values()].flatMap(({ firing }) => firing ?? []));
   }
 
   /** How alerts of a kind and name stand, by what is durable. */
@@ -135,9 +128,7 @@ export class Alerts {
     const reading = this.#known.get(id) ?? this.#readKnown(kind, name);
     this.#known.set(id, reading);
     try {
-      const known = await reading;
-      this.#read.set(id, known);
-      return known;
+      return await reading;
     } catch (error) {
       this.#known.delete(id); // it is tried again by the next call
       throw error;

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { routeOf } from "../define/alert-routes.ts";
-import type { TableAlert } from "../define/bind-alerts.ts";
+import type { StreamAlert, TableAlert } from "../define/bind-alerts.ts";
 import type { AlertChange } from "../define/destinations.ts";
 import type { Project } from "../define/project.ts";
 import { keyFault } from "../define/read-window.ts";
@@ -12,12 +12,15 @@ import { MillraceError } from "../errors.ts";
 import type { KnownAlert } from "../flow/alert-records.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { FileSystem } from "../lake/file-system.ts";
+import type { EventLog } from "../log/event-log.ts";
 import { AlertDesk } from "../react/alerts/alert-desk.ts";
 import { AlertMemory } from "../react/alerts/alert-memory.ts";
 import { alertOperator } from "../react/alerts/alert-operator.ts";
 import { DEFINED } from "../react/alerts/occasion.ts";
+import { SilentStreams } from "../react/alerts/silent-streams.ts";
 import { ALERT_FAILED, type QueryOptions, TableAlerts } from "../react/alerts/table-alerts.ts";
 import type { OperatorPlan } from "../react/operator.ts";
+import type { LaneStatus } from "../react/reactor-options.ts";
 import type { AlertsPort } from "../serve/alerts-route.ts";
 import { bindQuery } from "../serve/bind-query.ts";
 import type { Catalogue } from "../serve/catalogue.ts";
@@ -28,6 +31,9 @@ export interface AlertingParts {
   readonly engine: SqlEngine;
   readonly inspector: SqlInspector;
   readonly catalogue: Catalogue;
+  readonly log: EventLog;
+  /** How far the reactor's lanes are. */
+  readonly lanes: () => readonly LaneStatus[];
   readonly dataDir: string;
   readonly fs: FileSystem;
   readonly clock: () => number;
@@ -42,6 +48,7 @@ export class Alerting {
   readonly #o: AlertingParts;
   readonly #desk: AlertDesk;
   readonly #tables: TableAlerts;
+  readonly #silent: SilentStreams;
   #unwatch: () => void = () => undefined;
 
   constructor(parts: AlertingParts) {
@@ -59,6 +66,13 @@ export class Alerting {
       orphaned: (alert) => orphaned(project, alert),
       told: (alert) => this.#told(alert),
       newId: randomUUID,
+    });
+    this.#silent = new SilentStreams({
+      ...{ clock, report, lanes: parts.lanes },
+      alerts: [...project.alerts.values()].filter((alert): alert is StreamAlert => alert.over === "stream"),
+      newestMs: (stream, partition) => newestMs(parts.log, stream, partition),
+      open: () => flow.alertRecords.open(),
+      end: (alerts) => flow.alerts.end(alerts),
     });
     const desk = this.#desk;
     this.desk = {
@@ -85,6 +99,7 @@ export class Alerting {
 
   start(): void {
     this.#desk.start();
+    this.#silent.start();
     this.#unwatch = this.#o.flow.lake.onCommit((table) => this.#tables.committed(table));
     this.#tables.start();
   }
@@ -92,6 +107,7 @@ export class Alerting {
   async close(): Promise<void> {
     this.#unwatch();
     await this.#tables.close();
+    await this.#silent.close();
     await this.#desk.close();
   }
 
@@ -163,4 +179,11 @@ function orphaned({ alerts }: Project, { kind, name, details }: KnownAlert): str
   const { on, by } = (details ?? {}) as { on?: unknown; by?: unknown };
   const now = definition.over === "stream" ? [definition.stream, definition.key] : [undefined, undefined];
   return JSON.stringify([on, by]) === JSON.stringify(now) ? undefined : "its definition is over something else now";
+}
+
+async function newestMs(log: EventLog, stream: string, partition: number): Promise<number | undefined> {
+  const { start, end } = log.ends(stream, partition);
+  if (end === start) return undefined;
+  const run = await log.read(stream, partition, end - 1, 1);
+  return run?.spans.at(-1)?.receivedAtMs;
 }

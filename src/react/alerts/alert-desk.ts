@@ -182,8 +182,8 @@ export class AlertDesk {
       for (const { silence, toMs } of ended) {
         const cause = `${silence.id}/${toMs}`;
         const told = alert.events.includes(`${alert.id}/firing/${cause}`);
-        if (alert.atMs < toMs && !told && matches(silence.match, alert))
-          again.set(alert.id, { id: alert.id, alert, cause });
+        if (alert.atMs >= toMs || told || !matches(silence.match, alert) || (await this.#o.told(alert))) continue;
+        again.set(alert.id, { id: alert.id, alert, cause });
       }
     }
     await this.#o.alerts.again([...again.values()]);
