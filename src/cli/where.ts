@@ -62,6 +62,8 @@ function functionDetail(fate: FunctionFate): string {
   switch (fate.fate) {
     case "handled":
       return "";
+    case "duplicate":
+      return `of offset ${fate.duplicateOf}`;
     case "filtered":
       return "from before the function began";
     case "pending":

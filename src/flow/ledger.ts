@@ -6,7 +6,7 @@
  * where pending events are in the log (durable, and visible to queries) and not yet committed to the table. Of a table that is being built
  * from bronze, those it lacks are pending, and no query is answered without them.
  *
- * At every function: accepted = handled (stored) + dead_lettered + pending + filtered, where filtered are the events from before it began.
+ * At every function: accepted = handled (stored) + duplicate + dead_lettered + pending + filtered, where filtered are the events from before it began.
  *
  * Beyond the lake there is the hop `publish`, one for each table that PostgreSQL has as well. It counts rows, not events: those of the
  * version that is published, and how far that one is behind the newest.

@@ -27,6 +27,8 @@ export interface ReactionProgress {
   readonly position: number;
   /** Events that are dead letters, and were not retried since. */
   readonly dead: number;
+  /** Events that repeat earlier ones, which it did not get. */
+  readonly repeated: number;
 }
 
 export interface RetriedEvent {
@@ -50,15 +52,16 @@ export const NO_REACTIONS: Reactions = {
 };
 
 /**
- * Hops of functions: `stored` are the events that were handled, `filtered` those from before the function began. The counters are of the checkpoint
+ * Hops of functions: `stored` are the events that were handled, `filtered` those from before the function began, `duplicate` those that it did not get
+ * because they repeat others. The counters are of the checkpoint
  * that holds the function's position and state.
  */
 export function reactionHops(reactions: Reactions, log: EventLog): LedgerEntry[] {
-  return reactions.progress().map(({ function: name, stream, partition, begun, position, dead }) => {
+  return reactions.progress().map(({ function: name, stream, partition, begun, position, dead, repeated }) => {
     const accepted = log.ends(stream, partition).end;
-    const stored = position - begun - dead;
+    const stored = position - begun - dead - repeated;
     return {
-      ...{ stream, hop: functionHop(name), partition, accepted, stored, duplicate: 0, filtered: begun },
+      ...{ stream, hop: functionHop(name), partition, accepted, stored, duplicate: repeated, filtered: begun },
       ...{ deadLettered: dead, pending: accepted - position, verified: undefined, imbalances: [] },
       balanced: stored >= 0 && position <= accepted,
     };
@@ -68,6 +71,7 @@ export function reactionHops(reactions: Reactions, log: EventLog): LedgerEntry[]
 /** What became of an event at a function. */
 export type FunctionFate =
   | { readonly fate: "handled" }
+  | { readonly fate: "duplicate"; readonly duplicateOf: number }
   /** From before the function began. */
   | { readonly fate: "filtered" }
   | { readonly fate: "pending" }
@@ -81,11 +85,17 @@ interface LetterFacts {
   readonly status: string;
 }
 
+interface Place {
+  readonly partition: number;
+  readonly offset: number;
+  readonly duplicateOf?: number | undefined;
+}
+
 /** What every function of the stream made of an event. `letters`: its dead letters by table and function. */
 export function functionFates(
   reactions: Reactions,
   stream: string,
-  { partition, offset }: { readonly partition: number; readonly offset: number },
+  { partition, offset, duplicateOf }: Place,
   letters: ReadonlyMap<string, LetterFacts>,
 ): ({ readonly function: string } & FunctionFate)[] {
   return reactions
@@ -95,6 +105,7 @@ export function functionFates(
       const letter = letters.get(name);
       if (letter && letter.status !== "retried") return { function: name, fate: "dead-lettered", ...letter };
       if (offset < begun) return { function: name, fate: "filtered" };
+      if (duplicateOf !== undefined) return { function: name, fate: "duplicate", duplicateOf };
       return { function: name, fate: offset < position ? "handled" : "pending" };
     });
 }

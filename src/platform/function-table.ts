@@ -10,7 +10,7 @@ const long = (name: string): Column => ({ name, type: { kind: "long" }, nullable
 const COLUMNS: readonly Column[] = [
   ...[text("function"), text("stream"), { ...long("partition"), type: { kind: "integer" } as const }],
   ...[long("version"), text("key", true)],
-  ...["begun", "position", "pending", "handled", "dead_lettered", "emitted"].map(long),
+  ...["begun", "position", "pending", "handled", "duplicate", "dead_lettered", "emitted"].map(long),
   ...["state_entries", "state_bytes", "restarts"].map(long),
   { name: "checkpoint_at", type: { kind: "timestamp" }, nullable: true },
   text("problem", true),

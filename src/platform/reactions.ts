@@ -120,10 +120,22 @@ function viewOf(one: StreamFunction, lanes: readonly LaneStatus[]): FunctionView
 }
 
 function partitionView(lane: LaneStatus): FunctionPartition {
-  const { partition, begun, position, pending, dead, emitted, stateEntries, stateBytes, checkpoint, restarts } = lane;
+  const {
+    partition,
+    begun,
+    position,
+    pending,
+    dead,
+    repeated,
+    emitted,
+    stateEntries,
+    stateBytes,
+    checkpoint,
+    restarts,
+  } = lane;
   return {
-    ...{ partition, begun, position, pending, handled: position - begun - dead, deadLettered: dead, emitted },
-    ...{ stateEntries, stateBytes, restarts, problem: lane.problem ?? null },
+    ...{ partition, begun, position, pending, handled: position - begun - dead - repeated, duplicate: repeated },
+    ...{ deadLettered: dead, emitted, stateEntries, stateBytes, restarts, problem: lane.problem ?? null },
     checkpointAt: checkpoint === undefined ? null : new Date(checkpoint.atMs).toISOString(),
   };
 }

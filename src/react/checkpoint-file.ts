@@ -62,7 +62,10 @@ export interface TargetRecord {
 
 export interface LaneCounts {
   readonly handled: number;
+  /** Dead letters but for those that were tried again and taken. */
   readonly dead: number;
+  /** Events that repeat earlier ones, which no operator got. */
+  readonly repeated?: number;
   readonly emitted: number;
 }
 

@@ -113,6 +113,8 @@ export interface DoneReport {
   readonly done: DoneSet;
   /** Runs that have been taken whole since the last report. */
   readonly runs: number;
+  /** Events that repeat earlier ones, met since the last report. */
+  readonly repeated: number;
   readonly emissions: SentEmissions | undefined;
   readonly previews: SentEmissions | undefined;
   readonly letters: readonly SentLetter[];

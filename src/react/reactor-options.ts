@@ -92,7 +92,10 @@ export interface LaneStatus {
   readonly pending: number;
   /** Since the lane began, whatever was done again after a crash counted once. */
   readonly handled: number;
+  /** Dead letters but for those that were tried again and taken. */
   readonly dead: number;
+  /** Events that repeat earlier ones, which no operator got; among those handled. */
+  readonly repeated: number;
   readonly emitted: number;
   readonly stateEntries: number;
   readonly stateBytes: number;

@@ -56,6 +56,7 @@ export class WorkerLane {
   readonly #previews: EmissionWriter;
   #letters: SentLetter[] = [];
   #runsTaken = 0;
+  #repeated = 0;
   #changed = false;
 
   constructor(setup: LaneSetup, operators: readonly OpenedOperator[], host: LaneHost) {
@@ -120,6 +121,8 @@ export class WorkerLane {
     this.#letters = [];
     const runs = this.#runsTaken;
     this.#runsTaken = 0;
+    const repeated = this.#repeated;
+    this.#repeated = 0;
     let stateEntries = 0;
     let stateBytes = 0;
     for (const { states } of this.#operators) {
@@ -130,7 +133,7 @@ export class WorkerLane {
       }
     }
     return {
-      ...{ done: this.done, runs, letters, stateEntries, stateBytes },
+      ...{ done: this.done, runs, repeated, letters, stateEntries, stateBytes },
       emissions: this.#emissions.take(),
       previews: this.#previews.take(),
     };
@@ -211,7 +214,10 @@ export class WorkerLane {
     this.#next = Math.max(this.#next, offset + 1);
     if (isDone(this.#before, offset)) return;
     this.#changed = true;
-    if (run.isRepeated(offset)) return;
+    if (run.isRepeated(offset)) {
+      this.#repeated++;
+      return;
+    }
     const span = run.spanOf(offset);
     if (span.receivedAtMs > this.#nowMs) this.#nowMs = span.receivedAtMs;
     let value: Readonly<Record<string, unknown>>;

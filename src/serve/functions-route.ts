@@ -26,6 +26,8 @@ export interface FunctionPartition {
   readonly position: number;
   readonly pending: number;
   readonly handled: number;
+  /** Events that repeat others, which it did not get. */
+  readonly duplicate: number;
   readonly deadLettered: number;
   readonly emitted: number;
   readonly stateEntries: number;

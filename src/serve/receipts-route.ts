@@ -18,7 +18,7 @@ export interface ReceiptsRouteOptions {
  *     Fate   {"fate": "stored", "version"?, "file"} | {"fate": "superseded"} | {"fate": "duplicate", "duplicateOf"}
  *          | {"fate": "filtered"} | {"fate": "dead-lettered", "deadLetterId", "stage", "code", "message", "status"}
  *          | {"fate": "pending"}
- *     FunctionFate   {"fate": "handled"} | {"fate": "filtered"} (from before it began) | {"fate": "pending"} | {"fate": "dead-lettered", …}
+ *     FunctionFate   {"fate": "handled"} | {"fate": "duplicate", "duplicateOf"} | {"fate": "filtered"} (from before it began) | {"fate": "pending"} | {"fate": "dead-lettered", …}
  *
  * Arrivals before the stream's horizon are looked for when there are none within it, or with `older=true`.
  */

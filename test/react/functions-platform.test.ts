@@ -1,6 +1,6 @@
 /** Functions in a running platform: what they emit, keep and cannot take, through restarts and kills. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -80,6 +80,119 @@ test("what functions emit is in the target streams at once, each once, and state
     const table =
       "select function, position, pending, handled, dead_lettered, problem from system.functions order by 1";
     assert.deepEqual((await platform.sql(table))[3], ["summing", 33, 0, 33, 0, null]);
+  } finally {
+    await platform.stop();
+  }
+});
+
+interface Letter {
+  readonly id: string;
+  readonly table: string;
+  readonly stage: string;
+  readonly code: string;
+  readonly message: string;
+  readonly status: string;
+  readonly attempts: number;
+}
+
+async function lettersOf(platform: RunningPlatform, query = ""): Promise<readonly Letter[]> {
+  const { body } = await platform.get<{ deadLetters: Letter[] }>(`/v1/dead-letters${query}`);
+  return body.deadLetters;
+}
+
+test("whatever a function does to an event, the event is a dead letter with the reason, and all others are handled", async (t) => {
+  const dir = await folder(t);
+  const broken = join(dir, "broken");
+  await writeFile(broken, "");
+  const platform = await RunningPlatform.start(PROJECT, join(dir, "data"), [], { BROKEN_FILE: broken });
+  try {
+    const modes = ["throw", "throw while broken", "hang", "spin", "nonsense", "refused", "slow", "bad batch"];
+    const events = readings(0, 120).map((event, i) => (i % 10 === 5 ? { ...event, mode: modes[(i - 5) / 10] } : event));
+    await platform.post("readings", events);
+    await handled(platform);
+    const letters = await lettersOf(platform);
+    const told = letters.map(({ stage, table, code, id }) => `${stage} ${table ?? "-"} ${code} ${id}`).sort();
+    assert.deepEqual(told, [
+      "door - EVENT_INVALID totals/door/failing/readings/0/55/0",
+      "react batching FUNCTION_FAILED readings/0/75/react/batching",
+      "react failing FUNCTION_FAILED readings/0/15/react/failing",
+      "react failing FUNCTION_FAILED readings/0/5/react/failing",
+      "react failing FUNCTION_RETURNED readings/0/45/react/failing",
+      "react failing FUNCTION_TIMEOUT readings/0/25/react/failing",
+      "react failing REACT_TIMEOUT readings/0/35/react/failing",
+    ]);
+    const thrown = letters.find(({ id }) => id === "readings/0/5/react/failing");
+    assert.match(
+      thrown?.message ?? "",
+      /"failing" threw Error: as it was asked to at reactions\.ts:\d+ \(2 attempts\)$/,
+    );
+    // The others' work is whole: nothing held up, nothing of the failed attempts kept.
+    assert.deepEqual(await platform.sql("select count(*), count(distinct n) from notes"), [[120, 120]]);
+    assert.deepEqual(await platform.sql("select count(*), sum(n) from totals"), [[120, 7140]]);
+    const ledger =
+      "select hop, accepted, stored, filtered, dead_lettered, pending, balanced from system.ledger where hop like 'function%' order by 1";
+    assert.deepEqual(await platform.sql(ledger), [
+      ["function.batching", 120, 119, 0, 1, 0, true],
+      ["function.failing", 120, 115, 0, 5, 0, true],
+      ["function.noting", 120, 120, 0, 0, 0, true],
+      ["function.summing", 120, 120, 0, 0, 0, true],
+    ]);
+
+    // The receipt tells of each function.
+    const receipt = await platform.get<{
+      arrivals: { functions: { function: string; fate: string; code?: string }[] }[];
+    }>("/v1/streams/readings/events/r15");
+    assert.deepEqual(
+      receipt.body.arrivals[0]?.functions.map(({ function: name, fate, code }) => [name, fate, code]),
+      [
+        ["summing", "handled", undefined],
+        ["noting", "handled", undefined],
+        ["batching", "handled", undefined],
+        ["failing", "dead-lettered", "FUNCTION_FAILED"],
+      ],
+    );
+    const where = await platform.command("where", "r15", "--stream", "readings");
+    assert.match(
+      where.stdout,
+      /failing +dead-lettered +FUNCTION_FAILED: the function "failing" threw Error: still broken/,
+    );
+
+    // Retried while nothing has changed, it stays; after a fix, it is done once, however often it is asked for.
+    const retry = ["dead-letters", "retry", "--stage", "react", "--table", "failing", "--json"];
+    assert.equal((await platform.command(...retry, "readings/0/15/react/failing")).code, 2);
+    const again = await platform.command("dead-letters", "retry", "readings/0/15/react/failing", "--json");
+    assert.match(again.stdout, /"outcome": ?"failed"/);
+    await rm(broken);
+    const mended = await platform.command("dead-letters", "retry", "readings/0/15/react/failing", "--json");
+    assert.match(mended.stdout, /"outcome": ?"stored"/);
+    assert.deepEqual(await platform.sql("select total_id, n from totals where sensor = 'mended'"), [
+      ["failing/readings/0-15/0", 15],
+    ]);
+    const [letter] = (await lettersOf(platform, "?stage=react&table=failing")).filter(({ id }) => id.includes("/15/"));
+    assert.deepEqual([letter?.status, letter?.attempts], ["retried", 3]);
+    assert.deepEqual((await platform.sql(ledger))[1], ["function.failing", 120, 116, 0, 4, 0, true]);
+    const discarded = await platform.command(
+      "dead-letters",
+      "discard",
+      "--code",
+      "REACT_TIMEOUT",
+      "--reason",
+      "spins",
+      "--json",
+    );
+    assert.equal(discarded.code, 0, discarded.stderr);
+    assert.equal((await lettersOf(platform, "?stage=react&status=discarded")).length, 1);
+    const unknown = await platform.command("dead-letters", "list", "--table", "nothing");
+    assert.match(unknown.stderr, /TABLE_UNKNOWN/);
+
+    const status = await platform.command("status");
+    assert.match(status.stdout, /failing +readings +11\d +\d +/);
+    const metrics = await (await fetch(`${platform.url}/metrics`)).text();
+    assert.match(metrics, /millrace_reaction_lag_events\{operator="summing",stream="readings",partition="0"\} 0/);
+    assert.match(
+      metrics,
+      /millrace_reaction_dead_lettered_events\{operator="batching",stream="readings",partition="0"\} 1/,
+    );
   } finally {
     await platform.stop();
   }
