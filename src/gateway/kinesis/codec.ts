@@ -12,6 +12,8 @@ export interface Codec {
   /** @throws AwsError SerializationException */
   decode(body: Buffer): unknown;
   encode(value: object): string | Buffer;
+  /** The same for a value that holds neither bytes nor moments. */
+  encodePlain(value: object): string | Buffer;
 }
 
 const JSON_TYPE = "application/x-amz-json-1.1";
@@ -28,6 +30,7 @@ export const jsonCodec: Codec = {
     }
   },
   encode: (value) => JSON.stringify(jsonReady(value)),
+  encodePlain: (value) => JSON.stringify(value),
 };
 
 export const cborCodec: Codec = {
@@ -40,10 +43,8 @@ export const cborCodec: Codec = {
       throw serialization(`The body is no CBOR: ${(error as Error).message}`);
     }
   },
-  encode(value) {
-    const bytes = encode(value, ENCODING);
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  },
+  encode: encodeCbor,
+  encodePlain: encodeCbor,
 };
 
 /** @throws AwsError when it is neither of the two */
@@ -73,6 +74,11 @@ const ENCODING = {
     Date: (moment: Date) => [new Token(Type.tag, 1), new Token(Type.uint, moment.getTime())],
   },
 };
+
+function encodeCbor(value: object): Buffer {
+  const bytes = encode(value, ENCODING);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
 
 function jsonReady(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;

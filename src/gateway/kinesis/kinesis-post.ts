@@ -210,13 +210,13 @@ export class KinesisPost implements Job {
     }
     if (this.#operation === "PutRecords") {
       this.#answer(
-        this.#exchange.codec.encode({ EncryptionType: "NONE", FailedRecordCount: failed, Records: results }),
+        this.#exchange.codec.encodePlain({ EncryptionType: "NONE", FailedRecordCount: failed, Records: results }),
       );
       return;
     }
     const [only] = results as [Result];
     if ("ErrorCode" in only) this.fail(new AwsError(only.ErrorCode, only.ErrorMessage));
-    else this.#answer(this.#exchange.codec.encode({ EncryptionType: "NONE", ...only }));
+    else this.#answer(this.#exchange.codec.encodePlain({ EncryptionType: "NONE", ...only }));
   }
 
   #answer(body: string | Buffer): void {

@@ -100,7 +100,6 @@ export class RecordIntake {
   take(): boolean {
     const records = this.#records;
     const router = this.#router;
-    const { plan } = this.#judge;
     let start = this.#next === 0 ? 0 : (this.#ends[this.#next - 1] as number) + 1;
     const stop = start + BYTES_AT_ONCE;
     for (; this.#next < records.length && start < stop; this.#next++) {
@@ -109,15 +108,7 @@ export class RecordIntake {
       const record = records[index] as PutRecord;
       router.partitionKey = record.partitionKey;
       router.explicitHashKey = record.explicitHashKey;
-      if (
-        plan === undefined ||
-        !this.#utf8 ||
-        end - start > this.#maxEventBytes ||
-        quickScan(plan, this.#quick, start) !== end ||
-        !this.#acceptQuick(index, start, end, plan.object as ObjectPlan)
-      ) {
-        this.#takeData(index, start, end);
-      }
+      if (!this.#takeQuick(index, start, end)) this.#takeData(index, start, end);
       start = end + 1;
     }
     return this.#next === records.length;
@@ -153,11 +144,16 @@ export class RecordIntake {
     return bytes;
   }
 
-  #acceptQuick(index: number, start: number, end: number, plan: ObjectPlan): boolean {
+  /** Takes one event that the quick scanner lets through, with the line feed that agents put behind it or without. */
+  #takeQuick(index: number, start: number, end: number): boolean {
+    const { plan } = this.#judge;
+    if (plan === undefined || !this.#utf8 || end - start > this.#maxEventBytes) return false;
+    const after = quickScan(plan, this.#quick, start);
+    if (after !== end && (after !== end - 1 || this.#bytes[after] !== LINE_FEED)) return false;
     const { router } = this.#router;
-    const partition = router === undefined ? 0 : router.ofQuick(plan, this.#bytes);
+    const partition = router === undefined ? 0 : router.ofQuick(plan.object as ObjectPlan, this.#bytes);
     if (partition < 0) return false;
-    this.#accepted.addLine(partition, start, end + 1);
+    this.#accepted.addLine(partition, start, after + 1);
     this.#note(index, partition);
     return true;
   }

@@ -14,7 +14,20 @@ const SHARD_PREFIX = "shardId-";
 const SPACE = 1n << 128n;
 
 export function shardId(partition: number): string {
-  return `${SHARD_PREFIX}${String(partition).padStart(12, "0")}`;
+  return namesOf(partition).shardId;
+}
+
+/** A few per partition, asked for with every record. */
+const names: { readonly shardId: string; readonly sequenceEnd: string }[] = [];
+
+function namesOf(partition: number): { readonly shardId: string; readonly sequenceEnd: string } {
+  let known = names[partition];
+  if (known === undefined) {
+    const digits = String(partition).padStart(12, "0");
+    known = { shardId: `${SHARD_PREFIX}${digits}`, sequenceEnd: digits };
+    names[partition] = known;
+  }
+  return known;
 }
 
 /** @throws AwsError ResourceNotFoundException when the stream has no such shard */
@@ -51,9 +64,8 @@ export function isHashKey(text: string): boolean {
   return /^(0|[1-9]\d{0,38})$/.test(text) && BigInt(text) < SPACE;
 }
 
-/** What stands before and behind the offset in the sequence numbers of a partition. */
 export function sequenceNumber(partition: number, offset: number): string {
-  return `1${String(offset).padStart(20, "0")}${String(partition).padStart(12, "0")}`;
+  return `1${String(offset).padStart(20, "0")}${namesOf(partition).sequenceEnd}`;
 }
 
 /** Partition and offset of a sequence number; undefined when it is none of ours. */
