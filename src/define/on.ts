@@ -1,6 +1,7 @@
 import type * as z from "zod";
 import { type Definition, define } from "./definition.ts";
 import type { FieldOf, StreamDefinition } from "./stream.ts";
+import type { WindowDefinition } from "./window.ts";
 import type { Retry } from "./workflow.ts";
 
 /**
@@ -115,7 +116,7 @@ export type FunctionHandler = EventHandler<never, never> | BatchHandler<never, n
 export type FunctionDefinition = Definition<
   "function",
   Omit<FunctionOptions, "state"> & {
-    readonly on: StreamDefinition | string;
+    readonly on: StreamDefinition | WindowDefinition | string;
     readonly state?: z.ZodType;
     readonly batch?: BatchOptions;
     readonly handler: FunctionHandler;
@@ -131,7 +132,7 @@ type StateOf<State extends z.ZodType> = [State] extends [z.ZodNever] ? undefined
  * Its name is that of the export. Events of one key are taken in order, one after the other. An attempt that throws, gives something or runs out of
  * time leaves nothing behind; after the last, the event is a dead letter of the stage `react` and the next go on. With `batch`, the
  * function gets several events at a time; when such a call throws, its events are tried one by one. A stream may be given by its name; its events then
- * have no types.
+ * have no types. Of a window, it gets the results as they are given, previews among them.
  *
  * Mistakes (a field that does not exist, a state that JSON cannot hold) are reported when the project loads.
  */
@@ -156,6 +157,17 @@ export function on<
   stream: StreamDefinition<Schema> | string,
   options: FunctionOptions<Schema, State, Targets> & { readonly batch?: undefined },
   handler: EventHandler<z.output<Schema>, StateOf<State>, Targets>,
+): FunctionDefinition;
+export function on<Row>(window: WindowDefinition<Row>, handler: EventHandler<Row>): FunctionDefinition;
+export function on<Row, State extends z.ZodType = z.ZodNever, const Targets extends Streams = Streams>(
+  window: WindowDefinition<Row>,
+  options: FunctionOptions<z.ZodObject, State, Targets> & { readonly batch: BatchOptions },
+  handler: BatchHandler<Row, StateOf<State>, Targets>,
+): FunctionDefinition;
+export function on<Row, State extends z.ZodType = z.ZodNever, const Targets extends Streams = Streams>(
+  window: WindowDefinition<Row>,
+  options: FunctionOptions<z.ZodObject, State, Targets> & { readonly batch?: undefined },
+  handler: EventHandler<Row, StateOf<State>, Targets>,
 ): FunctionDefinition;
 export function on(stream: unknown, ...rest: readonly unknown[]): FunctionDefinition {
   const [options, handler] = typeof rest[0] === "function" ? [{}, rest[0]] : rest;

@@ -139,9 +139,17 @@ function readStreamName(
   broken: ReadonlySet<string>,
   problems: Problem[],
 ): Stream | undefined {
-  const name = definitionKind(given) === "stream" ? (given as Definition).name : given;
+  const named = ["stream", "window"].includes(definitionKind(given) ?? "");
+  const name = named ? (given as Definition).name : given;
   if (typeof name !== "string") {
-    problems.push(invalidOption(subject, "the first argument", given, "a stream, as stream(…) gives it, or its name"));
+    problems.push(
+      invalidOption(
+        subject,
+        "the first argument",
+        given,
+        "a stream or a window, as stream(…) and window(…) give it, or its name",
+      ),
+    );
     return undefined;
   }
   const stream = streams.get(name);

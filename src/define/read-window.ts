@@ -221,8 +221,9 @@ export function bindWindow(
 export function keyFault(
   subject: string,
   keys: readonly string[],
-  { name: stream, key }: Pick<Stream, "name" | "key">,
+  { name: stream, key: own, id }: Pick<Stream, "name" | "key" | "id">,
 ): MillraceError | undefined {
+  const key = own ?? (id.length === 1 ? id[0] : undefined);
   if (key !== undefined && keys.includes(key)) return undefined;
   if (keys.length === 0) {
     const why = `stream "${stream}" has several partitions, and no window has the events of all`;
