@@ -33,6 +33,7 @@ export interface LedgerHop {
 const STREAMS: readonly StreamName[] = ["orders", "payments", "stock_levels"];
 /** More examples of one kind of violation say nothing new. */
 const MOST_EXAMPLES = 5;
+const HOUR_MS = 3_600_000;
 
 export async function judge(dataDir: string, obligationsDir: string, ledger: readonly LedgerHop[]): Promise<Verdict> {
   const court = new Court(await LakeReader.open(dataDir), new ObligationReader(obligationsDir).readNew(), ledger);
@@ -60,6 +61,9 @@ class Court {
     await this.#deadLetters();
     await this.#stock();
     await this.#gold();
+    await this.#echoes();
+    await this.#echoHours();
+    await this.#alerts();
     this.#lake.close();
     const violations = [...this.#examples].map(([kind, examples]) => {
       const count = this.#counts.get(kind) ?? 0;
@@ -277,6 +281,93 @@ class Court {
         `${JSON.stringify(total)} instead of ${JSON.stringify(promised)}`,
       );
     }
+  }
+
+  /** The function has taken each order once, in the order of its lane, with the state that the orders before have left. */
+  async #echoes(): Promise<void> {
+    const echoes = await this.#emitted<{ order_id: string; n: number; seen: number }>("bronze.echoes");
+    const expected = new Map(this.#of("orders").map((order) => [order.id, order]));
+    const seen = new Set<string>();
+    for (const echo of echoes) {
+      const { order_id, n } = echo;
+      if (seen.has(order_id)) {
+        this.#duplicated.add(`echo ${order_id}`);
+        this.#find("echoes repeats", order_id);
+      }
+      seen.add(order_id);
+      if (!expected.has(order_id)) this.#find("echoes holds what nobody sent", order_id);
+      if (echo.seen !== n + 1) this.#find("the state of a function is wrong", `${order_id}: ${echo.seen} seen`);
+    }
+    for (const id of expected.keys()) {
+      if (seen.has(id)) continue;
+      this.#lost.add(`echo ${id}`);
+      this.#find("echoes lacks", id);
+    }
+    this.#ledgerSays("function.counting", { stored: expected.size, deadLettered: 0 });
+  }
+
+  /** Each window that is over has one final result, which is what its echoes give. Those that came too late are dead letters. */
+  async #echoHours(): Promise<void> {
+    type Echo = { order_id: string; lane: string; seen: number; at: string };
+    await this.#lake.view("dead", "system.dead_letters", "'' as code, '' as payload");
+    const dead = (await this.#lake.rows("select payload from dead where code = 'EVENT_LATE'")) as [string][];
+    const late = new Set(dead.map(([payload]) => (JSON.parse(payload) as Echo).order_id));
+    const echoes = await this.#emitted<Echo>("bronze.echoes");
+    const watermark = Math.max(0, ...echoes.map(({ at }) => Date.parse(at))) - 12 * HOUR_MS;
+    const windows = Map.groupBy(
+      echoes.filter(({ order_id }) => !late.has(order_id)),
+      ({ lane, at }) => `${lane} ${Math.floor(Date.parse(at) / HOUR_MS) * HOUR_MS}`,
+    );
+    const expected = new Map<string, string>();
+    for (const [window, rows] of windows) {
+      if (Number(window.split(" ").at(-1)) + HOUR_MS > watermark) continue;
+      const newest = rows.reduce((last, row) => (row.at >= last.at ? row : last));
+      expected.set(window, `${rows.length} ${rows.reduce((sum, { seen }) => sum + seen, 0)} ${newest.order_id}`);
+    }
+    type Result = { lane: string; window_start: string; orders: number; seen: number; newest: string; final: boolean };
+    const results = (await this.#emitted<Result>("bronze.echo_hours")).filter(({ final }) => final);
+    const shown = new Map<string, string>();
+    for (const { lane, window_start, orders, seen, newest } of results) {
+      const window = `${lane} ${Date.parse(window_start)}`;
+      if (shown.has(window)) {
+        this.#duplicated.add(`window ${window}`);
+        this.#find("echo_hours repeats a final result", window);
+      }
+      shown.set(window, `${orders} ${seen} ${newest}`);
+      if (!expected.has(window)) this.#find("echo_hours holds what it must not", window);
+    }
+    for (const [window, result] of expected) {
+      if (!shown.has(window)) this.#lost.add(`window ${window}`);
+      if (shown.get(window) !== result)
+        this.#find("echo_hours is not what its echoes give", `${window}: ${shown.get(window)} instead of ${result}`);
+    }
+  }
+
+  /** One alert for each large order. */
+  async #alerts(): Promise<void> {
+    await this.#lake.view("told", "system.alert_events", "'' as name, '' as \"key\", '' as state");
+    const told = (await this.#lake.rows(`select "key" from told where name = 'large' and state = 'firing'`)) as [
+      string,
+    ][];
+    const expected = this.#of("orders").filter(({ about }) => Number(about[1]) > 99_000);
+    const keys = new Set(told.map(([key]) => key));
+    if (keys.size !== told.length) {
+      this.#duplicated.add("alerts");
+      this.#find("system.alert_events repeats", `${told.length} of ${keys.size}`);
+    }
+    for (const { id, lane } of expected) {
+      if (keys.has(`${lane}/${id}`)) continue;
+      this.#lost.add(`alert ${id}`);
+      this.#find("system.alert_events lacks", id);
+    }
+    if (keys.size > expected.length) this.#find("system.alert_events holds too many", `${keys.size - expected.length}`);
+  }
+
+  /** What was emitted to a stream, as it is in its bronze, in order. Nothing of it may be a duplicate of another. */
+  async #emitted<Event>(bronze: string): Promise<Event[]> {
+    await this.#lake.view("emitted", bronze, "'' as payload, 0 as _partition, 0 as _offset");
+    const rows = (await this.#lake.rows("select payload from emitted order by _partition, _offset")) as [string][];
+    return rows.map(([payload]) => JSON.parse(payload) as Event);
   }
 
   /** The ledger's counts are what the tables and the obligations say. */

@@ -43,14 +43,17 @@ export const logDisk: LogFs = {
   },
 };
 
-function kindOf(path: string): "data" | "index" {
-  return path.includes(".index.") ? "index" : "data";
+type Kind = "data" | "index" | "checkpoint";
+
+/** Checkpoints of reactions are on the same disk. */
+function kindOf(path: string): Kind {
+  return /[\\/]react[\\/]/.test(path) ? "checkpoint" : path.includes(".index.") ? "index" : "data";
 }
 
 class PointedFile implements LogFile {
   readonly #file: LogFile;
   readonly #path: string;
-  readonly #kind: "data" | "index";
+  readonly #kind: Kind;
 
   constructor(file: LogFile, path: string) {
     this.#file = file;

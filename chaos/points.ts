@@ -16,6 +16,12 @@ const LOG = [
   ...around("log fsync folder", "log rename"),
 ];
 
+/** Of reactions, on the log's disk. */
+const CHECKPOINTS = [
+  ...around("log write checkpoint", "log fsync checkpoint", "log create checkpoint", "log remove checkpoint"),
+  "log write checkpoint: middle",
+];
+
 const COMMITS = ["CREATE", "FLUSH", "MERGE", "REFRESH", "COMPACT", "REPLAY"];
 
 const LAKE = [
@@ -37,7 +43,7 @@ const INDEX = [
   "index manifest replace: middle",
 ];
 
-export const POINTS: readonly string[] = [...LOG, ...LAKE, ...INDEX];
+export const POINTS: readonly string[] = [...LOG, ...CHECKPOINTS, ...LAKE, ...INDEX];
 
 /** Points that a run comes by only when the clock jumps ahead (retention is an hour). */
 export function needsOldFiles(point: string): boolean {

@@ -1,5 +1,5 @@
-/** A small shop in which an event can meet every fate there is: stored, repeated, filtered, failing a check or a cast, upserted. */
-import { decimal, stream, table, z } from "millrace";
+/** A small shop in which an event can meet every fate there is: stored, repeated, filtered, failing a check or a cast, upserted, reacted to. */
+import { alert, count, decimal, last, on, stream, sum, table, tumbling, window, z } from "millrace";
 
 /** `n` counts each lane's orders from 0 without a gap: whoever sees some of a lane knows what it should see. */
 export const orders = stream("orders", {
@@ -72,4 +72,51 @@ export const daily = table("gold.daily", {
 
 export const totals = table("gold.totals", {
   sql: "select count(*) as orders, sum(amount) as revenue, max(n) as newest from silver.enriched",
+});
+
+const MINUTE_MS = 60_000;
+
+/**
+ * What the function makes of orders. It has no id, so that each order has one echo is the reactor's doing alone. Time goes on by a minute with
+ * each of a lane's orders.
+ */
+export const echoes = stream("echoes", {
+  schema: z.object({
+    order_id: z.string(),
+    lane: z.string(),
+    n: z.int(),
+    seen: z.int(),
+    at: z.iso.datetime(),
+  }),
+  key: "lane",
+  time: "at",
+});
+
+/** Counts what it has seen of each lane. */
+export const counting = on(
+  orders,
+  { state: z.object({ seen: z.int() }), from: "beginning", emits: [echoes] },
+  (order, ctx) => {
+    const seen = (ctx.state.get()?.seen ?? 0) + 1;
+    ctx.state.set({ seen });
+    const at = new Date(Date.UTC(2026, 0, 1) + order.n * MINUTE_MS).toISOString();
+    const { order_id, lane, n } = order;
+    ctx.emit(echoes, { order_id, lane, n, seen, at });
+  },
+);
+
+export const echo_hours = window("echo_hours", {
+  on: echoes,
+  key: "lane",
+  size: tumbling("1h"),
+  aggregate: { orders: count(), seen: sum("seen"), newest: last("order_id") },
+  lateness: "12h",
+  early: "1s",
+});
+
+/** One for each order above 990. */
+export const large = alert("large", {
+  on: orders,
+  key: ["lane", "order_id"],
+  when: (order: { amount: string | number }) => Number(order.amount) > 990,
 });
