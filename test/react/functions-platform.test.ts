@@ -197,3 +197,76 @@ test("whatever a function does to an event, the event is a dead letter with the 
     await platform.stop();
   }
 });
+
+/** Every event of a stream's log. */
+async function logOf(platform: RunningPlatform, stream: string): Promise<Record<string, unknown>[]> {
+  const events: Record<string, unknown>[] = [];
+  for (;;) {
+    const path = `${platform.url}/v1/streams/${stream}/events?partition=0&from=${events.length}&limit=1000`;
+    const response = await fetch(path, { headers: { authorization: `Bearer ${platform.key}` } });
+    const lines = (await response.text()).split("\n").filter((line) => line !== "");
+    if (lines.length === 0) return events;
+    for (const line of lines) events.push(JSON.parse(line));
+  }
+}
+
+test("a platform killed again and again in the middle of it has each emitted event once, in the target's log as in its table", async (t) => {
+  const dir = await folder(t);
+  const start = () => RunningPlatform.start(PROJECT, join(dir, "data"));
+  let platform = await start();
+  let sent = 0;
+  try {
+    for (let life = 0; life < 2; life++) {
+      const killed = sleep(300 + Math.random() * 700).then(() => platform.stop("SIGKILL"));
+      for (let going = true; going; ) {
+        const batch = readings(sent, 50, 7);
+        // What got no answer is sent again in the next life, as every sender does; it may have arrived.
+        going = await platform.post("readings", batch).then(
+          ({ status }) => status === 202,
+          () => false,
+        );
+        if (going) sent += batch.length;
+      }
+      await killed;
+      platform = await start();
+    }
+    await platform.post("readings", readings(sent, 50, 7));
+    sent += 50;
+    await handled(platform);
+    const wanted = readings(0, sent, 7);
+    const sums = new Map<string, number>();
+    const expected = wanted.map(({ sensor, n }) => {
+      const sum = (sums.get(sensor) ?? 0) + n;
+      sums.set(sensor, sum);
+      return { sensor, n, sum };
+    });
+    const totals = await logOf(platform, "totals");
+    assert.equal(new Set(totals.map((total) => total["total_id"])).size, totals.length);
+    assert.deepEqual(
+      totals.map(({ sensor, n, sum }) => ({ sensor, n, sum })),
+      expected,
+    );
+    const notes = await logOf(platform, "notes");
+    assert.deepEqual(
+      notes.map(({ n }) => n as number).sort((a, b) => a - b),
+      wanted.map(({ n }) => n),
+    );
+    for (const sensor of sums.keys()) {
+      const own = notes.filter((note) => note["sensor"] === sensor).map(({ n }) => n as number);
+      assert.deepEqual(
+        own,
+        own.toSorted((a, b) => a - b),
+        "the order of a key",
+      );
+    }
+    assert.deepEqual(await platform.sql("select count(*), count(distinct total_id), sum(n) from silver.totals"), [
+      [sent, sent, (sent * (sent - 1)) / 2],
+    ]);
+    assert.deepEqual(await platform.sql("select count(*), count(distinct n) from notes"), [[sent, sent]]);
+    const unbalanced =
+      "select * from system.ledger where hop like 'function.%' and (not balanced or pending > 0 or dead_lettered > 0)";
+    assert.deepEqual(await platform.sql(unbalanced), []);
+  } finally {
+    await platform.stop();
+  }
+});
