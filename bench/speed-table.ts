@@ -191,6 +191,18 @@ export const SPEED_TABLE: readonly Row[] = [
     },
   },
   {
+    name: "features",
+    what: "features read over HTTP while 20 k events/s come in",
+    figures: {
+      p99: { label: "one value, the slowest of 100", unit: "ms", ...lower, floor: 1 },
+      p50: { label: "… median", unit: "ms", ...lower },
+      manyP99: { label: "4 features of 10 keys in one request, the slowest of 100", unit: "ms", ...lower },
+      freshP50: { label: "from an event's answer to the first read that counts it: median", unit: "ms", ...lower },
+      freshP99: { label: "… the slowest of 100", unit: "ms", ...lower, floor: 50 },
+      rate: { label: "events meanwhile", unit: "events/s", ...higher },
+    },
+  },
+  {
     name: "workflows",
     what: "100 workflow starts/s with 10 steps each",
     figures: {
