@@ -1,12 +1,13 @@
 /** Functions in a running platform: what they emit, keep and cannot take, through restarts and kills. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunningPlatform } from "../platform/running-platform.ts";
 
+const ROOT = join(import.meta.dirname, "../..");
 const PROJECT = "test/react/projects/functions";
 
 interface FunctionAnswer {
@@ -266,6 +267,84 @@ test("a platform killed again and again in the middle of it has each emitted eve
     const unbalanced =
       "select * from system.ledger where hop like 'function.%' and (not balanced or pending > 0 or dead_lettered > 0)";
     assert.deepEqual(await platform.sql(unbalanced), []);
+  } finally {
+    await platform.stop();
+  }
+});
+
+test("a changed function goes on where it was, a new one begins where it says, and one that its state does not fit is refused", async (t) => {
+  const dir = await folder(t);
+  const project = join(dir, "project");
+  await mkdir(project);
+  const write = (name: string, text: string) => writeFile(join(project, name), text);
+  await write(
+    "millrace.config.ts",
+    'import { defineConfig } from "millrace";\nexport default defineConfig({ name: "p" });',
+  );
+  await write(
+    "streams.ts",
+    `import { stream, z } from "millrace";
+    export const clicks = stream("clicks", { schema: z.object({ user: z.string(), n: z.int() }), key: "user" });
+    export const counts = stream("counts", { schema: z.object({ who: z.string(), n: z.int(), count: z.int() }) });`,
+  );
+  const reactions = (state: string, more = "") =>
+    write(
+      "reactions.ts",
+      `import { on, z } from "millrace";
+      import { clicks, counts } from "./streams.ts";
+      export const counting = on(clicks, { ${state}, emits: [counts] }, ({ n }, ctx) => {
+        const count = (ctx.state.get()?.count ?? 0) + 1;
+        ctx.state.set({ count });
+        ctx.emit(counts, { who: "counting", n, count });
+      });${more}`,
+    );
+  const start = () => RunningPlatform.start(relative(ROOT, project), join(dir, "data"));
+  const clicks = (from: number) => [0, 1].map((i) => ({ user: "u", n: from + i }));
+  await reactions("state: z.object({ count: z.int() })");
+  let platform = await start();
+  try {
+    await platform.post("clicks", clicks(0));
+    await handled(platform);
+    await platform.stop();
+    await reactions("state: z.object({ count: z.number() })");
+    await assert.rejects(start(), /FUNCTION_CHANGED[\s\S]*"count" of the state[\s\S]*version: 2/);
+    await reactions(
+      "version: 2, state: z.object({ count: z.number() })",
+      `
+      export const fromNow = on(clicks, ({ n }, ctx) => ctx.emit(counts, { who: "now", n, count: 0 }));
+      export const fromBeginning = on(clicks, { from: "beginning" }, ({ n }, ctx) => ctx.emit(counts, { who: "beginning", n, count: 0 }));`,
+    );
+    platform = await start();
+    await platform.post("clicks", clicks(2));
+    await handled(platform);
+    assert.deepEqual(
+      await platform.sql(
+        "select who, list(n order by _offset), list(count order by _offset) from counts group by 1 order by 1",
+      ),
+      [
+        ["beginning", [0, 1, 2, 3], [0, 0, 0, 0]],
+        ["counting", [0, 1, 2, 3], [1, 2, 1, 2]],
+        ["now", [2, 3], [0, 0]],
+      ],
+    );
+    assert.deepEqual(
+      await platform.sql(
+        "select hop, stored, filtered, pending from system.ledger where hop like 'function.%' order by 1",
+      ),
+      [
+        ["function.counting", 4, 0, 0],
+        ["function.fromBeginning", 4, 0, 0],
+        ["function.fromNow", 2, 2, 0],
+      ],
+    );
+    const where = await platform.command("where", "0-1", "--stream", "clicks");
+    assert.match(where.stdout, /fromNow +filtered +from before the function began/);
+    await platform.stop();
+    // Without functions there is nothing that needs them, and no thread.
+    await rm(join(project, "reactions.ts"));
+    platform = await start();
+    assert.deepEqual(await functionsOf(platform), []);
+    assert.deepEqual(await platform.sql("select count(*) from counts"), [[10]]);
   } finally {
     await platform.stop();
   }
