@@ -157,6 +157,11 @@ export class Lane {
     this.#waiting.push(ticket);
   }
 
+  /** A request that waits has become larger. */
+  waitsWith(bytes: number): void {
+    this.#waitingBytes += bytes;
+  }
+
   answered(bytes: number): void {
     this.stream.admission.refusals.worked();
     this.#waitingBytes -= bytes;
@@ -239,6 +244,7 @@ export class Ticket {
     if (!this.lane.hasRoom(bytes, this.bytes)) return this.lane.refuse(bytes);
     this.lane.hold(bytes);
     this.bytes += bytes;
+    if (this.#isWhole) this.lane.waitsWith(bytes);
     return undefined;
   }
 

@@ -95,9 +95,10 @@ describe("the memory of requests under way", () => {
 
 describe("a lane that is late", () => {
   /** A lane that works off 10 MiB a second and has so many waiting, the oldest of them for 300 ms. */
-  function behind(waiting: number) {
+  function behind(waiting: number, before: (lane: Lane) => void = () => undefined) {
     const { time, admission } = opened(1000 * MIB);
     const lane = admission.stream("clicks").lane("noisy");
+    before(lane);
     const tickets = Array.from({ length: waiting + 3 }, () => enter(lane, MIB));
     for (const ticket of tickets) ticket.whole();
     for (let n = 0; n < 3; n++) {
@@ -110,6 +111,16 @@ describe("a lane that is late", () => {
   it("is one with more waiting than it works off in a second; up to that it is let in", () => {
     enter(behind(10).lane, MIB);
     assert.equal(refused(behind(11).lane, MIB).error.code, "OVERLOADED");
+  });
+
+  it("is one whatever requests before it grew by while they waited", () => {
+    const grown = (lane: Lane) => {
+      const ticket = enter(lane, MIB);
+      ticket.whole();
+      assert.equal(ticket.grow(100 * MIB), undefined);
+      ticket.release();
+    };
+    assert.equal(refused(behind(11, grown).lane, MIB).error.code, "OVERLOADED");
   });
 
   it("hears when there will be room: behind what waits, behind those refused before it, and not all at once", () => {

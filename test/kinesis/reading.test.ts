@@ -272,3 +272,45 @@ describe("a record that is read", () => {
     assert.ok((sizes[0] as number) > 100 && (sizes[0] as number) < 120, String(sizes));
   });
 });
+
+describe("readers that ask for more than there is room for", () => {
+  it("get shorter answers or are told to slow down, and lose nothing", async () => {
+    const inflightBytes = 4 * 1024 * 1024;
+    await using small = await OpenKinesis.open({
+      streams: [anything],
+      log: new MemoryLog(),
+      settings: { inflightBytes },
+    });
+    const line = `{"v":"${"x".repeat(50_000)}"}\n`;
+    const count = 100;
+    await small.door.log.append("anything", 0, { payload: Buffer.from(line.repeat(count)), count, source: "http" });
+    const reader = small.client("QUERY", { maxAttempts: 30, retryMode: "standard" });
+    const start = {
+      StreamName: "anything",
+      ShardId: "shardId-000000000000",
+      ShardIteratorType: "TRIM_HORIZON",
+    } as const;
+    const { ShardIterator } = await reader.send(new GetShardIteratorCommand(start));
+    let most = 0;
+    const watch = setInterval(async () => {
+      const text = await small.door.registry.getSingleMetricAsString("millrace_door_inflight_bytes");
+      most = Math.max(most, Number(/ (\d+)$/m.exec(text)?.[1] ?? 0));
+    }, 1);
+    try {
+      const readers = Array.from({ length: 4 }, async () => {
+        let [next, seen] = [ShardIterator, 0];
+        while (seen < count) {
+          const answer: GetRecordsCommandOutput = await reader.send(new GetRecordsCommand({ ShardIterator: next }));
+          seen += answer.Records?.length ?? 0;
+          next = answer.NextShardIterator;
+        }
+        return seen;
+      });
+      assert.deepEqual(await Promise.all(readers), [count, count, count, count]);
+    } finally {
+      clearInterval(watch);
+    }
+    // One that is alone may have more: the whole of a step of the log.
+    assert.ok(most < 2 * inflightBytes + 8 * 1024 * 1024, String(most));
+  });
+});

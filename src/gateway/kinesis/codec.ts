@@ -1,8 +1,6 @@
 /**
  * The two forms in which Kinesis is spoken: JSON (`application/x-amz-json-1.1`; bytes as base64, moments as seconds) and CBOR
  * (`application/x-amz-cbor-1.1`, which the SDK for Java prefers; bytes as such, moments as milliseconds with tag 1).
- *
- * Values to encode hold bytes as `Uint8Array` and moments as `Date`.
  */
 import { decode, encode, Token, Type } from "cborg";
 import { AwsError, serialization } from "./aws-error.ts";
@@ -11,9 +9,11 @@ export interface Codec {
   readonly contentType: string;
   /** @throws AwsError SerializationException */
   decode(body: Buffer): unknown;
+  /** `value` holds bytes and moments as `blob` and `moment` give them. */
   encode(value: object): string | Buffer;
-  /** The same for a value that holds neither bytes nor moments. */
-  encodePlain(value: object): string | Buffer;
+  blob(bytes: Buffer): unknown;
+  /** Of milliseconds since the epoch. */
+  moment(ms: number): unknown;
 }
 
 const JSON_TYPE = "application/x-amz-json-1.1";
@@ -29,8 +29,9 @@ export const jsonCodec: Codec = {
       throw serialization(`The body is no JSON: ${(error as Error).message}`);
     }
   },
-  encode: (value) => JSON.stringify(jsonReady(value)),
-  encodePlain: (value) => JSON.stringify(value),
+  encode: (value) => JSON.stringify(value),
+  blob: (bytes) => bytes.toString("base64"),
+  moment: (ms) => ms / 1000,
 };
 
 export const cborCodec: Codec = {
@@ -43,8 +44,13 @@ export const cborCodec: Codec = {
       throw serialization(`The body is no CBOR: ${(error as Error).message}`);
     }
   },
-  encode: encodeCbor,
-  encodePlain: encodeCbor,
+  encode(value) {
+    const bytes = encode(value, ENCODING);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  },
+  // A Buffer is another type to the encoder.
+  blob: (bytes) => new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length),
+  moment: (ms) => new Date(ms),
 };
 
 /** @throws AwsError when it is neither of the two */
@@ -74,16 +80,3 @@ const ENCODING = {
     Date: (moment: Date) => [new Token(Type.tag, 1), new Token(Type.uint, moment.getTime())],
   },
 };
-
-function encodeCbor(value: object): Buffer {
-  const bytes = encode(value, ENCODING);
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-}
-
-function jsonReady(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.length).toString("base64");
-  if (value instanceof Date) return value.getTime() / 1000;
-  if (Array.isArray(value)) return value.map(jsonReady);
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, jsonReady(member)]));
-}

@@ -40,7 +40,7 @@ export function describeStreamSummary(call: Call): object {
 }
 
 /** ListStreams {Limit?, ExclusiveStartStreamName?, NextToken?}: those the key has to do with. */
-export function listStreams({ input, principal, doors, region, createdAtMs }: Call): object {
+export function listStreams({ input, principal, doors, region, createdAtMs, codec }: Call): object {
   const limit = optionalInteger(input, "Limit", 1, 10_000) ?? 100;
   const after =
     optionalText(input, "NextToken", 1_048_576) ?? optionalText(input, "ExclusiveStartStreamName", 128) ?? "";
@@ -54,7 +54,7 @@ export function listStreams({ input, principal, doors, region, createdAtMs }: Ca
     StreamNames: listed,
     StreamSummaries: listed.map((name) => ({
       StreamARN: streamArn(region, name),
-      StreamCreationTimestamp: new Date(createdAtMs),
+      StreamCreationTimestamp: codec.moment(createdAtMs),
       StreamModeDetails: { StreamMode: "PROVISIONED" },
       StreamName: name,
       StreamStatus: "ACTIVE",
@@ -101,13 +101,13 @@ function describable({ input, principal, doors }: Pick<Call, "input" | "principa
   return openStream(doors, name);
 }
 
-function common({ createdAtMs, retentionMs, region }: Call, name: string): object {
+function common({ createdAtMs, retentionMs, region, codec }: Call, name: string): object {
   return {
     EncryptionType: "NONE",
     EnhancedMonitoring: [{ ShardLevelMetrics: [] }],
     RetentionPeriodHours: retentionHours(retentionMs),
     StreamARN: streamArn(region, name),
-    StreamCreationTimestamp: new Date(createdAtMs),
+    StreamCreationTimestamp: codec.moment(createdAtMs),
     StreamModeDetails: { StreamMode: "PROVISIONED" },
     StreamName: name,
     StreamStatus: "ACTIVE",

@@ -7,18 +7,33 @@
 import type { Stream } from "../../define/project.ts";
 import { MillraceError } from "../../errors.ts";
 import type { EventLog, Run } from "../../log/event-log.ts";
+import type { Refusal } from "../admission.ts";
 import { keyOf } from "../partition-router.ts";
 import { invalidArgument } from "./aws-error.ts";
+import type { Codec } from "./codec.ts";
 import type { ShardIterator } from "./shard-iterator.ts";
 import { damageOf, iteratorText } from "./shard-iterator.ts";
 import { sequenceNumber, shardId } from "./shards.ts";
 
-export interface ReadRecord {
-  readonly ApproximateArrivalTimestamp: Date;
-  readonly Data: Uint8Array;
+/** A record as it goes out. */
+interface ReadRecord {
+  readonly ApproximateArrivalTimestamp: unknown;
+  readonly Data: unknown;
   readonly EncryptionType: "NONE";
   readonly PartitionKey: string;
   readonly SequenceNumber: string;
+}
+
+export interface Reading {
+  readonly log: EventLog;
+  readonly stream: Stream;
+  readonly iterator: ShardIterator;
+  /** Of records. */
+  readonly limit: number;
+  readonly clock: () => number;
+  readonly codec: Codec;
+  /** Asks for room for bytes of the answer: where there is none an answer is shorter, as it may be. */
+  readonly hold: (bytes: number) => Refusal | undefined;
 }
 
 /** As many records and bytes of data as AWS gives at most. */
@@ -29,16 +44,12 @@ const READ_BYTES = 1024 * 1024;
 /** Parts of the log looked at for one answer: each may be one small file. */
 const MOST_READS = 64;
 const LONGEST_KEY = 256;
+/** The events, their data as it goes out, and the answer they are put into. */
+const ANSWER_GROWTH = 4;
 const LINE_FEED = 0x0a;
 
-/** @throws AwsError, MillraceError of the log */
-export async function recordsFrom(
-  log: EventLog,
-  stream: Stream,
-  iterator: ShardIterator,
-  limit: number,
-  clock: () => number,
-): Promise<object> {
+/** @throws AwsError, MillraceError of the log, Refusal when there is no room for any record */
+export async function recordsFrom({ log, stream, iterator, limit, clock, codec, hold }: Reading): Promise<object> {
   const { name } = stream;
   const { partition } = iterator;
   const { start, end } = log.ends(name, partition);
@@ -54,7 +65,12 @@ export async function recordsFrom(
       next = run;
       continue;
     }
-    const taken = take(run, stream, partition, limit - records.length, records);
+    const refusal = hold(ANSWER_GROWTH * run.bytes.length);
+    if (refusal !== undefined) {
+      if (records.length === 0) throw refusal;
+      break;
+    }
+    const taken = take(run, stream, partition, limit - records.length, codec, records);
     if (taken.count > 0) lastMs = taken.lastMs;
     next = run.from + taken.count;
     bytes += taken.bytes;
@@ -91,6 +107,7 @@ function take(
   stream: Stream,
   partition: number,
   limit: number,
+  codec: Codec,
   into: ReadRecord[],
 ): { readonly count: number; readonly bytes: number; readonly lastMs: number } {
   const keyed = stream.key !== undefined || stream.id.length > 0;
@@ -98,19 +115,21 @@ function take(
   let at = 0;
   let count = 0;
   let span = 0;
-  let arrived = new Date(0);
+  let arrivedMs = 0;
+  let arrived: unknown;
   let arrivedIn = -1;
   for (let offset = run.from; offset <= run.to && count < limit; offset++) {
     while (offset > (run.spans[span] as Run["spans"][number]).to) span++;
     if (arrivedIn !== span) {
-      arrived = new Date((run.spans[span] as Run["spans"][number]).receivedAtMs);
+      arrivedMs = (run.spans[span] as Run["spans"][number]).receivedAtMs;
+      arrived = codec.moment(arrivedMs);
       arrivedIn = span;
     }
     const end = text.indexOf(LINE_FEED, at);
     const data = text.subarray(at, end);
     into.push({
       ApproximateArrivalTimestamp: arrived,
-      Data: data,
+      Data: codec.blob(data),
       EncryptionType: "NONE",
       PartitionKey: (keyed ? keyIn(data, stream) : undefined) ?? shardId(partition),
       SequenceNumber: sequenceNumber(partition, offset),
@@ -118,7 +137,7 @@ function take(
     at = end + 1;
     count++;
   }
-  return { count, bytes: at, lastMs: arrived.getTime() };
+  return { count, bytes: at, lastMs: arrivedMs };
 }
 
 function keyIn(data: Buffer, stream: Stream): string | undefined {

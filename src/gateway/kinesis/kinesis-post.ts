@@ -84,10 +84,12 @@ export class KinesisPost implements Job {
       return;
     }
     const { maxEventBytes } = limits;
-    const call = { ...kinesis, input, principal, region, doors, log, maxEventBytes };
+    const { codec } = this.#exchange;
+    const hold = (bytes: number) => this.#ticket.grow(bytes);
+    const call = { ...kinesis, input, principal, region, doors, log, maxEventBytes, codec, hold };
     const operation = operationOf(this.#operation);
     (async () => operation(call))().then(
-      (output) => this.#answer(output === undefined ? "" : this.#exchange.codec.encode(output)),
+      (output) => this.#answer(output === undefined ? "" : codec.encode(output)),
       (error: unknown) => this.fail(error),
     );
   }
@@ -210,13 +212,13 @@ export class KinesisPost implements Job {
     }
     if (this.#operation === "PutRecords") {
       this.#answer(
-        this.#exchange.codec.encodePlain({ EncryptionType: "NONE", FailedRecordCount: failed, Records: results }),
+        this.#exchange.codec.encode({ EncryptionType: "NONE", FailedRecordCount: failed, Records: results }),
       );
       return;
     }
     const [only] = results as [Result];
     if ("ErrorCode" in only) this.fail(new AwsError(only.ErrorCode, only.ErrorMessage));
-    else this.#answer(this.#exchange.codec.encodePlain({ EncryptionType: "NONE", ...only }));
+    else this.#answer(this.#exchange.codec.encode({ EncryptionType: "NONE", ...only }));
   }
 
   #answer(body: string | Buffer): void {

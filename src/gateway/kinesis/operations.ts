@@ -1,8 +1,10 @@
 /** Which operation a request asks for, and how each but PutRecord and PutRecords is answered. */
 import type { EventLog } from "../../log/event-log.ts";
+import type { Refusal } from "../admission.ts";
 import type { Principal } from "../auth.ts";
 import type { StreamDoor } from "../stream-door.ts";
 import { AwsError, invalidArgument } from "./aws-error.ts";
+import type { Codec } from "./codec.ts";
 import {
   describeLimits,
   describeStream,
@@ -39,6 +41,10 @@ export interface Call extends KinesisSetting {
   readonly doors: ReadonlyMap<string, StreamDoor>;
   readonly log: EventLog;
   readonly maxEventBytes: number;
+  /** In which the answer goes out. */
+  readonly codec: Codec;
+  /** Asks for room for bytes of the answer. */
+  readonly hold: (bytes: number) => Refusal | undefined;
 }
 
 /** Undefined: an answer without a body. */
@@ -68,13 +74,13 @@ async function getShardIterator({ input, principal, doors, log, clock }: Call): 
 }
 
 /** GetRecords {ShardIterator, Limit?} */
-async function getRecords({ input, principal, doors, log, clock }: Call): Promise<object> {
+async function getRecords({ input, principal, doors, log, clock, codec, hold }: Call): Promise<object> {
   const iterator = parseIterator(requiredText(input, "ShardIterator", 512), clock());
   const limit = optionalInteger(input, "Limit", 1, MOST_READ) ?? MOST_READ;
   requireAccess(principal, "read", iterator.stream);
   const { stream } = openStream(doors, iterator.stream);
   if (iterator.partition >= log.partitions(stream.name)) throw invalidArgument("Invalid ShardIterator.");
-  return recordsFrom(log, stream, iterator, limit, clock);
+  return recordsFrom({ log, stream, iterator, limit, clock, codec, hold });
 }
 
 /** CreateStream {StreamName, …}: a stream is what the project says. */
