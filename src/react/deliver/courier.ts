@@ -73,6 +73,8 @@ export class Courier {
   #room = Promise.withResolvers<void>();
   /** What has become of deliveries and could not be written yet. */
   #unwritten: Known[] = [];
+  /** What is being written. */
+  #batch: readonly Known[] = [];
   #writing: Promise<void> | undefined;
   #closing = false;
   #downs = 0;
@@ -117,10 +119,16 @@ export class Courier {
     this.pump();
   }
 
-  /** The first offset that is not settled; `next` when all below it are. */
+  /** The first offset that is not settled on record but for the batch that is being written; `next` when all below it are. */
   low(next: number): number {
     const first = this.#waiting.keys().next();
-    return first.done ? next : first.value;
+    const known = this.#unwritten.map(({ change }) => change.offset);
+    return Math.min(first.done ? next : first.value, ...known);
+  }
+
+  /** The first offset that is not settled on record. */
+  recordedLow(next: number): number {
+    return Math.min(this.low(next), ...this.#batch.map(({ change }) => change.offset));
   }
 
   /** Begins the attempts that are due. To be called whenever time has passed. */
@@ -277,7 +285,8 @@ export class Courier {
   /** Writes what is known, one batch after the other. What the disk refuses is written later; until then it is known here. */
   #write(): void {
     if (this.#writing !== undefined || this.#unwritten.length === 0) return;
-    const batch = this.#unwritten.splice(0);
+    const batch = this.#unwritten.splice(0, MOST_WAITING);
+    this.#batch = batch;
     this.#writing = this.#o
       .record(batch)
       .then(
@@ -290,6 +299,7 @@ export class Courier {
       )
       .then((written) => {
         this.#writing = undefined;
+        this.#batch = [];
         this.#room.resolve();
         this.#room = Promise.withResolvers();
         if (written) this.#write();

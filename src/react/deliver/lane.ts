@@ -78,7 +78,9 @@ export class OutsideLane implements Lane {
       ...{ named: messageName(destination), sender, giveUpAfterMs, rate, clock, random, report },
       record: (known) => this.#record(known),
     });
-    this.#position = new PositionRecord(destination.name, parts, () => ({ low: this.#courier.low(this.#next) }));
+    this.#position = new PositionRecord(destination.name, parts, () => ({
+      low: this.#courier.recordedLow(this.#next),
+    }));
   }
 
   get address(): string {

@@ -7,12 +7,13 @@ export const orders = stream("orders", {
 
 /** What the shop's own screens show of what went wrong. */
 export const notices = stream("notices", {
-  schema: z.object({ notice_id: z.string(), text: z.string(), state: z.string() }),
+  schema: z.object({ notice_id: z.string(), alert: z.string(), text: z.string(), state: z.string() }),
   id: ["notice_id"],
+  key: "alert",
 });
 
 export const ops = webhook("ops", { url: env("OPS_URL"), secret: env("OPS_SECRET"), giveUpAfter: "1h" });
 
 export const log = toStream("log", notices, {
-  event: ({ event_id, summary, state }) => ({ notice_id: event_id, text: summary, state }),
+  event: ({ event_id, alert_id, summary, state }) => ({ notice_id: event_id, alert: alert_id, text: summary, state }),
 });
