@@ -5,6 +5,7 @@ import type { Command } from "./command.ts";
 import { config } from "./config.ts";
 import { deadLetters } from "./dead-letters.ts";
 import { destinations } from "./destinations.ts";
+import { features } from "./features.ts";
 import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
 import { keys } from "./keys.ts";
@@ -35,6 +36,7 @@ export const COMMANDS: readonly Command[] = [
   runs,
   alerts,
   destinations,
+  features,
   backup,
   restore,
   keys,

@@ -1,18 +1,44 @@
 /** What the platform has of a project's features: their tables for SQL, their operators for the reactor, and reads for HTTP. */
 import { featureColumns, featureSql, labelsSql } from "../define/feature-sql.ts";
 import { didYouMean } from "../define/nearest.ts";
-import type { Project, Stream } from "../define/project.ts";
+import type { Column, Project, Stream } from "../define/project.ts";
 import { type Feature, keyFault } from "../define/read-feature.ts";
-import { duckdbType } from "../define/types.ts";
+import { quoteLiteral } from "../define/sql-text.ts";
+import { duckdbType, jsonStructure } from "../define/types.ts";
 import { MillraceError } from "../errors.ts";
 import type { VirtualTable } from "../flow/relations.ts";
 import { type FeatureAnswer, type FeatureRead, featureStateHash } from "../react/features/feature-operator.ts";
 import type { OperatorPlan } from "../react/operator.ts";
 import type { FeatureReads, FeatureSummary, FeatureValue } from "../serve/features-route.ts";
 
-/** `features.<name>` of every feature, computed when a query names it. */
+/** `features.<name>` of every feature, computed when a query names it, and `system.features`, the list of them. */
 export function featureTables({ features }: Pick<Project, "features">): ReadonlyMap<string, VirtualTable> {
-  return new Map([...features.values()].map((feature) => [featureTable(feature), virtual(feature)]));
+  const all = [...features.values()];
+  return new Map([
+    ...all.map((feature) => [featureTable(feature), virtual(feature)] as const),
+    ["system.features", listed(all.map(summary))],
+  ]);
+}
+
+const text = (name: string): Column => ({ name, type: { kind: "string" }, nullable: true });
+const long = (name: string): Column => ({ name, type: { kind: "long" }, nullable: true });
+const LIST_COLUMNS: readonly Column[] = [
+  ...[text("name"), text("stream"), text("key"), text("time"), text("aggregate"), text("field"), text("where")],
+  ...[long("window_ms"), long("lateness_ms"), long("idle_ms"), text("default"), text("type"), text("table")],
+];
+
+function listed(summaries: readonly FeatureSummary[]): VirtualTable {
+  const rows = summaries.map(({ windowMs, latenessMs, idleMs, ...rest }) => ({
+    ...{ ...rest, window_ms: windowMs, lateness_ms: latenessMs, idle_ms: idleMs },
+  }));
+  const parsed = `from_json(${quoteLiteral(JSON.stringify(rows))}, ${quoteLiteral(`[${jsonStructure(LIST_COLUMNS)}]`)})`;
+  return {
+    columns: LIST_COLUMNS,
+    inputs: [],
+    async relation() {
+      return { kind: "native", sql: `select unnest(r) from (select unnest(${parsed}) as r)` };
+    },
+  };
 }
 
 /** The lane that a stream's features and the functions that read them share. */

@@ -114,6 +114,24 @@ test("SQL has the value at every event, also joined with the events and with lab
   ]);
 });
 
+test("the command lists them, reads them and prints their SQL", async () => {
+  const list = await platform.command("features", "list");
+  assert.equal(list.code, 0, list.stderr);
+  assert.match(list.stdout, /card_spend_10m +payments +card_id +sum\(amount\)/);
+  const read = await platform.command("features", "read", "card_spend_10m", "c1");
+  assert.deepEqual([read.code, read.stdout], [0, "14.55\n"]);
+  const flags = ["--labels", "disputes", "--by", "card", "--time", "asked_at", "--known", "arrival"];
+  const printed = await platform.command("features", "sql", "card_spend_10m", ...flags);
+  assert.equal(printed.code, 0, printed.stderr);
+  assert.equal((await platform.sql(`select count(*) from (${printed.stdout})`))[0]?.[0], 2);
+  assert.deepEqual(
+    await platform.sql(
+      "select name, window_ms, \"default\" from system.features where stream = 'payments' and aggregate = 'sum'",
+    ),
+    [["card_spend_10m", 600_000, "0.00"]],
+  );
+});
+
 test("a restart keeps what features know, and one that dies does", async () => {
   await platform.stop("SIGKILL");
   platform = await start();
