@@ -7,6 +7,7 @@
  * Prints one line of JSON: `LoadResult`. As a child process it costs the server no time of its own event loop.
  */
 import { connect, type Socket } from "node:net";
+import { type AccessKey, putRecordsBody, signedPutRecords } from "./kinesis-requests.ts";
 import { SegmentMessages } from "./segment-messages.ts";
 import { TelemetryEvents } from "./telemetry.ts";
 
@@ -22,6 +23,8 @@ export interface LoadOptions {
   readonly eventsPerRequest: number;
   /** Batches of Segment's messages instead of telemetry. */
   readonly segment?: boolean;
+  /** PutRecords of telemetry, signed ahead with this key. */
+  readonly kinesis?: AccessKey;
   readonly durationMs: number;
   /** Not measured: the server's code is still being compiled. */
   readonly warmupMs?: number;
@@ -88,12 +91,23 @@ export async function generateLoad(options: LoadOptions): Promise<LoadResult> {
 
 /** Requests of one connection. The same bytes are sent again and again, with new events in them. */
 class RequestMaker {
-  readonly #head: Buffer;
-  readonly #body: () => Buffer;
+  readonly #head: Buffer = EMPTY;
+  readonly #body: () => Buffer = () => EMPTY;
+  /** Whole requests that were made ahead. */
+  readonly #pool: Buffer[] = [];
+  #sent = 0;
 
-  constructor({ path, host = "127.0.0.1", key, eventsPerRequest, sender = 1, segment = false }: LoadOptions) {
+  constructor(options: LoadOptions) {
+    const { path, host = "127.0.0.1", port, key, eventsPerRequest, sender = 1, segment = false, kinesis } = options;
     const own = (sender + makersMade++) % 256;
     const events = new TelemetryEvents({ sender: own, seed: makersMade });
+    if (kinesis !== undefined) {
+      const request = () => putRecordsBody(events, eventsPerRequest);
+      this.#pool = Array.from({ length: SIGNED_AHEAD }, () =>
+        signedPutRecords(request(), `${host}:${port}`, kinesis, Date.now()),
+      );
+      return;
+    }
     const messages = new SegmentMessages(eventsPerRequest, own);
     this.#body = segment
       ? () => messages.batch()
@@ -108,11 +122,15 @@ class RequestMaker {
   }
 
   next(): Buffer {
+    if (this.#pool.length > 0) return this.#pool[this.#sent++ % this.#pool.length] as Buffer;
     return Buffer.concat([this.#head, this.#body()]);
   }
 }
 
 let makersMade = 0;
+const EMPTY = Buffer.alloc(0);
+/** Requests of each connection: enough that the door's caches do not know them by heart. */
+const SIGNED_AHEAD = 16;
 
 /** One connection and the requests under way on it. */
 class Lane {
@@ -172,7 +190,7 @@ class Lane {
       const size = answerSize(bytes);
       if (size === undefined || bytes.length < size) break;
       const latencyMs = performance.now() - (this.#sentMs.shift() as number);
-      const accepted = bytes[9] === 0x32; // "HTTP/1.1 202", of the Segment door 200
+      const accepted = bytes[9] === 0x32; // "HTTP/1.1 202", of the protocol doors 200
       if (accepted) this.#meter.accepted(latencyMs);
       else this.#meter.refused(bytes.toString("latin1", 0, size));
       bytes = bytes.subarray(size);

@@ -68,6 +68,18 @@ export const SPEED_TABLE: readonly Row[] = [
     },
   },
   {
+    name: "kinesis",
+    what: "durable ingest through the Kinesis door, PutRecords of 500 records",
+    figures: {
+      rate: { label: "nothing flushed meanwhile", unit: "events/s", ...higher, floor: 100_000 },
+      p99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+      flushingRate: { label: "with the default flushes beside it", unit: "events/s", ...higher },
+      generatorCores: { label: "the load generator's own CPU", unit: "cores", ...lower },
+      sdkRate: { label: "with AWS's SDK for JavaScript as the sender", unit: "events/s", ...higher },
+      sdkCores: { label: "… the sender's own CPU", unit: "cores", ...lower },
+    },
+  },
+  {
     name: "visible",
     what: "acknowledged -> visible to SQL",
     figures: {
