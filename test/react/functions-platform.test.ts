@@ -172,6 +172,12 @@ test("whatever a function does to an event, the event is a dead letter with the 
     const [letter] = (await lettersOf(platform, "?stage=react&table=failing")).filter(({ id }) => id.includes("/15/"));
     assert.deepEqual([letter?.status, letter?.attempts], ["retried", 3]);
     assert.deepEqual((await platform.sql(ledger))[1], ["function.failing", 120, 116, 0, 4, 0, true]);
+    // A retry that hangs the thread fails by itself, and the others go on.
+    const spun = await platform.command("dead-letters", "retry", "readings/0/35/react/failing", "--json");
+    assert.equal(spun.code, 1, spun.stdout);
+    await platform.post("readings", readings(120, 3));
+    await handled(platform);
+    assert.deepEqual(await platform.sql("select count(*), count(distinct n) from notes"), [[123, 123]]);
     const discarded = await platform.command(
       "dead-letters",
       "discard",
