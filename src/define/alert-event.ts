@@ -12,7 +12,7 @@
  *               the partition and offset of the event that raised it, <partition>-<offset>
  *     event_id  <alert_id>/<state>: the stream's id, so writing one again after a crash tells nothing twice. Readers of the log itself meet an
  *               id twice now and then, as they do in every stream. An alert that still fires when a silence ends is told again, by an event
- *               <alert_id>/firing/<silence>/<end, milliseconds>
+ *               <alert_id>/firing/<silence>/<end, milliseconds>; so is one whose severity rises, by <alert_id>/firing/<severity>
  *     actor     who acknowledged or resolved it by hand, and what they noted
  */
 import type { Severity } from "./alert-routes.ts";
@@ -61,7 +61,13 @@ export function alertEvent(
   };
 }
 
-/** The alert, told again since something that held it back has ended. */
+const RANKS: readonly Severity[] = ["info", "warning", "critical"];
+
+export function isGraver(severity: Severity, than: Severity): boolean {
+  return RANKS.indexOf(severity) > RANKS.indexOf(than);
+}
+
+/** The alert, told again: since something that held it back has ended, or its severity has risen. */
 export function alertAgain(alertId: string, alert: Alert, atMs: number, again: string): Record<string, unknown> {
   return { ...alertEvent(alertId, alert, "firing", atMs), event_id: `${alertId}/firing/${again}` };
 }

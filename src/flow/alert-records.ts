@@ -85,11 +85,13 @@ export class AlertRecords {
   }
 }
 
+const FIRING = "filter (state = 'firing')";
 const ACKNOWLEDGED = "filter (state = 'acknowledged')";
 const RESOLVED = "filter (state = 'resolved')";
 const ALERTS = `
   select alert_id as id, min(_offset) as place, any_value(kind) as kind, any_value(name) as name, any_value("key") as "key",
-    arg_min(severity, _offset) as severity, arg_min(summary, _offset) as summary, arg_min(details, _offset)::varchar as details,
+    arg_max(severity, _offset) ${FIRING} as severity, arg_max(summary, _offset) ${FIRING} as summary,
+    (arg_max(details, _offset) ${FIRING})::varchar as details,
     case when bool_or(state = 'resolved') then 'resolved' when bool_or(state = 'acknowledged') then 'acknowledged' else 'firing' end as state,
     epoch_ms(min("at")) as at_ms, list(event_id) as events,
     epoch_ms(min("at") ${ACKNOWLEDGED}) as acknowledged_ms, min(actor) ${ACKNOWLEDGED} as acknowledged_by, min(note) ${ACKNOWLEDGED} as acknowledged_note,

@@ -2,7 +2,7 @@
  * The platform's alerts as they are written and as queries see them; `define/alert-event.ts` has their format. `system.alert_events` holds the
  * events as they came, `system.alerts` each alert once with its state now.
  */
-import { ALERT_STREAM, type Alert, alertAgain, alertEvent, type ByHand } from "../define/alert-event.ts";
+import { ALERT_STREAM, type Alert, alertAgain, alertEvent, type ByHand, isGraver } from "../define/alert-event.ts";
 import type { AppendTable, Column, Stream } from "../define/project.ts";
 import { quoteLiteral } from "../define/sql-text.ts";
 import type { Relation, SqlEngine } from "../engine/sql-engine.ts";
@@ -62,7 +62,7 @@ export class Alerts {
 
   /**
    * Makes `now` all that fires of a kind and name: what is new is raised, what is not among it any more is resolved, and what goes on
-   * is left alone. Without `resolve` nothing is resolved: for who has not looked everywhere yet. Resolves when the changes are durable.
+   * is left alone, unless it has become graver. Without `resolve` nothing is resolved: for who has not looked everywhere yet. Resolves when the changes are durable.
    * Calls for one kind and name must not overlap.
    */
   async settle(
@@ -78,6 +78,10 @@ export class Alerts {
     const atMs = this.#o.clock();
     for (const [key, alert] of wanted) {
       const { firing, held, count = 0 } = known.get(key) ?? {};
+      if (firing && isGraver(alert.severity, firing.severity)) {
+        events.push(alertAgain(idOf(alert, count - 1), alert, atMs, alert.severity));
+        changes.set(key, { count, firing: alert });
+      }
       if (firing || held) continue;
       events.push(alertEvent(idOf(alert, count), alert, "firing", atMs));
       changes.set(key, { count: count + 1, firing: alert });
@@ -217,9 +221,10 @@ export function alertView(): VirtualTable {
     inputs: [ALERT_STREAM],
     async relation(picture) {
       const sql = `
-        select alert_id as id, any_value(kind) as kind, any_value(name) as name, arg_min(severity, _offset) as severity,
+        select alert_id as id, any_value(kind) as kind, any_value(name) as name, arg_max(severity, _offset) filter (state = 'firing') as severity,
           case when bool_or(state = 'resolved') then 'resolved' when bool_or(state = 'acknowledged') then 'acknowledged' else 'firing' end as state,
-          any_value("key") as "key", arg_min(summary, _offset) as summary, arg_min(details, _offset) as details, min("at") as "at",
+          any_value("key") as "key", arg_max(summary, _offset) filter (state = 'firing') as summary,
+          arg_max(details, _offset) filter (state = 'firing') as details, min("at") as "at",
           min("at") filter (state = 'resolved') as resolved_at, min("at") filter (state = 'acknowledged') as acknowledged_at,
           any_value(actor) filter (state = 'acknowledged') as acknowledged_by, any_value(actor) filter (state = 'resolved') as resolved_by,
           arg_max(note, _offset) as note

@@ -209,6 +209,24 @@ describe("an alert over a stream", () => {
     );
   });
 
+  it("is told again when it becomes graver, and not when it becomes less so", async () => {
+    const fleet = await Fleet.of({
+      when: threshold("temp", { above: 120 }),
+      severity: (event) => (Number(event["temp"]) > 140 ? "critical" : "warning"),
+    });
+    const temps = [130, 135, 150, 160, 125, 145, 100];
+    const said = temps.flatMap((temp, i) => fleet.tell("17", temp, { event: i * SECOND }));
+    assert.deepEqual(said, ["17 firing", "17 firing", "17 resolved"]);
+    assert.deepEqual(
+      fleet.lane.emitted.map(({ event }) => [event["event_id"], event["severity"], event["summary"]]),
+      [
+        ["alert/overheat/17/0-0/firing", "warning", "17: temp is 130, above 120"],
+        ["alert/overheat/17/0-0/firing/critical", "critical", "17: temp is 150, above 120"],
+        ["alert/overheat/17/0-0/resolved", "critical", "17: temp is 150, above 120"],
+      ],
+    );
+  });
+
   it("refuses a condition that gives a promise, and keeps nothing of the event", async () => {
     const fleet = await Fleet.of({ when: async () => true });
     assert.throws(() => fleet.tell("17", 130, {}), { code: "ALERT_CONDITION" });

@@ -83,8 +83,9 @@ class World {
           this.#die("settling");
           const firing = this.#firing(name);
           for (const one of now) {
-            if (firing.has(one.key)) continue;
+            const known = firing.has(one.key);
             firing.set(one.key, one);
+            if (known) continue;
             this.told.push(`${name}/${one.key} firing`);
           }
           if (!resolve) return;
@@ -204,6 +205,19 @@ describe("an alert over tables", () => {
       assert.equal(world.firing.get("stock")?.get("x/7")?.summary, "x/7: left is 1, below 5");
       assert.deepEqual([...(await at(2, 6)), ...(await at(3, 9))], []);
       assert.deepEqual(await at(4, 10), ["stock/x/7 resolved"]);
+    });
+  });
+
+  it("is as grave as its gravest row was", async () => {
+    const world = new World(await tableAlert("stock"));
+    const severity = () => world.firing.get("stock")?.get("a")?.severity;
+    await world.live(async () => {
+      await world.at(0, [{ key: "a", severity: "info" }]);
+      assert.equal(severity(), "info");
+      await world.at(SECOND, [{ key: "a", severity: "critical" }]);
+      assert.equal(severity(), "critical");
+      await world.at(2 * SECOND, [{ key: "a", severity: "warning" }]);
+      assert.equal(severity(), "critical");
     });
   });
 

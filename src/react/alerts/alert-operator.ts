@@ -1,5 +1,5 @@
 import type { Predicate } from "../../define/alert.ts";
-import { ALERT_STREAM, type Alert, alertEvent } from "../../define/alert-event.ts";
+import { ALERT_STREAM, type Alert, alertAgain, alertEvent, isGraver } from "../../define/alert-event.ts";
 import type { StreamAlert } from "../../define/bind-alerts.ts";
 import type { AlertRules } from "../../define/read-alert.ts";
 import type { EventView, LaneServices, Operator, OperatorKind, OperatorPlan, Outlet } from "../operator.ts";
@@ -149,6 +149,13 @@ class AlertOperator implements Operator {
       return { remembered: worthKeeping({ state: change.state, clock, heardMs }), history: kept, emit };
     }
     const firing = before?.firing;
+    if (firing && when.holds && !late && typeof this.#rules.severity === "function") {
+      const alert = alertOf(this.#rules, row, key, when.reason, { ...cause, row: shortRow(row) });
+      if (isGraver(alert.severity, firing.alert.severity)) {
+        const graver = { state: change.state, clock, heardMs, firing: { id: firing.id, alert } };
+        return { remembered: graver, history: kept, emit: alertAgain(firing.id, alert, heardMs, alert.severity) };
+      }
+    }
     const remembered = worthKeeping({ state: change.state, clock, heardMs, ...(firing && { firing }) });
     if (remembered === undefined && before === undefined && kept === undefined) return undefined;
     return { remembered, history: kept, emit: undefined };

@@ -2,7 +2,7 @@
  * One alert over tables: the rows that its SQL gives, judged key by key, and what is remembered of the keys from one time to the next. Knows
  * nothing of when it is asked, of disks and of how alerts are told.
  */
-import type { Alert } from "../../define/alert-event.ts";
+import { type Alert, isGraver } from "../../define/alert-event.ts";
 import type { TableAlert } from "../../define/bind-alerts.ts";
 import { SEVERITIES } from "../../define/read-alert.ts";
 import { type Judge, type Judgement, judgeOf, type Row } from "./judgement.ts";
@@ -35,6 +35,8 @@ interface History {
   readonly before: unknown;
   readonly values: unknown;
 }
+
+type Judged = Omit<Judgement, "history"> & { readonly row: Row | undefined; readonly history: History | undefined };
 
 export interface Evaluation {
   readonly memory: Memory;
@@ -118,20 +120,23 @@ export class TableJudge {
     const history = judged.history === undefined ? {} : { history: judged.history };
     if (event === "firing")
       return { state, seenMs, ...history, firing: this.#alertOf(row!, rows!.length, key, judged) };
-    const rest = { state, seenMs, ...history, ...(state.phase === "firing" && { firing: known!.firing! }) };
+    const firing = state.phase === "firing" ? this.#gravest(known!.firing!, rows, key, judged) : undefined;
+    const rest = { state, seenMs, ...history, ...(firing && { firing }) };
     const forced = state.notBeforeMs !== undefined && nowMs < state.notBeforeMs;
     const worthKeeping =
       state.phase !== "quiet" || forced || (rest.history !== undefined && nowMs - seenMs < FORGET_MS);
     return worthKeeping ? rest : undefined;
   }
 
+  /** What fires, as it is now where that is graver than it was. */
+  #gravest(firing: Alert, rows: readonly Row[] | undefined, key: string, judged: Judged): Alert {
+    if (judged.row === undefined || !judged.holds || rows === undefined) return firing;
+    const now = this.#alertOf(judged.row, rows.length, key, judged);
+    return isGraver(now.severity, firing.severity) ? now : firing;
+  }
+
   /** The row that speaks for its key, judged: the newest one against those before it, or the first that the condition holds for. */
-  #judgement(
-    rows: readonly Row[],
-    known: History | undefined,
-    nowMs: number,
-    wallMs: number,
-  ): Omit<Judgement, "history"> & { readonly row: Row | undefined; readonly history: History | undefined } {
+  #judgement(rows: readonly Row[], known: History | undefined, nowMs: number, wallMs: number): Judged {
     const when = this.#when;
     const [first] = rows;
     if (first === undefined) return { row: undefined, holds: false, reason: undefined, history: known };
