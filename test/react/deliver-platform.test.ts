@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { readdir, truncate } from "node:fs/promises";
+import { readdir, readFile, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { temporaryFolder } from "../flow/open-flow.ts";
-import { RunningPlatform } from "../platform/running-platform.ts";
+import { millrace, RunningPlatform } from "../platform/running-platform.ts";
 import { Receiver, status, verify } from "./receiver.ts";
 
 const PROJECT = "test/react/projects/ops";
@@ -76,4 +76,106 @@ test("an alert of the platform's own reaches the webhook and the stream, and so 
     ),
     alerts,
   );
+});
+
+test("killed after a message was taken and before that is on record, the platform sends it again under the same id", async () => {
+  await using receiver = await Receiver.start();
+  await using dir = await temporaryFolder();
+  const env = { OPS_URL: receiver.url(), OPS_SECRET: SECRET };
+  await damaged(dir.path, env);
+  {
+    await using platform = await RunningPlatform.start(PROJECT, dir.path, [], env);
+    receiver.otherwise = (_, response) => {
+      platform.process.kill("SIGKILL");
+      response.writeHead(200).end();
+    };
+    await receiver.sent(1);
+    await platform.stop("SIGKILL");
+  }
+  receiver.otherwise = status(200);
+  const before = receiver.received.length;
+  await using platform = await RunningPlatform.start(PROJECT, dir.path, [], env);
+  await until(
+    () => platform.sql("select status from system.deliveries"),
+    (rows) => rows.length >= 2 && rows.every(([one]) => one === "delivered"),
+  );
+  const [first] = receiver.received;
+  const again = receiver.received
+    .slice(before)
+    .filter(({ headers }) => headers["webhook-id"] === first?.headers["webhook-id"]);
+  assert.deepEqual(
+    again.map(({ text }) => text),
+    [first?.text],
+  );
+  assert.deepEqual(
+    await platform.sql("select count(*), count(distinct notice_id) from bronze.notices b join notices n using (_id)"),
+    await platform.sql("select count(*), count(*) from system.alerts"),
+  );
+});
+
+test("without PostgreSQL alerts are delivered and remembered", async () => {
+  await using receiver = await Receiver.start();
+  receiver.otherwise = status(503, "not yet");
+  await using dir = await temporaryFolder();
+  const env = { OPS_URL: receiver.url(), OPS_SECRET: SECRET };
+  await damaged(dir.path, env);
+  await using platform = await RunningPlatform.start(PROJECT, dir.path, [], env);
+  await receiver.sent(1);
+  process.kill(
+    Number((await readFile(join(dir.path, "postgres/cluster/postmaster.pid"), "utf8")).split("\n")[0]),
+    "SIGKILL",
+  );
+  receiver.otherwise = status(200);
+  const rows = await until(
+    () => platform.sql("select status, attempts from system.deliveries where destination = 'ops'"),
+    (found) => found.length >= 1 && found.every(([one]) => one === "delivered"),
+  );
+  assert.ok(rows.some(([, attempts]) => Number(attempts) > 1));
+});
+
+test("a destination is listed and tested by the command and over HTTP; one whose variable is not set keeps the platform from starting", async () => {
+  await using receiver = await Receiver.start();
+  await using dir = await temporaryFolder();
+  const env = { OPS_URL: receiver.url("/secret-path"), OPS_SECRET: SECRET };
+  {
+    await using platform = await RunningPlatform.start(PROJECT, dir.path, [], env);
+    const tested = await platform.command("destinations", "test", "ops");
+    assert.deepEqual(
+      [tested.code, /^ops took a test alert after \d+ ms\n$/.test(tested.stdout)],
+      [0, true],
+      tested.stderr,
+    );
+    verify(SECRET, receiver.received[0]!, Date.now());
+    assert.deepEqual([receiver.received[0]?.body.data.kind, receiver.received[0]?.path], ["test", "/secret-path"]);
+    receiver.otherwise = status(401, "who are you?");
+    const refused = await platform.command("destinations", "test", "ops");
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /webhook "ops" refused the message: it answered 401: who are you\?/);
+    const unknown = await platform.command("destinations", "test", "opps");
+    assert.match(unknown.stderr, /there is no destination "opps"; did you mean "ops"\?/);
+    const listed = await platform.command("destinations", "list");
+    assert.match(listed.stdout, /ops +webhook +up +0/);
+    assert.match(listed.stdout, /log +stream +up +0/);
+    const list = await platform.get<{ destinations: { name: string; address: string }[] }>("/v1/destinations");
+    assert.deepEqual(
+      list.body.destinations.map(({ name, address }) => [name, address]),
+      [
+        ["ops", receiver.url("")],
+        ["log", "stream notices"],
+      ],
+    );
+    assert.equal((await platform.command("destinations", "deliveries", "ops")).code, 0);
+    assert.deepEqual((await platform.get<object>("/v1/deliveries?destination=ops")).body, { deliveries: [] });
+    assert.equal((await platform.get("/v1/deliveries?status=lost")).status, 400);
+    assert.doesNotMatch(JSON.stringify(list.body), /secret-path/);
+    assert.equal((await platform.command("destinations", "tset", "ops")).code, 2);
+    const made = await platform.command("keys", "create", "--name", "reader", "--scopes", "query");
+    const reader = platform.as(made.stdout.trim());
+    assert.equal((await reader.get("/v1/destinations")).status, 200);
+    const headers = { authorization: `Bearer ${reader.key}` };
+    assert.equal((await fetch(`${platform.url}/v1/destinations/ops/test`, { method: "POST", headers })).status, 403);
+  }
+  const start = await millrace(["start", PROJECT, "--data", dir.path, "--port", "0"], { OPS_SECRET: SECRET });
+  assert.equal(start.code, 1);
+  assert.match(start.stderr, /webhook "ops" needs the environment variable OPS_URL, which is not set/);
 });
