@@ -119,6 +119,21 @@ describe("alerts of a running platform", () => {
     );
   });
 
+  it("are raised by the final results of windows", async () => {
+    const tick = (seconds: number) => ({ at: new Date(Date.UTC(2026, 0, 5, 12, 0, seconds)).toISOString() });
+    await platform.post("ticks", [tick(1), tick(2), tick(3), tick(130)]);
+    const [alert] = await until(
+      () => list("name=busy"),
+      ({ length }) => length === 1,
+    );
+    assert.deepEqual([alert?.state, alert?.key, alert?.summary], ["firing", "", "3 ticks in a minute"]);
+    await platform.post("ticks", [tick(250)]);
+    await until(
+      () => list("name=busy"),
+      ([one]) => one?.state === "resolved",
+    );
+  });
+
   it("are raised by tables after their commits, and are alerts themselves while their SQL fails", async () => {
     await platform.post("notes", [{ vehicle: "17", number: "4", open: true }]);
     const [first] = await until(

@@ -1,4 +1,4 @@
-import { alert, env, stream, table, threshold, webhook, z } from "millrace";
+import { alert, count, env, stream, table, threshold, tumbling, webhook, window, z } from "millrace";
 
 export const all = webhook("all", { url: env("ALERTS_URL") });
 
@@ -35,4 +35,19 @@ export const open = alert("open_note", {
 
 export const unbalanced = alert("unbalanced", {
   sql: "select stream || '/' || hop as key, imbalance from system.ledger where not balanced",
+});
+
+export const ticks = stream("ticks", { schema: z.object({ at: z.iso.datetime() }), time: "at" });
+
+export const perMinute = window("per_minute", {
+  on: ticks,
+  size: tumbling("1m"),
+  lateness: "1s",
+  aggregate: { n: count() },
+});
+
+export const busy = alert("busy", {
+  on: perMinute,
+  when: threshold("n", { above: 2 }),
+  summary: "{n} ticks in a minute",
 });
