@@ -191,7 +191,10 @@ export class TableAlerts {
       watched.failures += 1;
       const againMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(watched.failures - 1, 10));
       watched.dueMs = Math.min(watched.dueMs, clock() + againMs);
-      this.#failing.set(alert.name, failureOf(alert, error));
+      // A table that is being built says nothing yet, and that is as it should be.
+      const waits = error instanceof MillraceError && error.code === "TABLE_BUILDING";
+      if (waits) this.#failing.delete(alert.name);
+      else this.#failing.set(alert.name, failureOf(alert, error));
       report(error, `asking for the alert "${alert.name}"; it is tried again`);
     }
     this.#asked.add(alert.name);
