@@ -142,13 +142,15 @@ export class Repetitions {
   /** Those whose ids the index knows of earlier events. */
   async #lookup(events: readonly Identified[]): Promise<Set<number>> {
     if (events.length === 0) return new Set();
+    const [hashLow, hashHigh] = [new BigUint64Array(events.length), new BigUint64Array(events.length)];
     const bytes = Buffer.from(events.map(({ id }) => id).join(""), "latin1");
-    const halves = Array.from({ length: events.length * 2 }, (_, i) => bytes.readBigUInt64LE(i * 8));
+    for (let i = 0; i < events.length; i++) {
+      hashLow[i] = bytes.readBigUInt64LE(i * 16);
+      hashHigh[i] = bytes.readBigUInt64LE(i * 16 + 8);
+    }
+    const offset = events.map((event) => event.offset);
     const found = await this.#o.index.lookup({
-      hashLow: BigUint64Array.from(halves.filter((_, i) => i % 2 === 0)),
-      hashHigh: BigUint64Array.from(halves.filter((_, i) => i % 2 === 1)),
-      offset: events.map(({ offset }) => offset),
-      receivedAtMs: events.map(({ atMs }) => atMs),
+      ...{ hashLow, hashHigh, offset, receivedAtMs: events.map(({ atMs }) => atMs) },
     });
     return new Set(events.filter((_, i) => (found[i] as number) >= 0).map(({ offset }) => offset));
   }

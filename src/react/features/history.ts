@@ -36,7 +36,7 @@ export interface History extends Block {
 }
 
 /** Copied by every event of the key: a few hundred nanoseconds. */
-export const MOST_IN_BLOCK = 128;
+export const MOST_IN_BLOCK = 64;
 
 export class Histories {
   readonly #keys: KeyedState<History>;
