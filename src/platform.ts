@@ -32,7 +32,7 @@ import { deadLetters } from "./platform/dead-letters.ts";
 import { delivering, destinations, redelivery } from "./platform/delivering.ts";
 import { featureReads, featureTables } from "./platform/features.ts";
 import { functionTable } from "./platform/function-table.ts";
-import { flowMetrics, publishMetrics, reactionMetrics } from "./platform/metrics.ts";
+import { deliveryMetrics, flowMetrics, publishMetrics, reactionMetrics } from "./platform/metrics.ts";
 import { Orchestration } from "./platform/orchestration.ts";
 import { biUsers, published, publishing } from "./platform/publishing.ts";
 import { Reacting } from "./platform/reactions.ts";
@@ -270,6 +270,7 @@ async function open(
     }),
     (part) => part.close(),
   );
+  deliveryMetrics(registry, delivery, clock);
   gateway.app.register(destinationsRoute, { destinations: destinations(delivery, flow), requireScope });
   gateway.app.register(featuresRoute, {
     features: featureReads({

@@ -1,6 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { Flow } from "../flow/flow.ts";
 import type { LedgerEntry } from "../flow/ledger.ts";
+import type { Delivery, DestinationView } from "../react/deliver/delivery.ts";
 import type { LaneStatus } from "../react/reactor-options.ts";
 import type { PublicationState, Publisher } from "../serve/publisher.ts";
 
@@ -119,4 +120,26 @@ export function reactionMetrics(registry: Registry, lanes: () => readonly LaneSt
   figure("state_bytes", "Memory of what is remembered.", (lane) => lane.stateBytes);
   figure("restarts_total", "Times it was begun again from its checkpoint since the start.", (lane) => lane.restarts);
   figure("failing", "1 while it stands still.", (lane) => (lane.problem === undefined ? 0 : 1));
+}
+
+/** How changes of alerts get on with their destinations. */
+export function deliveryMetrics(registry: Registry, delivery: Delivery, clock: () => number): void {
+  const figure = (name: string, help: string, value: (view: DestinationView) => number) =>
+    new Gauge({
+      name: `millrace_delivery_${name}`,
+      help,
+      labelNames: ["destination"],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const view of delivery.destinations()) this.set({ destination: view.name }, value(view));
+      },
+    });
+  const ageS = (at: string | null) => (at === null ? 0 : Math.max(clock() - Date.parse(at), 0) / 1000);
+  figure("waiting", "Changes of alerts on their way to the destination.", (view) => view.waiting);
+  figure("lag_seconds", "Time that the oldest of them has waited.", (view) => ageS(view.oldestWaiting));
+  figure("failing", "1 while the last attempt failed.", (view) => (view.status === "up" ? 0 : 1));
+  figure("delivered_total", "Changes delivered since the start.", (view) => view.delivered);
+  figure("failed_attempts_total", "Attempts that failed since the start.", (view) => view.failedAttempts);
+  figure("dead_letters_total", "Changes that became dead letters since the start.", (view) => view.deadLettered);
 }

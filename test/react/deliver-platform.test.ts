@@ -147,6 +147,15 @@ test("a destination is listed and tested by the command and over HTTP; one whose
     );
     verify(SECRET, receiver.received[0]!, Date.now());
     assert.deepEqual([receiver.received[0]?.body.data.kind, receiver.received[0]?.path], ["test", "/secret-path"]);
+    await platform.post("orders", [
+      { order_id: "b", amount: 5000 },
+      { order_id: "c", amount: 5 },
+    ]);
+    const [, told] = await receiver.sent(2);
+    verify(SECRET, told!, Date.now());
+    assert.deepEqual([told?.body.data.kind, told?.body.data.name, told?.body.data.key], ["alert", "big", "b"]);
+    assert.match(told?.body.data.summary, /5000/);
+    assert.deepEqual(await platform.sql("select destination from system.deliveries"), [["ops"]]);
     receiver.otherwise = status(401, "who are you?");
     const refused = await platform.command("destinations", "test", "ops");
     assert.equal(refused.code, 1);
@@ -165,7 +174,16 @@ test("a destination is listed and tested by the command and over HTTP; one whose
       ],
     );
     assert.equal((await platform.command("destinations", "deliveries", "ops")).code, 0);
-    assert.deepEqual((await platform.get<object>("/v1/deliveries?destination=ops")).body, { deliveries: [] });
+    const { body } = await platform.get<{ deliveries: { id: string; status: string }[] }>(
+      "/v1/deliveries?destination=ops",
+    );
+    assert.deepEqual(
+      body.deliveries.map(({ id, status: one }) => [id, one]),
+      [["ops/0", "delivered"]],
+    );
+    const metrics = await (await fetch(`${platform.url}/metrics`)).text();
+    assert.match(metrics, /^millrace_delivery_delivered_total\{destination="ops"\} 1$/m);
+    assert.match(metrics, /^millrace_delivery_waiting\{destination="log"\} 0$/m);
     assert.equal((await platform.get("/v1/deliveries?status=lost")).status, 400);
     assert.doesNotMatch(JSON.stringify(list.body), /secret-path/);
     assert.equal((await platform.command("destinations", "tset", "ops")).code, 2);

@@ -1,4 +1,4 @@
-import { env, stream, toStream, webhook, z } from "millrace";
+import { alert, env, stream, threshold, toStream, webhook, z } from "millrace";
 
 export const orders = stream("orders", {
   schema: z.object({ order_id: z.string(), amount: z.number() }),
@@ -16,4 +16,13 @@ export const ops = webhook("ops", { url: env("OPS_URL"), secret: env("OPS_SECRET
 
 export const log = toStream("log", notices, {
   event: ({ event_id, alert_id, summary, state }) => ({ notice_id: event_id, alert: alert_id, text: summary, state }),
+});
+
+/** Says itself where it goes, so no route is asked. */
+export const big = alert("big", {
+  on: orders,
+  key: "order_id",
+  when: threshold("amount", { above: 1000 }),
+  severity: "critical",
+  to: [ops],
 });
