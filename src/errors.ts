@@ -1112,6 +1112,12 @@ export const ERRORS = {
     hint: "Name an empty or new folder: millrace init NAME",
   },
   // --- destinations of alerts
+  FUNCTION_FEATURE: {
+    status: 500,
+    retryable: false,
+    message: 'The function "{function}" reads the feature "{feature}", which is not among its `features`: {known}',
+    hint: "Name it in the function's option `features`.",
+  },
   FUNCTION_FAILED: {
     status: 500,
     retryable: false,

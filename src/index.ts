@@ -32,6 +32,8 @@ export type {
 export { opsgenie, pagerduty, slack, smtp, toStream, webhook } from "./define/destinations.ts";
 export type { FeatureDefinition, FeatureOptions } from "./define/feature.ts";
 export { feature } from "./define/feature.ts";
+export type { Lookup, LookupOptions, LookupRows } from "./define/lookup.ts";
+export { lookup } from "./define/lookup.ts";
 export type {
   BatchContext,
   BatchEvent,
@@ -43,6 +45,7 @@ export type {
   FunctionDefinition,
   FunctionOptions,
   KeyState,
+  Lookups,
 } from "./define/on.ts";
 export { on } from "./define/on.ts";
 export type { EnvReference } from "./define/secret.ts";

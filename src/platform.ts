@@ -298,7 +298,7 @@ async function open(
   });
   opened(reacting, (part) => part.close());
   await reacting.open({
-    ...{ flow, log, dataDir: dir, admit, settings, clock, logFs, lakeFs },
+    ...{ flow, engine, log, dataDir: dir, admit, settings, clock, logFs, lakeFs },
     report: (error, what) => logger.warn({ err: error }, what),
   });
   opened(gateway, (part) => part.close());

@@ -1,5 +1,5 @@
 /** A small shop in which an event can meet every fate there is: stored, repeated, filtered, failing a check or a cast, upserted, reacted to. */
-import { alert, count, decimal, last, on, stream, sum, table, tumbling, window, z } from "millrace";
+import { alert, count, decimal, feature, last, on, stream, sum, table, tumbling, window, z } from "millrace";
 
 /** `n` counts each lane's orders from 0 without a gap: whoever sees some of a lane knows what it should see. */
 export const orders = stream("orders", {
@@ -86,22 +86,31 @@ export const echoes = stream("echoes", {
     lane: z.string(),
     n: z.int(),
     seen: z.int(),
+    recent: z.int(),
     at: z.iso.datetime(),
   }),
   key: "lane",
   time: "at",
 });
 
-/** Counts what it has seen of each lane. */
+export const recent = feature("recent_orders", {
+  on: orders,
+  key: "lane",
+  window: "1d",
+  aggregate: count(),
+  lateness: "30d",
+});
+
+/** Counts what it has seen of each lane, and says what the feature says at each order. */
 export const counting = on(
   orders,
-  { state: z.object({ seen: z.int() }), from: "beginning", emits: [echoes] },
+  { state: z.object({ seen: z.int() }), from: "beginning", emits: [echoes], features: [recent] },
   (order, ctx) => {
     const seen = (ctx.state.get()?.seen ?? 0) + 1;
     ctx.state.set({ seen });
     const at = new Date(Date.UTC(2026, 0, 1) + order.n * MINUTE_MS).toISOString();
     const { order_id, lane, n } = order;
-    ctx.emit(echoes, { order_id, lane, n, seen, at });
+    ctx.emit(echoes, { order_id, lane, n, seen, recent: Number(ctx.feature(recent)), at });
   },
 );
 

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { MillraceError } from "../errors.ts";
 import { type AlertRoute, readAlertRoutes, unknownDestinations } from "./alert-routes.ts";
 import { type Alert, bindAlert } from "./bind-alerts.ts";
+import { bindFunction, type FunctionSurroundings } from "./bind-functions.ts";
 import { bindTables } from "./bind-tables.ts";
 import { bindWindows } from "./bind-windows.ts";
 import { workflowProblems } from "./bind-workflows.ts";
@@ -169,8 +170,8 @@ class Loading {
       ...broken,
     ]);
     this.bindDestinations(destinations, config?.alertRoutes ?? [], [...streams.keys(), ...broken]);
-    const functions = this.functions(found, streams, broken);
     const features = await this.features(found, streams, broken);
+    const functions = this.functions(found, streams, { tables: bound.tables, features, broken });
     const alerts = await this.alerts(found, streams, bound.tables, windows.keys(), destinations, broken);
     this.operatorNamesTaken(found, alerts, [functions, windows, features]);
     if (this.problems.length > 0) throw invalidProject(this.dir, this.problems);
@@ -249,13 +250,14 @@ class Loading {
   private functions(
     found: readonly Found[],
     streams: ReadonlyMap<string, Stream>,
-    broken: ReadonlySet<string>,
+    around: FunctionSurroundings,
   ): ReadonlyMap<string, StreamFunction> {
     const functions = new Map<string, StreamFunction>();
     for (const at of this.unique(found.filter(({ definition }) => definitionKind(definition) === "function"))) {
-      const read = readFunction(at.definition, at.file, streams, broken);
-      if ("timeoutMs" in read) functions.set(read.name, read);
-      else this.report(at, read);
+      const read = readFunction(at.definition, at.file, streams, around.broken);
+      const bound = "timeoutMs" in read ? bindFunction(read, at.definition, around) : read;
+      if ("timeoutMs" in bound) functions.set(bound.name, bound);
+      else this.report(at, bound);
     }
     return functions;
   }

@@ -1,5 +1,7 @@
 import type * as z from "zod";
 import { type Definition, define } from "./definition.ts";
+import type { FeatureDefinition } from "./feature.ts";
+import type { Lookup, LookupRows } from "./lookup.ts";
 import type { FieldOf, StreamDefinition } from "./stream.ts";
 import type { WindowDefinition } from "./window.ts";
 import type { Retry } from "./workflow.ts";
@@ -9,24 +11,28 @@ import type { Retry } from "./workflow.ts";
  * must be a function of the event and its state for what it emits to be exactly once: after a crash it may be called again for an event, and the clock, a random
  * number or a variable outside would make it answer otherwise.
  */
-export type EventHandler<Event, State = undefined, Targets extends Streams = Streams> = (
+export type EventHandler<Event, State = undefined, Targets extends Streams = Streams, Tables = Lookups> = (
   event: Readonly<Event>,
-  ctx: EventContext<State, Targets>,
+  ctx: EventContext<State, Targets, Tables>,
 ) => void | Promise<void>;
 
 /** What a function does with several events at once. Each brings its own context, so that what is emitted for it is known to be of it. */
-export type BatchHandler<Event, State = undefined, Targets extends Streams = Streams> = (
-  batch: readonly BatchEvent<Event, State, Targets>[],
+export type BatchHandler<Event, State = undefined, Targets extends Streams = Streams, Tables = Lookups> = (
+  batch: readonly BatchEvent<Event, State, Targets, Tables>[],
   ctx: BatchContext,
 ) => void | Promise<void>;
 
 /** Streams that may be emitted to. */
 export type Streams = readonly StreamDefinition[];
 
+/** Tables that rows are looked up in, by the names the function has for them. */
+export type Lookups = Readonly<Record<string, Lookup>>;
+
 export interface FunctionOptions<
   Schema extends z.ZodObject = z.ZodObject,
   State extends z.ZodType = z.ZodNever,
   Targets extends Streams = Streams,
+  Tables extends Lookups = Lookups,
 > {
   /** Default: the name under which the module exports it. Letters, digits, `-` and `_`. */
   readonly name?: string;
@@ -48,6 +54,10 @@ export interface FunctionOptions<
   readonly retry?: Retry;
   /** The streams it emits to. Default: it may emit to every stream; named ones are held to, and shown. */
   readonly emits?: Targets;
+  /** Features of the same stream that it reads with `ctx.feature`. */
+  readonly features?: readonly FeatureDefinition[];
+  /** Tables that it looks rows up in: `{ service: lookup("silver.last_service", { key: "vehicle_id" }) }`. */
+  readonly lookups?: Tables;
 }
 
 export interface BatchOptions {
@@ -69,7 +79,7 @@ export interface EventMeta {
 }
 
 /** What a function gets beside the event. Once its call has ended, nothing of it works any more. */
-export interface EventContext<State = undefined, Targets extends Streams = Streams> {
+export interface EventContext<State = undefined, Targets extends Streams = Streams, Tables = Lookups> {
   readonly meta: EventMeta;
   /** The value of the key's field, as text; undefined where the event has none. */
   readonly key: string | undefined;
@@ -88,13 +98,22 @@ export interface EventContext<State = undefined, Targets extends Streams = Strea
   emit<Target extends Targets[number]>(target: Target, event: EmittedTo<Target>): void;
   /** By name, for streams that are chosen at run time. */
   emit(target: string, event: Readonly<Record<string, unknown>>): void;
+  /**
+   * The value of one of its `features` at this event, the event included: of the event's own key, or of another one of the same partition. Read before the
+   * function first waits; later, later events have changed it.
+   */
+  feature(feature: FeatureDefinition | string, key?: string | number | boolean): number | string | boolean | null;
+  /** Its `lookups`, by name. */
+  readonly lookups: {
+    readonly [Name in keyof Tables]: Tables[Name] extends Lookup<infer Row> ? LookupRows<Row> : never;
+  };
   /** Writes a line to the platform's log. */
   log(message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
 
 /** An event of a batch. */
-export type BatchEvent<Event, State = undefined, Targets extends Streams = Streams> = Omit<
-  EventContext<State, Targets>,
+export type BatchEvent<Event, State = undefined, Targets extends Streams = Streams, Tables = Lookups> = Omit<
+  EventContext<State, Targets, Tables>,
   "signal" | "attempt" | "log"
 > & { readonly event: Readonly<Event> };
 
@@ -144,30 +163,42 @@ export function on<
   Schema extends z.ZodObject,
   State extends z.ZodType = z.ZodNever,
   const Targets extends Streams = Streams,
+  const Tables extends Lookups = Lookups,
 >(
   stream: StreamDefinition<Schema> | string,
-  options: FunctionOptions<Schema, State, Targets> & { readonly batch: BatchOptions },
-  handler: BatchHandler<z.output<Schema>, StateOf<State>, Targets>,
+  options: FunctionOptions<Schema, State, Targets, Tables> & { readonly batch: BatchOptions },
+  handler: BatchHandler<z.output<Schema>, StateOf<State>, Targets, Tables>,
 ): FunctionDefinition;
 export function on<
   Schema extends z.ZodObject,
   State extends z.ZodType = z.ZodNever,
   const Targets extends Streams = Streams,
+  const Tables extends Lookups = Lookups,
 >(
   stream: StreamDefinition<Schema> | string,
-  options: FunctionOptions<Schema, State, Targets> & { readonly batch?: undefined },
-  handler: EventHandler<z.output<Schema>, StateOf<State>, Targets>,
+  options: FunctionOptions<Schema, State, Targets, Tables> & { readonly batch?: undefined },
+  handler: EventHandler<z.output<Schema>, StateOf<State>, Targets, Tables>,
 ): FunctionDefinition;
 export function on<Row>(window: WindowDefinition<Row>, handler: EventHandler<Row>): FunctionDefinition;
-export function on<Row, State extends z.ZodType = z.ZodNever, const Targets extends Streams = Streams>(
+export function on<
+  Row,
+  State extends z.ZodType = z.ZodNever,
+  const Targets extends Streams = Streams,
+  const Tables extends Lookups = Lookups,
+>(
   window: WindowDefinition<Row>,
-  options: FunctionOptions<z.ZodObject, State, Targets> & { readonly batch: BatchOptions },
-  handler: BatchHandler<Row, StateOf<State>, Targets>,
+  options: FunctionOptions<z.ZodObject, State, Targets, Tables> & { readonly batch: BatchOptions },
+  handler: BatchHandler<Row, StateOf<State>, Targets, Tables>,
 ): FunctionDefinition;
-export function on<Row, State extends z.ZodType = z.ZodNever, const Targets extends Streams = Streams>(
+export function on<
+  Row,
+  State extends z.ZodType = z.ZodNever,
+  const Targets extends Streams = Streams,
+  const Tables extends Lookups = Lookups,
+>(
   window: WindowDefinition<Row>,
-  options: FunctionOptions<z.ZodObject, State, Targets> & { readonly batch?: undefined },
-  handler: EventHandler<Row, StateOf<State>, Targets>,
+  options: FunctionOptions<z.ZodObject, State, Targets, Tables> & { readonly batch?: undefined },
+  handler: EventHandler<Row, StateOf<State>, Targets, Tables>,
 ): FunctionDefinition;
 export function on(stream: unknown, ...rest: readonly unknown[]): FunctionDefinition {
   const [options, handler] = typeof rest[0] === "function" ? [{}, rest[0]] : rest;

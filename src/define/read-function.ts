@@ -5,6 +5,7 @@ import { didYouMean } from "./nearest.ts";
 import { invalidOption, isRecord, showValue, unknownOptions } from "./options.ts";
 import { type Problem, problem } from "./problem.ts";
 import type { Stream } from "./project.ts";
+import type { LookupPlan } from "./read-lookup.ts";
 import { readRetry } from "./read-workflow.ts";
 import { duckdbType } from "./types.ts";
 import type { Retry } from "./workflow.ts";
@@ -27,6 +28,10 @@ export interface StreamFunction {
   readonly batch: { readonly size: number; readonly waitMs: number } | undefined;
   /** Names of streams; undefined: every one. */
   readonly emits: readonly string[] | undefined;
+  /** Names of features of the stream. */
+  readonly features: readonly string[];
+  /** By the function's own name for each. */
+  readonly lookups: Readonly<Record<string, LookupPlan>>;
   readonly file: string;
 }
 
@@ -35,7 +40,7 @@ export const DEFAULT_RETRY: Retry = { attempts: 3, delay: "100ms" };
 
 const OPTIONS = [
   ...["on", "handler", "name", "key", "state", "ttl", "version", "from", "concurrency", "timeout", "retry"],
-  ...["emits", "batch"],
+  ...["emits", "batch", "features", "lookups"],
 ];
 /** Its name is part of the names of folders and of the marks of what it emits. */
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,59}$/;
@@ -103,6 +108,8 @@ export function readFunction(
     timeoutMs: timeoutMs as number,
     batch,
     emits,
+    features: [],
+    lookups: {},
     file,
   };
 }

@@ -19,7 +19,7 @@ export interface LookupFeedParts {
 }
 
 /** Takes a block of one look-up; the thread behind it may have gone. */
-export type Tell = (lookup: string, block: LookupBlock) => void;
+export type Tell = (plan: LookupPlan, block: LookupBlock) => void;
 
 const RETRY_MS = 5_000;
 
@@ -35,9 +35,9 @@ export class LookupFeed {
   }
 
   /** Tells a new thread all there is, and from then on every change. Resolves when all has been told once, or has failed. */
-  async begin(tell: Tell): Promise<void> {
-    await Promise.all(this.#copies.map((copy) => copy.begin((block) => tell(copy.plan.id, block))));
-  }
+  readonly begin = async (tell: Tell): Promise<void> => {
+    await Promise.all(this.#copies.map((copy) => copy.begin((block) => tell(copy.plan, block))));
+  };
 
   async close(): Promise<void> {
     this.#unwatch();

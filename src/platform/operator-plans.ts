@@ -6,7 +6,7 @@ import { MillraceError } from "../errors.ts";
 import type { FunctionPlan } from "../react/function-operator.ts";
 import type { OperatorPlan } from "../react/operator.ts";
 import { alertPlans } from "./alerting.ts";
-import { featurePlans } from "./features.ts";
+import { featureLane, featurePlans } from "./features.ts";
 import { windowPlans } from "./windows.ts";
 
 export interface PlanFacts {
@@ -34,7 +34,7 @@ export function hasOperators(project: Project): boolean {
   );
 }
 
-/** A lane of its own for each function. */
+/** A lane of its own for each function, but for those that read features: they share that of the features. */
 function functionPlans({ functions, streams }: Project, { partitions, settings }: PlanFacts): OperatorPlan[] {
   return [...functions.values()].map((one) => {
     const { name, stream, from, version, timeoutMs, concurrency } = one;
@@ -42,10 +42,13 @@ function functionPlans({ functions, streams }: Project, { partitions, settings }
     const emits = new Set(one.emits ?? streams.keys());
     const plan: FunctionPlan = {
       ...{ key: one.key, ttlMs: one.state?.ttlMs, timeoutMs, batch: one.batch, logLevel: settings.logLevel },
+      features: one.features,
+      lookups: one.lookups,
       targets: new Map([...emits].map((target) => [target, idField(streams.get(target) as Stream)])),
     };
     return {
-      ...{ kind: "function", name, stream, from, lane: `function-${name}`, plan, timeoutMs, concurrency },
+      ...{ kind: "function", name, stream, from, plan, timeoutMs, concurrency },
+      lane: one.features.length > 0 ? featureLane(stream) : `function-${name}`,
       stateHash: `version ${version}`,
     };
   });

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Settings } from "../config/settings.ts";
 import type { Project } from "../define/project.ts";
 import { functionCircles, type StreamFunction } from "../define/read-function.ts";
+import type { SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import { type DeadLetter, isInternal } from "../flow/dead-letters.ts";
 import type { Flow } from "../flow/flow.ts";
@@ -14,6 +15,7 @@ import { Reactor } from "../react/reactor.ts";
 import type { Admit, LaneStatus, ReactLetter } from "../react/reactor-options.ts";
 import type { FunctionPartition, FunctionView } from "../serve/functions-route.ts";
 import { checkFunctionVersions } from "./function-versions.ts";
+import { LookupFeed } from "./lookups.ts";
 import { hasOperators, operatorPlans } from "./operator-plans.ts";
 
 export interface ReactingParts {
@@ -21,6 +23,7 @@ export interface ReactingParts {
   readonly log: EventLog;
   readonly dataDir: string;
   readonly admit: Admit;
+  readonly engine: SqlEngine;
   readonly settings: Pick<Settings, "logLevel">;
   readonly clock: () => number;
   /** Disk of the checkpoints. */
@@ -33,6 +36,7 @@ export interface ReactingParts {
 export class Reacting implements Reactions {
   readonly #project: Project;
   #reactor: Reactor | undefined;
+  #lookups: LookupFeed | undefined;
 
   constructor(project: Project) {
     this.#project = project;
@@ -41,10 +45,13 @@ export class Reacting implements Reactions {
   /** @throws REACT_KEY, FUNCTION_CHANGED, REACT_OPEN_FAILED */
   async open(parts: ReactingParts): Promise<void> {
     if (!hasOperators(this.#project)) return;
-    const { flow, log, dataDir, admit, settings, clock, logFs, lakeFs, report } = parts;
+    const { flow, engine, log, dataDir, admit, settings, clock, logFs, lakeFs, report } = parts;
     const dir = join(dataDir, "react");
     const { functions, modules, dir: projectDir } = this.#project;
     const plans = operatorPlans(this.#project, { partitions: (stream) => log.partitions(stream), settings });
+    const looked = [...functions.values()].flatMap(({ lookups }) => Object.values(lookups));
+    const lookups = [...new Map(looked.map((plan) => [plan.id, plan])).values()];
+    if (lookups.length > 0) this.#lookups = new LookupFeed({ flow, engine, plans: lookups, report });
     const taken = await checkFunctionVersions(dir, lakeFs, functions);
     for (const circle of functionCircles(functions))
       report(new Error(`functions feed each other: ${circle}`), "reactions");
@@ -56,12 +63,14 @@ export class Reacting implements Reactions {
         isInternal(stream) ? { kind: "accepted", partition: 0, line: asLine(payload) } : admit(stream, payload),
       deadLetters: (letters) => flow.deadLetters(letters.map(deadLetter)),
       repetitions: (stream, partition, run) => flow.repetitions(stream, partition, run),
+      ...(this.#lookups && { lookups: this.#lookups.begin }),
     });
     await taken();
   }
 
   async close(): Promise<void> {
     await this.#reactor?.close();
+    await this.#lookups?.close();
   }
 
   floor(stream: string, partition: number): number {

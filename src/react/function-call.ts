@@ -5,6 +5,8 @@
 import * as z from "zod";
 import type { EventMeta, KeyState } from "../define/on.ts";
 import { MillraceError } from "../errors.ts";
+import type { FeatureOperator, FeatureValue } from "./features/feature-operator.ts";
+import type { LookupTable } from "./lookups/lookup-table.ts";
 import type { EventView, KeyedState, Outlet } from "./operator.ts";
 
 /** What all calls of a function share. */
@@ -17,6 +19,8 @@ export interface CallParts {
   /** Streams that may be emitted to, with the one text field of their id, where they have one. */
   readonly targets: ReadonlyMap<string, string | undefined>;
   readonly log: (message: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly features: ReadonlyMap<string, FeatureOperator>;
+  readonly lookups: Readonly<Record<string, LookupTable>>;
 }
 
 /** Fields are arrow functions so that they can be taken off the context. */
@@ -82,6 +86,20 @@ export class FunctionCall {
     if (idField !== undefined && (copy[idField] === undefined || copy[idField] === null)) copy[idField] = this.id;
     this.#emitted.push({ stream, event: copy });
   };
+
+  readonly feature = (feature: unknown, key?: string | number | boolean): FeatureValue => {
+    const name = typeof feature === "string" ? feature : (feature as { name?: unknown } | undefined)?.name;
+    const operator = typeof name === "string" ? this.#parts.features.get(name) : undefined;
+    if (operator === undefined) {
+      const known = [...this.#parts.features.keys()].join(", ") || "none";
+      throw new MillraceError("FUNCTION_FEATURE", { function: this.#parts.name, feature: String(name), known });
+    }
+    return operator.at(this.#event, key === undefined ? undefined : String(key));
+  };
+
+  get lookups(): Readonly<Record<string, LookupTable>> {
+    return this.#parts.lookups;
+  }
 
   readonly log = (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {
     const { partition, offset } = this.#event;

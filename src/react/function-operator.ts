@@ -8,9 +8,11 @@ import { type DestinationStream, type Logger, pino } from "pino";
 import type { FunctionDefinition } from "../define/on.ts";
 import { showValue } from "../define/options.ts";
 import { DEFAULT_RETRY } from "../define/read-function.ts";
+import type { LookupPlan } from "../define/read-lookup.ts";
 import { type RetryRule, readRetry } from "../define/read-workflow.ts";
 import { retryDelayMs } from "../define/retry-delay.ts";
 import { MillraceError } from "../errors.ts";
+import type { FeatureOperator } from "./features/feature-operator.ts";
 import { BatchOperator } from "./function-batches.ts";
 import { AttemptScope, type CallParts, FunctionCall, keyText } from "./function-call.ts";
 import type { EventView, LaneServices, Operator, OperatorKind, Outlet } from "./operator.ts";
@@ -24,6 +26,9 @@ export interface FunctionPlan {
   /** Streams it may emit to, with the one text field of their id, where they have one. */
   readonly targets: ReadonlyMap<string, string | undefined>;
   readonly logLevel: string;
+  /** Names of feature operators of its lane. */
+  readonly features: readonly string[];
+  readonly lookups: Readonly<Record<string, LookupPlan>>;
 }
 
 export const functionKind: OperatorKind<FunctionPlan, FunctionDefinition["options"]> = {
@@ -77,6 +82,8 @@ export class FunctionRunner {
         values: lane.state("state", plan.ttlMs === undefined ? {} : { ttlMs: plan.ttlMs }),
       },
       targets: plan.targets,
+      features: new Map(plan.features.map((feature) => [feature, lane.before.get(feature) as FeatureOperator])),
+      lookups: Object.fromEntries(Object.entries(plan.lookups).map(([as, table]) => [as, lane.lookup(table)])),
       log: (message, fields) => logger.info(fields, message),
     };
     this.#handler = options.handler as unknown as Handler;
@@ -187,7 +194,11 @@ export class FunctionRunner {
 
   #thrown(calls: readonly FunctionCall[], error: unknown): Failure {
     end(calls);
-    if (error instanceof MillraceError) return { code: error.code, message: error.message, error: undefined };
+    // Mistakes stay mistakes; what is only not there now may be there for the next attempt.
+    if (error instanceof MillraceError) {
+      const { code, message, retryable } = error;
+      return { code, message, error: retryable ? error : undefined };
+    }
     const { name } = this.parts;
     const told = error instanceof Error ? `${error.name}: ${error.message}` : showValue(error);
     const reason = told.slice(0, MOST_REASON);

@@ -148,12 +148,13 @@ export class Lane {
   }
 
   /** What the worker needs to open the lane's operators. */
-  setup(): LaneSetup {
+  setup(shared: boolean): LaneSetup {
     const { commit } = this.#keeper;
     const records = new Map(commit.operators.map((record) => [record.name, record]));
     return {
       ...{ stream: this.name.stream, partition: this.name.partition, done: commit.done, nowMs: commit.nowMs },
       cautiousTo: this.#cautiousTo,
+      shared,
       operators: this.start.operators.map(({ plan }, place) => ({
         ...{ plan, number: this.firstOperator + place, done: records.get(plan.name)?.done },
         leftOut: this.#leftOut.get(plan.name) ?? new Map(),

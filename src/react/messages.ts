@@ -1,7 +1,9 @@
 /** What the main thread and the worker thread say to each other. Buffers are handed over, not copied. */
 
+import type { LookupPlan } from "../define/read-lookup.ts";
 import type { Span } from "../log/event-log.ts";
 import type { DoneSet } from "./done-set.ts";
+import type { LookupBlock } from "./lookups/lookup-table.ts";
 import type { OperatorPlan } from "./operator.ts";
 import type { RetriedEvent } from "./reactor-options.ts";
 
@@ -38,6 +40,8 @@ export type ToWorker =
       readonly operator: number;
       readonly request: unknown;
     }
+  /** Of a table that rows are looked up in. */
+  | { readonly kind: "lookup"; readonly plan: LookupPlan; readonly block: LookupBlock }
   | { readonly kind: "tick"; readonly nowMs: number };
 
 /** Entries of a checkpoint, before the lane is opened. */
@@ -56,6 +60,8 @@ export interface LaneSetup {
   readonly nowMs: number;
   /** True when an event that was under way when the thread died is looked for: one at a time up to this offset. */
   readonly cautiousTo: number;
+  /** True when other lanes take the same events. */
+  readonly shared: boolean;
 }
 
 export interface OperatorSetup {

@@ -12,6 +12,9 @@
  * has a lane of its own and holds up nobody else.
  */
 
+import type { LookupPlan } from "../define/read-lookup.ts";
+import type { LookupTable } from "./lookups/lookup-table.ts";
+
 /** An event as operators see it. */
 export interface EventView {
   /** The event as its contract describes it, parsed from JSON. Never changed. */
@@ -81,6 +84,10 @@ export interface LaneServices {
   state<V>(name: string, options?: { readonly codec?: StateCodec<V>; readonly ttlMs?: number }): KeyedState<V>;
   readonly stream: string;
   readonly partition: number;
+  /** Operators of the lane that each event passes before this one, by name. */
+  readonly before: ReadonlyMap<string, Operator>;
+  /** The copy of a table that rows are looked up in. */
+  lookup(plan: LookupPlan): LookupTable;
 }
 
 /**

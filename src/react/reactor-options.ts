@@ -1,7 +1,9 @@
 /** What the reactor stands on and what it tells: the shapes that the composition root wires. `reactor.ts` is what works by them. */
 import type { Stream } from "../define/project.ts";
+import type { LookupPlan } from "../define/read-lookup.ts";
 import type { EventLog, Run } from "../log/event-log.ts";
 import type { LogFs } from "../log/file-system.ts";
+import type { LookupBlock } from "./lookups/lookup-table.ts";
 import type { OperatorPlan } from "./operator.ts";
 
 export interface ReactorOptions {
@@ -32,6 +34,11 @@ export interface ReactorOptions {
   readonly heapBytes?: number;
   /** How long `close` waits for events that are acknowledged and not applied. Milliseconds, default 10 s. */
   readonly drainMs?: number;
+  /**
+   * Tells a new thread all rows of the tables that operators look rows up in, and from then on every change of them. Resolves when each has been told
+   * once, or has failed; lanes take events from then on.
+   */
+  readonly lookups?: (tell: (plan: LookupPlan, block: LookupBlock) => void) => Promise<void>;
   /** URL of the module whose `operatorKinds` opens operators; default: `operator-kinds.ts`. A name, for they live in another thread. */
   readonly kinds?: string;
 }

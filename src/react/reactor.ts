@@ -23,6 +23,7 @@ const CHECKPOINT_MS = 1_000;
 const DRAIN_MS = 10_000;
 const HEAP_BYTES = 2 * 2 ** 30;
 const TIMEOUT_MS = 10_000;
+const LEAST_LIMIT_MS = 2_000;
 /** A read that comes while a thread is being started waits for it so long. */
 const READ_MS = 5_000;
 /** Blocks of restored state on their way to the worker. */
@@ -223,6 +224,7 @@ export class Reactor {
     this.#starting = thread;
     try {
       await thread.ready;
+      await this.#o.lookups?.((plan, block) => thread.say({ kind: "lookup", plan, block }));
       for (const lane of [...this.#lanes]) await this.#openLane(thread, lane);
     } catch (error) {
       await thread.terminate();
@@ -257,9 +259,14 @@ export class Reactor {
           reject(new MillraceError("REACT_UNAVAILABLE", { operator: lane.name.lane, reason: "its thread has ended" })),
         { once: true },
       );
-      thread.say({ kind: "open", lane: number, setup: lane.setup() });
+      thread.say({ kind: "open", lane: number, setup: lane.setup(this.#isShared(lane)) });
     }).finally(() => this.#opening.delete(number));
     if (incompatible.length > 0) await this.#openAnew(thread, lane, incompatible);
+  }
+
+  /** Other lanes take the same events. */
+  #isShared({ name: { stream, partition } }: Lane): boolean {
+    return this.#lanes.filter(({ name }) => name.stream === stream && name.partition === partition).length > 1;
   }
 
   /** State that its operator can no longer read is built again from the log. */
@@ -377,7 +384,8 @@ export class Reactor {
   #limitMs(operator: number | undefined): number {
     const plan = operator === undefined ? undefined : this.#operators[operator]?.plan;
     if (plan) return plan.timeoutMs ?? TIMEOUT_MS;
-    return Math.max(TIMEOUT_MS, ...this.#o.plans.map(({ timeoutMs }) => timeoutMs ?? 0));
+    // What is no operator's own may be the work of any, or a pause of the thread.
+    return Math.max(LEAST_LIMIT_MS, ...this.#o.plans.map(({ timeoutMs }) => timeoutMs ?? TIMEOUT_MS));
   }
 
   #find(operator: string, partition: number) {

@@ -10,6 +10,7 @@ import { Attempt, type OperatorStates } from "./attempt.ts";
 import { type DoneSet, isDone } from "./done-set.ts";
 import type { DoneReport, LaneSetup, OperatorSetup, SentEmissions, SentLetter, SentRun } from "./messages.ts";
 import type { EventView, Operator } from "./operator.ts";
+import { frozen, type ParsedEvents } from "./parsed-events.ts";
 import { EmissionWriter } from "./sent-emissions.ts";
 import type { ThreadWatch } from "./thread-watch.ts";
 
@@ -21,6 +22,8 @@ export interface OpenedOperator {
 
 export interface LaneHost {
   readonly watch: ThreadWatch;
+  /** Of the partition, where several lanes take its events. */
+  readonly parsed: ParsedEvents | undefined;
   readonly idFields: ReadonlyMap<string, string>;
   /** A promise has resolved: there is work again, or something to report. */
   wake(): void;
@@ -222,7 +225,7 @@ export class WorkerLane {
     if (span.receivedAtMs > this.#nowMs) this.#nowMs = span.receivedAtMs;
     let value: Readonly<Record<string, unknown>>;
     try {
-      value = JSON.parse(text) as typeof value;
+      value = this.#valueOf(offset, text);
     } catch (error) {
       for (const operator of this.#operators) this.#letter(operator, offset, unreadable(error), text, span.source);
       return;
@@ -249,6 +252,15 @@ export class WorkerLane {
       this.#wait(pending, place, promise);
       return;
     }
+  }
+
+  #valueOf(offset: number, text: string): Readonly<Record<string, unknown>> {
+    const parsed = this.#host.parsed?.get(offset);
+    if (parsed) return parsed;
+    const value = JSON.parse(text) as Readonly<Record<string, unknown>>;
+    if (this.#host.parsed) this.#host.parsed.put(offset, value);
+    else if (this.#operators.length > 1) frozen(value);
+    return value;
   }
 
   /** Puts the event into the chains of its keys; true when it is the first in all of them. */

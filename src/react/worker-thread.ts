@@ -18,6 +18,14 @@ const LOOK_MS = 100;
 /** The oldest of the young generation's spaces; large enough that events die in it. */
 const YOUNG_MB = 64;
 
+/**
+ * V8's own limit lies this much and as much again as ours above it: where that is met, V8 ends the whole process now and then instead of the thread. So
+ * the heap is looked at from outside, and the thread ended before.
+ */
+const SPARE_HEAP_MB = 512;
+/** A heap is full of garbage for a moment before each collection. */
+const LOOKS_OVER = 3;
+
 export interface ThreadOptions {
   readonly start: Omit<WorkerStart, "watch">;
   readonly heapBytes: number;
@@ -39,6 +47,8 @@ export class WorkerThread {
   #look: NodeJS.Timeout | undefined;
   #hungMs: number | undefined;
   #failure: unknown;
+  #asking = false;
+  #looksOver = 0;
 
   constructor(options: ThreadOptions) {
     this.#options = options;
@@ -49,7 +59,7 @@ export class WorkerThread {
     this.#worker = new Worker(new URL(`./worker${extension}`, import.meta.url), {
       ...{ workerData, execArgv: [] },
       resourceLimits: {
-        maxOldGenerationSizeMb: Math.ceil(options.heapBytes / 2 ** 20),
+        maxOldGenerationSizeMb: Math.ceil((2 * options.heapBytes) / 2 ** 20) + SPARE_HEAP_MB,
         maxYoungGenerationSizeMb: YOUNG_MB,
       },
     });
@@ -102,8 +112,25 @@ export class WorkerThread {
         this.#hungMs = Math.round(stuckMs);
         void this.terminate();
       } else this.say({ kind: "tick", nowMs: clock() });
+      void this.#lookAtHeap();
     }, LOOK_MS);
     this.#look.unref();
+  }
+
+  async #lookAtHeap(): Promise<void> {
+    if (this.#asking || this.#ended.signal.aborted) return;
+    this.#asking = true;
+    try {
+      const { used_heap_size: used } = await this.#worker.getHeapStatistics();
+      this.#looksOver = used > this.#options.heapBytes ? this.#looksOver + 1 : 0;
+      if (this.#looksOver < LOOKS_OVER || this.#failure !== undefined) return;
+      this.#failure = new Error(`it held ${used} bytes of JavaScript heap, and may have ${this.#options.heapBytes}`);
+      await this.terminate();
+    } catch {
+      // The thread has ended meanwhile, which is told of elsewhere.
+    } finally {
+      this.#asking = false;
+    }
   }
 
   async terminate(): Promise<void> {

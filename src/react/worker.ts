@@ -5,9 +5,11 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type Definition, definitionKind } from "../define/definition.ts";
 import { definitionsOf, loadModule } from "../define/project-modules.ts";
+import type { LookupPlan } from "../define/read-lookup.ts";
 import { MillraceError } from "../errors.ts";
 import { OperatorStates } from "./attempt.ts";
 import { LaneWork } from "./lane-work.ts";
+import { LookupTable } from "./lookups/lookup-table.ts";
 import type {
   CarriedError,
   FromWorker,
@@ -18,6 +20,7 @@ import type {
   WorkerStart,
 } from "./messages.ts";
 import type { LaneServices, OperatorKind } from "./operator.ts";
+import { ParsedEvents } from "./parsed-events.ts";
 import { readEntries, stateOfBlock } from "./state-entries.ts";
 import { JSON_CODEC, StateStore } from "./state-store.ts";
 import { ThreadWatch } from "./thread-watch.ts";
@@ -28,7 +31,11 @@ const watch = new ThreadWatch(memory);
 const lanes = new Map<number, LaneWork>();
 /** States of lanes that are not open yet, by name. */
 const restored = new Map<number, Map<string, StateStore>>();
+/** By stream and partition. */
+const parsed = new Map<string, ParsedEvents>();
 const definitions = new Map<string, Definition>();
+/** Copies of tables, by the look-up's id. Operators hold them, so they are there before they are told of rows. */
+const lookups = new Map<string, LookupTable>();
 let operatorKinds: Readonly<Record<string, OperatorKind<unknown, unknown> | undefined>>;
 let order: LaneWork[] = [];
 let turn = 0;
@@ -92,6 +99,9 @@ function hear(message: ToWorker): void {
     case "read":
       read(message);
       break;
+    case "lookup":
+      lookupTable(message.plan).tell(message.block);
+      return;
     case "tick":
       for (const { lane } of order) lane.tick(message.nowMs);
       wake();
@@ -115,14 +125,15 @@ function open(number: number, setup: LaneSetup): void {
   const incompatible: Incompatible[] = [];
   let opened: OpenedOperator[];
   try {
-    opened = setup.operators.map((operator) => openOperator(operator, setup, stores, incompatible));
+    opened = [];
+    for (const operator of setup.operators) opened.push(openOperator(operator, setup, stores, incompatible, opened));
   } catch (error) {
     say({ kind: "open-failed", lane: number, error: carried(error) });
     return;
   }
   if (incompatible.length === 0) {
     const lane = new WorkerLane(setup, opened, {
-      ...{ watch, idFields, wake },
+      ...{ watch, idFields, wake, parsed: setup.shared ? parsedOf(setup) : undefined },
       report: (error) => say({ kind: "uncaught", error: carried(error) }),
     });
     lanes.set(number, new LaneWork(number, lane, opened, say));
@@ -131,11 +142,25 @@ function open(number: number, setup: LaneSetup): void {
   say({ kind: "opened", lane: number, incompatible });
 }
 
+function lookupTable(plan: LookupPlan): LookupTable {
+  const known = lookups.get(plan.id) ?? new LookupTable(plan);
+  lookups.set(plan.id, known);
+  return known;
+}
+
+function parsedOf({ stream, partition }: LaneSetup): ParsedEvents {
+  const name = `${stream}/${partition}`;
+  const known = parsed.get(name) ?? new ParsedEvents();
+  parsed.set(name, known);
+  return known;
+}
+
 function openOperator(
   setup: OperatorSetup,
   { stream, partition }: LaneSetup,
   restoredStores: ReadonlyMap<string, StateStore>,
   incompatible: Incompatible[],
+  before: readonly OpenedOperator[],
 ): OpenedOperator {
   const { kind, name, plan } = setup.plan;
   const definition = definitions.get(`${kind}/${name}`);
@@ -149,7 +174,8 @@ function openOperator(
     throw new MillraceError("REACT_OPEN_FAILED", { what: `${kind} "${name}"`, reason: `nothing opens a ${kind}` });
   const states = new OperatorStates();
   const services: LaneServices = {
-    ...{ stream, partition },
+    ...{ stream, partition, lookup: lookupTable },
+    before: new Map(before.map(({ setup: { plan }, operator }) => [plan.name, operator])),
     state<V>(state: string, { codec = JSON_CODEC as never, ttlMs }: Parameters<LaneServices["state"]>[1] = {}) {
       const full = `${name}/${state}`;
       const known = setup.versions[state];

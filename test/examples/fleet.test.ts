@@ -25,22 +25,26 @@ const DRAWER = "V-005";
 let dir: Awaited<ReturnType<typeof temporaryFolder>>;
 let platform: RunningPlatform;
 let sent: SentEvent[];
+/** Of each vehicle and time one, without those of the broken sensor and clock. */
 let records: TelemetryRecord[];
+/** The same with them, in the order in which they came. */
+let accepted: TelemetryRecord[];
 let services: Service[];
 
 before(async () => {
   const { opening, events } = drive({ seed: 7, nowMs: NOW_MS, vehicles: VEHICLES, hertz: 1, historyHours: 12 });
   sent = [...opening, ...events.take(35_000)];
   services = opening.map(({ line }) => JSON.parse(line) as Service);
-  const good = new Map<string, TelemetryRecord>();
+  const all = new Map<string, TelemetryRecord>();
   for (const { stream, kind, line } of sent) {
     if (stream !== "telemetry" || kind === "malformed") continue;
     const record = JSON.parse(line) as TelemetryRecord;
-    if (record.rpm !== null && (record.rpm < 0 || record.rpm > 8_000)) continue;
-    if (Date.parse(record.recorded_at) < NOW_MS + 86_400_000)
-      good.set(`${record.vehicle_id} ${record.recorded_at}`, record);
+    all.set(`${record.vehicle_id} ${record.recorded_at}`, record);
   }
-  records = [...good.values()];
+  accepted = [...all.values()];
+  records = accepted.filter(
+    ({ rpm, recorded_at }) => (rpm ?? 0) >= 0 && (rpm ?? 0) <= 8_000 && Date.parse(recorded_at) < NOW_MS + 86_400_000,
+  );
   dir = await temporaryFolder();
   platform = await RunningPlatform.start("examples/fleet", join(dir.path, "data"), ["--bi-port", "0"]);
   const isKept = ({ stream, line }: SentEvent) => stream === "telemetry" && line.includes(`"${DRAWER}"`);
@@ -125,6 +129,59 @@ test("the ledger accounts for what was sent twice, what the door refused and wha
   assert.ok(malformed > 0 && wrong > 0);
   assert.deepEqual([silver.accepted, silver.stored, silver.deadLettered], [accepted, records.length, wrong]);
   assert.equal(silver.duplicate, accepted - records.length - wrong);
+});
+
+test("a driver hears of each hard braking once, however many records it takes", async () => {
+  const last = new Map<string, number>();
+  const brakes = new Map<string, number[]>();
+  const expected = accepted.flatMap(({ vehicle_id, recorded_at, acceleration_g }) => {
+    if (-(acceleration_g ?? 0) <= 0.5) return [];
+    const at = Date.parse(recorded_at);
+    // What a clock says that is years ahead counts in no feature, and has none.
+    const own = [...(brakes.get(vehicle_id) ?? []), ...(at < NOW_MS + 86_400_000 ? [at] : [])];
+    brakes.set(vehicle_id, own);
+    const isAhead = at !== own.at(-1);
+    const lastHour = isAhead ? 0 : own.filter((one) => one > at - 3_600_000 && one <= at).length;
+    const isSame = Math.abs(at - (last.get(vehicle_id) ?? Number.NEGATIVE_INFINITY)) < 5_000;
+    last.set(vehicle_id, at);
+    return isSame ? [] : [[`${vehicle_id} ${recorded_at}`, acceleration_g, lastHour]];
+  });
+  assert.ok(expected.length > 20);
+  const found = await until("every braking is told", async () => {
+    const rows = await platform.sql(
+      `select vehicle_id || ' ' || strftime(recorded_at, '%Y-%m-%dT%H:%M:%S.%gZ'), -braking_g, hard_brakes_1h from driver_alerts`,
+    );
+    return rows.length >= expected.length ? rows : undefined;
+  });
+  assert.deepEqual(found.sort(byName), expected.sort(byName));
+});
+
+test("a feature is the same when it is asked for and when a model is trained", async () => {
+  const own = accepted.filter(({ vehicle_id }) => vehicle_id === "V-004");
+  const at = own.map(({ recorded_at }) => recorded_at).sort().at(-1) as string; // biome-ignore format: one thing
+  const since = Date.parse(at) - 3_600_000;
+  const expected = own.filter(
+    (r) => (r.acceleration_g ?? 0) < -0.5 && Date.parse(r.recorded_at) > since && r.recorded_at <= at,
+  ).length;
+  const { body } = await platform.get<{ value: number }>(`/v1/features/hard_brakes_1h?key=V-004&at=${at}`);
+  const offline = await platform.sql(
+    `select hard_brakes_1h from features.hard_brakes_1h where vehicle_id = 'V-004' and recorded_at = '${at}'`,
+  );
+  assert.ok(expected > 0);
+  assert.deepEqual([body.value, offline], [expected, [[expected]]]);
+});
+
+test("alerts tell of engines that are too hot, tanks that are low and services that are due, and of their end", async () => {
+  const hot = new Set(records.filter(({ coolant_c }) => (coolant_c ?? 0) > 120).map(({ vehicle_id }) => vehicle_id));
+  const alerts = await until("every service that is due is told", async () => {
+    const rows = await platform.sql(`select name, "key", state, summary from system.alerts`);
+    return rows.some(([name]) => name === "maintenance_due") ? rows : undefined;
+  });
+  const of = (name: string) => new Set(alerts.filter((row) => row[0] === name).map((row) => row[1]));
+  assert.deepEqual(of("overheated"), hot);
+  assert.ok(of("low_fuel").size > 0 && alerts.some(([, , state]) => state === "resolved"));
+  const due = await platform.sql("select vehicle_id from gold.maintenance_due where due");
+  assert.deepEqual([...of("maintenance_due")].sort(), due.map(([vehicle]) => vehicle).sort());
 });
 
 test("of the trips that were really driven, the one with the full braking brakes hard and a normal one does not", async (t) => {

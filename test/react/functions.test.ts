@@ -4,6 +4,7 @@ import { test } from "node:test";
 import type { FunctionDefinition } from "../../src/define/on.ts";
 import { on, stream, z } from "../../src/index.ts";
 import { type FunctionPlan, functionKind } from "../../src/react/function-operator.ts";
+import { LookupTable } from "../../src/react/lookups/lookup-table.ts";
 import type { EventView, KeyedState, Operator } from "../../src/react/operator.ts";
 
 const readings = stream("readings", {
@@ -26,7 +27,7 @@ class TestLane {
   constructor(definition: FunctionDefinition, plan: Partial<FunctionPlan> = {}) {
     const { batch } = definition.options;
     const defaults: FunctionPlan = {
-      ...{ key: "sensor", ttlMs: undefined, timeoutMs: 10_000, logLevel: "error" },
+      ...{ key: "sensor", ttlMs: undefined, timeoutMs: 10_000, logLevel: "error", features: [], lookups: {} },
       batch: batch && { size: batch.size, waitMs: 1 },
       targets: new Map([
         ["alerts", "alert_id"],
@@ -34,7 +35,7 @@ class TestLane {
       ]),
     };
     this.operator = functionKind.open({ ...defaults, ...plan }, definition, {
-      ...{ stream: "readings", partition: 0 },
+      ...{ stream: "readings", partition: 0, before: new Map(), lookup: (table) => new LookupTable(table) },
       state: <V>() => this.state as unknown as KeyedState<V>,
     });
   }

@@ -25,7 +25,7 @@ async function open(dir: string, lookups: Parameters<typeof readLookups>[0]) {
   const feed = new LookupFeed({ ...f, plans: list, report: (error) => reported.push(error), retryMs: 20 });
   const copies = new Map(list.map((plan) => [plan.id, new LookupTable(plan)]));
   const blocks: LookupBlock[] = [];
-  const tell = (id: string, block: LookupBlock) => {
+  const tell = ({ id }: LookupPlan, block: LookupBlock) => {
     blocks.push(block);
     copies.get(id)?.tell(structuredClone(block));
   };

@@ -1,4 +1,5 @@
 /** A lane in memory: takes events in order, keeps state as JSON as a checkpoint does, and can begin again from a checkpoint. */
+import { LookupTable } from "../../src/react/lookups/lookup-table.ts";
 import type { EventView, KeyedState, LaneServices, Operator, OperatorKind } from "../../src/react/operator.ts";
 
 export interface Emitted {
@@ -52,6 +53,8 @@ export class MemoryLane<Plan, Options> {
     return {
       stream: "test",
       partition: 0,
+      before: new Map(),
+      lookup: (plan) => new LookupTable(plan),
       state: <V>(name: string): KeyedState<V> => {
         const entries = this.#states.get(name) ?? new Map<string, string>();
         this.#states.set(name, entries);

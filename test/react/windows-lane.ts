@@ -5,6 +5,7 @@ import { readStream } from "../../src/define/read-stream.ts";
 import { type BoundWindow, bindWindow, readWindow } from "../../src/define/read-window.ts";
 import type { StreamDefinition } from "../../src/define/stream.ts";
 import type { WindowDefinition, WindowOptions } from "../../src/define/window.ts";
+import { LookupTable } from "../../src/react/lookups/lookup-table.ts";
 import type { EventView, KeyedState, LaneServices, Operator, Outlet, StateCodec } from "../../src/react/operator.ts";
 import { openWindows } from "../../src/react/windows/window-operator.ts";
 
@@ -116,6 +117,8 @@ export class WindowLane {
     const lane: LaneServices = {
       stream: "test",
       partition: 0,
+      before: new Map(),
+      lookup: (plan) => new LookupTable(plan),
       state: <V>(name: string, options?: { readonly codec?: StateCodec<V> }): KeyedState<V> => {
         const codec = (options?.codec ?? JSON_CODEC) as StateCodec<unknown>;
         const entries = new Map<string, unknown>();

@@ -2,16 +2,16 @@
  * Sliding windows: one for each event, from `size` before it to it, both included. Events of one key and time have the same one. It is final, and its result given,
  * when the watermark is beyond the event, for then every event in it is there; an event before the watermark is late.
  *
- * The events of a key are kept in slices of `size / 32`, each with the aggregates over all of it, so that a result is merged of at most 32 slices and the
- * events of the two at its ends. States are
+ * The events of a key lie in order of time and offset in chunks of at most 64, each with the aggregates over all of it, so that a result is merged of the
+ * chunks that are in its window and of the events of the two at its ends. States are
  *
- *     heads, by key     numbers: offset at which it was opened | when it is due | time up to which results were given, or -Infinity | for each slice, in
- *                       order: its number | count of its events
- *     slices, by number and key, as "17:truck-1"
- *                       numbers: numbers of the aggregates | for each event, by time and offset: time | offset | numbers of its own aggregates
+ *     heads, by key     numbers: offset at which it was opened | when it is due | time up to which results were given, or -Infinity | number of the next chunk |
+ *                       for each chunk, in order: number | time of its first event | of its last one | count of its events
+ *     chunks, by number and key, as "17:truck-1"
+ *                       numbers: numbers of the aggregates | for each event: time | numbers of its own aggregates
  *                       values:  values of the aggregates | for each event: values of its own
  *
- * A slice is dropped when no window that is to come reaches into it. So memory holds the events of (size + lateness + ahead), of a key at most `most`; what is more
+ * A chunk is dropped when no window that is to come reaches into it. So memory holds the events of (size + lateness + ahead), of a key at most `most`; what is more
  * is refused (WINDOW_FULL).
  */
 import type { WindowSizePlan } from "../../define/read-window.ts";
@@ -25,54 +25,49 @@ import type { WindowParts, Windows } from "./windows.ts";
 const OPENED = 0;
 const DUE = 1;
 const GIVEN = 2;
-const SLICES = 3;
-const HEAD_WIDTH = 2;
-/** Of an event in a slice. */
-const TIME = 0;
-const NUMBERS = 2;
-/** More slices cost more merges, fewer cost more events to go through at the ends. */
-const SLICES_OF_SIZE = 32;
+const NEXT = 3;
+const CHUNKS = 4;
+/** Of a chunk in a head. */
+const NUMBER = 0;
+const FIRST = 1;
+const LAST = 2;
+const COUNT = 3;
+const HEAD_WIDTH = 4;
+/** Larger chunks cost more to copy for each event and to go through at the ends of a window, smaller ones more merges. */
+const MOST_IN_CHUNK = 64;
 
 export class SlidingWindows implements Windows {
   readonly #size: number;
-  readonly #slice: number;
   readonly #most: number;
   readonly #aggregates: Aggregates;
   readonly #results: WindowResults;
   readonly #heads: KeyedState<Slots>;
-  readonly #slices: KeyedState<Slots>;
+  readonly #chunks: KeyedState<Slots>;
   readonly #due = new DueTimes();
-  /** Numbers and values of an event, and of the aggregates over a slice, which stand before its events. */
+  /** Where events begin in a chunk, and numbers and values of one. */
+  readonly #events: number;
   readonly #width: number;
   readonly #values: number;
-  readonly #events: number;
 
   constructor({ aggregates, results, lane }: WindowParts, size: WindowSizePlan & { readonly kind: "sliding" }) {
     this.#size = size.sizeMs * 1000;
-    this.#slice = Math.ceil(this.#size / SLICES_OF_SIZE);
     this.#most = size.most;
     this.#aggregates = aggregates;
     this.#results = results;
-    this.#width = NUMBERS + aggregates.numbers;
-    this.#values = aggregates.values;
     this.#events = aggregates.numbers;
+    this.#width = 1 + aggregates.numbers;
+    this.#values = aggregates.values;
     this.#heads = lane.state<Slots>("heads", { codec: aggregates.codec("sliding-heads-1") });
-    this.#slices = lane.state<Slots>("slices", { codec: aggregates.codec("sliding-slices-1") });
+    this.#chunks = lane.state<Slots>("chunks", { codec: aggregates.codec("sliding-chunks-1") });
     this.index();
   }
 
   take(key: string, event: EventView, time: number, watermark: number, out: Outlet): ErrorCode | undefined {
     if (time < watermark) return "EVENT_LATE";
     const before = this.#settled(key, watermark, out);
-    const head = before?.numbers.slice() ?? [event.offset, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-    if (countOf(head) >= this.#most) return "WINDOW_FULL";
-    const number = Math.floor(time / this.#slice);
-    let at = head.length;
-    while (at > SLICES && head[at - HEAD_WIDTH]! > number) at -= HEAD_WIDTH;
-    if (at > SLICES && head[at - HEAD_WIDTH] === number) head[at - 1]!++;
-    else head.splice(at, 0, number, 1);
-    const slice = sliceKey(number, key);
-    this.#slices.set(slice, this.#added(this.#slices.get(slice), event, time));
+    const head = before?.numbers.slice() ?? [event.offset, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0];
+    if (countOf(head) >= this.#most && !this.#madeRoom(key, head, watermark)) return "WINDOW_FULL";
+    this.#insert(key, head, event, time);
     if (time + 1 < head[DUE]!) {
       head[DUE] = time + 1;
       this.#due.add(time + 1, head[OPENED]!, key);
@@ -119,39 +114,94 @@ export class SlidingWindows implements Windows {
       head[GIVEN] = next;
       next = this.#nextTime(key, head);
     }
-    this.#dropUntil(Math.min(next, watermark) - this.#size, key, head);
-    if (head.length === SLICES) {
+    this.#dropBefore(Math.min(next, watermark) - this.#size, key, head);
+    if (head.length === CHUNKS) {
       this.#heads.delete(key);
       return;
     }
-    // Without a result to give, the key is due when its last slice can go.
-    head[DUE] = next < Number.POSITIVE_INFINITY ? next + 1 : (head.at(-HEAD_WIDTH)! + 1) * this.#slice + this.#size;
+    // Without a result to give, the key is due when its last events can go.
+    head[DUE] = (next < Number.POSITIVE_INFINITY ? next : head[head.length - HEAD_WIDTH + LAST]! + this.#size) + 1;
     this.#heads.set(key, { numbers: head, values: [] });
     this.#due.add(head[DUE], head[OPENED]!, key);
   }
 
-  /** The slice with an event more, which comes after all of its time that are there. */
+  /** Puts an event behind all of its time that are there. */
+  #insert(key: string, head: number[], event: EventView, time: number): void {
+    let at = head.length - HEAD_WIDTH;
+    while (at > CHUNKS && head[at + FIRST]! > time) at -= HEAD_WIDTH;
+    const full = at >= CHUNKS && head[at + COUNT]! >= MOST_IN_CHUNK;
+    if (full && time < head[at + LAST]!) {
+      this.#split(key, head, at);
+      if (time >= head[at + HEAD_WIDTH + FIRST]!) at += HEAD_WIDTH;
+    }
+    if (at < CHUNKS || (full && time >= head[at + LAST]!)) {
+      at = Math.max(CHUNKS, at + HEAD_WIDTH);
+      head.splice(at, 0, head[NEXT]!, time, time, 0);
+      head[NEXT]!++;
+    }
+    const name = chunkKey(head[at + NUMBER]!, key);
+    const before = head[at + COUNT] === 0 ? undefined : this.#chunks.get(name);
+    this.#chunks.set(name, this.#added(before, event, time));
+    head[at + FIRST] = Math.min(head[at + FIRST]!, time);
+    head[at + LAST] = Math.max(head[at + LAST]!, time);
+    head[at + COUNT]!++;
+  }
+
   #added(before: Slots | undefined, event: EventView, time: number): Slots {
-    const slice =
+    const chunk =
       before === undefined
         ? this.#aggregates.empty()
         : { numbers: before.numbers.slice(), values: before.values.slice() };
-    this.#aggregates.add(slice, 0, 0, event.value, time, event.offset);
+    this.#aggregates.add(chunk, 0, 0, event.value, time, event.offset);
     const own = this.#aggregates.empty();
     this.#aggregates.add(own, 0, 0, event.value, time, event.offset);
-    const at = this.#firstAfter(slice.numbers, time);
-    slice.numbers.splice(this.#events + at * this.#width, 0, time, event.offset, ...own.numbers);
-    if (this.#values > 0) slice.values.splice((at + 1) * this.#values, 0, ...own.values);
-    return slice;
+    const at = this.#firstAfter(chunk.numbers, time);
+    chunk.numbers.splice(this.#events + at * this.#width, 0, time, ...own.numbers);
+    if (this.#values > 0) chunk.values.splice((at + 1) * this.#values, 0, ...own.values);
+    return chunk;
   }
 
-  /** Number of the first event of a slice that is later than `time`. */
+  /** Makes two of a chunk. */
+  #split(key: string, head: number[], at: number): void {
+    const chunk = this.#chunks.get(chunkKey(head[at + NUMBER]!, key))!;
+    const count = head[at + COUNT]!;
+    const half = count >> 1;
+    const number = head[NEXT]!++;
+    head.splice(at + HEAD_WIDTH, 0, number, 0, 0, 0);
+    this.#put(key, head, at, this.#part(chunk, 0, half), half);
+    this.#put(key, head, at + HEAD_WIDTH, this.#part(chunk, half, count), count - half);
+  }
+
+  /** The events `from` to `to` of a chunk, as a chunk. */
+  #part(chunk: Slots, from: number, to: number): Slots {
+    const part = this.#aggregates.empty();
+    for (let i = from; i < to; i++) this.#mergeEvent(part, chunk, i);
+    const { numbers, values } = chunk;
+    for (let n = this.#events + from * this.#width; n < this.#events + to * this.#width; n++)
+      part.numbers.push(numbers[n]!);
+    for (let v = (from + 1) * this.#values; v < (to + 1) * this.#values; v++) part.values.push(values[v]);
+    return part;
+  }
+
+  #put(key: string, head: number[], at: number, chunk: Slots, count: number): void {
+    head[at + FIRST] = chunk.numbers[this.#events]!;
+    head[at + LAST] = chunk.numbers[chunk.numbers.length - this.#width]!;
+    head[at + COUNT] = count;
+    this.#chunks.set(chunkKey(head[at + NUMBER]!, key), chunk);
+  }
+
+  #mergeEvent(into: Slots, chunk: Slots, i: number): void {
+    const n = this.#events + i * this.#width + 1;
+    this.#aggregates.merge(into, 0, 0, chunk, n, (i + 1) * this.#values);
+  }
+
+  /** Number of the first event of a chunk that is later than `time`. */
   #firstAfter(numbers: readonly number[], time: number): number {
     let low = 0;
     let high = (numbers.length - this.#events) / this.#width;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (numbers[this.#events + middle * this.#width + TIME]! <= time) low = middle + 1;
+      if (numbers[this.#events + middle * this.#width]! <= time) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -160,11 +210,11 @@ export class SlidingWindows implements Windows {
   /** The time of the first event for which no result was given; infinite when there is none. */
   #nextTime(key: string, head: readonly number[]): number {
     const given = head[GIVEN]!;
-    for (let at = SLICES; at < head.length; at += HEAD_WIDTH) {
-      if ((head[at]! + 1) * this.#slice <= given) continue;
-      const { numbers } = this.#slices.get(sliceKey(head[at]!, key))!;
-      const n = this.#events + this.#firstAfter(numbers, given) * this.#width;
-      if (n < numbers.length) return numbers[n + TIME]!;
+    for (let at = CHUNKS; at < head.length; at += HEAD_WIDTH) {
+      if (head[at + LAST]! <= given) continue;
+      if (head[at + FIRST]! > given) return head[at + FIRST]!;
+      const { numbers } = this.#chunks.get(chunkKey(head[at + NUMBER]!, key))!;
+      return numbers[this.#events + this.#firstAfter(numbers, given) * this.#width]!;
     }
     return Number.POSITIVE_INFINITY;
   }
@@ -173,43 +223,51 @@ export class SlidingWindows implements Windows {
     const from = time - this.#size;
     const merged = this.#aggregates.empty();
     let count = 0;
-    for (let at = SLICES; at < head.length && head[at]! * this.#slice <= time; at += HEAD_WIDTH) {
-      if ((head[at]! + 1) * this.#slice <= from) continue;
-      const slice = this.#slices.get(sliceKey(head[at]!, key))!;
-      const { numbers } = slice;
-      const last = numbers[numbers.length - this.#width + TIME]!;
-      if (numbers[this.#events + TIME]! >= from && last <= time) {
-        this.#aggregates.merge(merged, 0, 0, slice, 0, 0);
-        count += head[at + 1]!;
+    for (let at = CHUNKS; at < head.length && head[at + FIRST]! <= time; at += HEAD_WIDTH) {
+      if (head[at + LAST]! < from) continue;
+      const chunk = this.#chunks.get(chunkKey(head[at + NUMBER]!, key))!;
+      if (head[at + FIRST]! >= from && head[at + LAST]! <= time) {
+        this.#aggregates.merge(merged, 0, 0, chunk, 0, 0);
+        count += head[at + COUNT]!;
         continue;
       }
-      const end = this.#firstAfter(numbers, time);
+      const end = this.#firstAfter(chunk.numbers, time);
       // Times are whole microseconds.
-      for (let i = this.#firstAfter(numbers, from - 1); i < end; i++, count++) {
-        const n = this.#events + i * this.#width + NUMBERS;
-        this.#aggregates.merge(merged, 0, 0, slice, n, (i + 1) * this.#values);
-      }
+      for (let i = this.#firstAfter(chunk.numbers, from - 1); i < end; i++, count++) this.#mergeEvent(merged, chunk, i);
     }
     this.#results.give(out, key, from, time, count, true, merged, 0, 0);
   }
 
-  /** Drops the slices that end by `time`. */
-  #dropUntil(time: number, key: string, head: number[]): void {
+  /** Drops the chunks whose events are all before `time`. */
+  #dropBefore(time: number, key: string, head: number[]): void {
     let gone = 0;
-    for (let at = SLICES; at < head.length && (head[at]! + 1) * this.#slice <= time; at += HEAD_WIDTH) {
-      this.#slices.delete(sliceKey(head[at]!, key));
+    for (let at = CHUNKS; at < head.length && head[at + LAST]! < time; at += HEAD_WIDTH) {
+      this.#chunks.delete(chunkKey(head[at + NUMBER]!, key));
       gone += HEAD_WIDTH;
     }
-    if (gone > 0) head.splice(SLICES, gone);
+    if (gone > 0) head.splice(CHUNKS, gone);
+  }
+
+  /** Drops the single events that no window to come reaches, where there are any. */
+  #madeRoom(key: string, head: number[], watermark: number): boolean {
+    const time = Math.min(this.#nextTime(key, head), watermark) - this.#size;
+    this.#dropBefore(time, key, head);
+    if (head.length > CHUNKS && head[CHUNKS + FIRST]! < time) {
+      const chunk = this.#chunks.get(chunkKey(head[CHUNKS + NUMBER]!, key))!;
+      const from = this.#firstAfter(chunk.numbers, time - 1);
+      const count = head[CHUNKS + COUNT]!;
+      this.#put(key, head, CHUNKS, this.#part(chunk, from, count), count - from);
+    }
+    return countOf(head) < this.#most;
   }
 }
 
-function sliceKey(number: number, key: string): string {
+function chunkKey(number: number, key: string): string {
   return `${number}:${key}`;
 }
 
 function countOf(head: readonly number[]): number {
   let count = 0;
-  for (let at = SLICES + 1; at < head.length; at += HEAD_WIDTH) count += head[at]!;
+  for (let at = CHUNKS; at < head.length; at += HEAD_WIDTH) count += head[at + COUNT]!;
   return count;
 }
