@@ -2,8 +2,8 @@
  * A consistent copy of a running platform, made beside its work: ingest, queries, flushes and refreshes go on, and only the removal
  * of old files waits.
  *
- * Consistent means: what the platform could find after a crash. The records come first, then the tables, all at one moment, and then the log
- * up to its last durable event, so the log has everything that the tables reflect, and every event acknowledged before the
+ * Consistent means: what the platform could find after a crash. The records come first, then the checkpoints of what reacts to events, then the tables, all at
+ * one moment, and then the log up to its last durable event, so the log has everything that these reflect, and every event acknowledged before the
  * backup began. What follows from these is left out: duplicate indexes are rebuilt from bronze when the copy is started.
  *
  * Data files and sealed segments do not change once written: those that an earlier backup in the same folder has are linked, not
@@ -18,6 +18,7 @@ import type { TableCopy } from "../lake/table-copy.ts";
 import type { EventLog } from "../log/event-log.ts";
 import type { State } from "../state/state.ts";
 import { dumpState } from "../state/state-copy.ts";
+import { checkpointFiles, isMissing } from "./checkpoint-files.ts";
 import { type CreateFile, copyFile, createFile, readBack, syncFolder, writeFile } from "./copy-file.ts";
 import {
   backupName,
@@ -154,6 +155,8 @@ class Backup {
       await this.#folder(this.#building);
       // The records before the tables: what they say was done for a version of a table is done again rather than left out.
       await this.#records();
+      // Checkpoints before the log: it then has everything that they reflect, and what was emitted since is found in it.
+      await this.#checkpoints();
       // In one breath: the tables, then the log. Nothing may be waited for in between.
       const tables = this.#source.lake.copies();
       const reading = log();
@@ -263,6 +266,32 @@ class Backup {
     );
     await this.#accept(RECORDS, copied);
     this.#copiedBytes += copied.bytes;
+  }
+
+  /** Each as far as it is; what lies behind the last commit in it does not count. */
+  async #checkpoints(): Promise<void> {
+    const { signal } = this.#o;
+    const done = new Set<string>();
+    for (let again = true; again; ) {
+      again = false;
+      for (const { name, path, bytes } of await checkpointFiles(this.#source.dataDir)) {
+        if (done.has(name)) continue;
+        const to = join(this.#building, DATA, name);
+        await this.#folder(dirname(to));
+        try {
+          const copied = await copyFile(path, to, bytes, { create: this.#create, signal });
+          this.#copiedBytes += copied.bytes;
+          await this.#accept(`${DATA}/${name}`, copied);
+        } catch (error) {
+          if (!isMissing(error)) throw error;
+          // A newer one has taken its place meanwhile.
+          await rm(to, { force: true });
+          again = true;
+          continue;
+        }
+        done.add(name);
+      }
+    }
   }
 
   async #place(file: Wanted, earlier: { dir: string; files: ReadonlyMap<string, ManifestFile> } | undefined) {

@@ -8,6 +8,8 @@
  *       data/admin.key
  *       data/aws.secret     where there are access keys for AWS's clients
  *       data/log/…          segments up to the last durable event
+ *       data/react/…        checkpoints of functions, windows, features and alerts
+ *       data/alerts/…       what alerts over tables remember
  *       data/lake/…         the newest version of every table: its files, and a log that begins with it
  *     DIR/2026-01-31T09-15-00.000Z.incomplete/    one that is being made, or was interrupted
  *

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { RunningPlatform } from "../platform/running-platform.ts";
+import { millrace, RunningPlatform } from "../platform/running-platform.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const PROJECT = "test/react/projects/functions";
@@ -353,5 +353,47 @@ test("a changed function goes on where it was, a new one begins where it says, a
     assert.deepEqual(await platform.sql("select count(*) from counts"), [[10]]);
   } finally {
     await platform.stop();
+  }
+});
+
+test("a backup made while events come has the state of functions as of its events, and what they emitted once", async (t) => {
+  const dir = await folder(t);
+  const backups = join(dir, "backups");
+  await mkdir(backups);
+  const first = await RunningPlatform.start(PROJECT, join(dir, "data"));
+  try {
+    await first.post("readings", readings(0, 200, 2));
+    let going = true;
+    const sending = (async () => {
+      for (let n = 200; going; n += 20) await first.post("readings", readings(n, 20, 2));
+    })();
+    const made = await first.command("backup", backups, "--json");
+    going = false;
+    await sending;
+    assert.equal(made.code, 0, made.stderr);
+  } finally {
+    await first.stop();
+  }
+  const restored = await millrace(["restore", backups, "--data", join(dir, "restored"), "--json"]);
+  assert.equal(restored.code, 0, restored.stderr);
+  const second = await RunningPlatform.start(PROJECT, join(dir, "restored"));
+  try {
+    const known = Number((await second.sql("select count(*) from readings"))[0]?.[0]);
+    assert.ok(known >= 200, `${known} events`);
+    await second.post("readings", readings(known, 2, 2));
+    await handled(second);
+    const totals = await logOf(second, "totals");
+    const sums = new Map<string, number>();
+    assert.deepEqual(
+      totals.map(({ sensor, n, sum }) => ({ sensor, n, sum })),
+      readings(0, known + 2, 2).map(({ sensor, n }) => {
+        const sum = (sums.get(sensor) ?? 0) + n;
+        sums.set(sensor, sum);
+        return { sensor, n, sum };
+      }),
+    );
+    assert.deepEqual(await second.sql("select count(*), count(distinct n) from notes"), [[known + 2, known + 2]]);
+  } finally {
+    await second.stop();
   }
 });
