@@ -32,6 +32,7 @@ export interface OpenFlowOptions {
   geo?: GeoDatabase;
   published?: FlowOptions["published"];
   publishAgain?: FlowOptions["publishAgain"];
+  reactions?: FlowOptions["reactions"];
 }
 
 /** Flushes and refreshes happen only when a test asks, unless it sets an interval. */
@@ -73,6 +74,7 @@ export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
     clock,
     virtual: featureTables(project),
     ...(options.published && { published: options.published }),
+    ...(options.reactions && { reactions: options.reactions }),
     ...(options.publishAgain && { publishAgain: options.publishAgain }),
   });
 

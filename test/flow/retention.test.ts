@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { NO_REACTIONS } from "../../src/flow/reactions.ts";
 import { DAY_MS, openFlow, temporaryFolder } from "./open-flow.ts";
 
 const order = (id: number) => ({
@@ -57,4 +58,26 @@ test("one table that cannot be vacuumed does not keep the others from it", async
   nowMs += 2 * DAY_MS;
   await assert.rejects(lake.vacuum(DAY_MS, nowMs), /not today/);
   assert.deepEqual(await files(), []);
+});
+
+test("the log keeps what reactions still need, however long since the tables have it", async () => {
+  await using dir = await temporaryFolder();
+  let nowMs = Date.now();
+  let floor = 0;
+  const reactions = { ...NO_REACTIONS, floor: (stream: string) => (stream === "orders" ? floor : Infinity) };
+  await using open = await openFlow(dir.path, { clock: () => nowMs, segmentBytes: 256, reactions });
+  const some = async (from: number) => {
+    for (let id = from; id < from + 4; id++) await open.append("orders", [order(id)]);
+    await open.flow.flush();
+  };
+  await some(0);
+  nowMs += 30 * DAY_MS;
+  await some(4);
+  assert.equal(open.log.ends("orders", 0).start, 0, "nothing is removed while it is not known what they need");
+  floor = 2;
+  await some(8);
+  assert.ok(open.log.ends("orders", 0).start <= 2);
+  floor = Infinity;
+  await some(12);
+  assert.ok(open.log.ends("orders", 0).start > 2, "nobody needs it any more");
 });
