@@ -278,7 +278,12 @@ describe("an alert over tables", () => {
   it("waits for a table that is being built, which is no failure", async () => {
     const world = new World(await tableAlert("late"));
     await world.live(async () => {
-      world.failing = new MillraceError("TABLE_BUILDING", { table: "silver.orders", reason: "it is new", events: 1, total: 2 });
+      world.failing = new MillraceError("TABLE_BUILDING", {
+        table: "silver.orders",
+        reason: "it is new",
+        events: 1,
+        total: 2,
+      });
       assert.deepEqual(await world.at(0, [{ key: "a" }]), []);
       world.failing = undefined;
       assert.deepEqual(await world.at(6 * SECOND, [{ key: "a" }], []), ["late/a firing"]);
