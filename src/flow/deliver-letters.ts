@@ -20,7 +20,12 @@ export type Redeliver = (
   destination: string,
   offset: number,
   change: Readonly<Record<string, unknown>>,
-) => Promise<{ readonly code?: string | undefined; readonly message?: string | undefined }>;
+) => Promise<{
+  readonly code?: string | undefined;
+  readonly message?: string | undefined;
+  /** The destination takes nothing for now. */
+  readonly down?: boolean | undefined;
+}>;
 
 const PREFIX = "deliver/";
 
@@ -39,19 +44,22 @@ export interface DeliveryRetry {
   readonly message?: string | undefined;
 }
 
-/** Sends each letter's change again, in the order in which they came, and records what became of it. */
+/**
+ * Sends each letter's change again, in the order in which they came, and records what became of it. A destination that is down is tried once: that
+ * attempt stands for all its letters, which would otherwise take the timeout of each.
+ */
 export async function retryDeliveries(
   letters: readonly { readonly id: string; readonly payload: Uint8Array }[],
   { actions, redeliver, actor }: { readonly actions: ActionLog; readonly redeliver: Redeliver; readonly actor: string },
 ): Promise<DeliveryRetry[]> {
   const results: DeliveryRetry[] = [];
+  const downs = new Map<string, Awaited<ReturnType<Redeliver>>>();
   for (const { id, payload } of letters) {
     const [, destination = "", offset = ""] = /^deliver\/(.+)\/(\d+)$/.exec(id) ?? [];
-    const { code, message } = await redeliver(
-      destination,
-      Number(offset),
-      JSON.parse(Buffer.from(payload).toString("utf8")),
-    );
+    const change = () => JSON.parse(Buffer.from(payload).toString("utf8")) as Record<string, unknown>;
+    const tried = downs.get(destination) ?? (await redeliver(destination, Number(offset), change()));
+    if (tried.down) downs.set(destination, tried);
+    const { code, message } = tried;
     const outcome: Outcome = { deadLetterId: id, outcome: code === undefined ? "stored" : "failed", code, message };
     // One at a time: what has been sent is closed, whatever happens to those behind it.
     await actions.record([outcome], actor);

@@ -112,6 +112,16 @@ test("what a destination refuses is a dead letter with its reason, and can be re
   const request = { actor: "lea", admit: open.admit };
   const [failed] = await desk.retry({ ids: ["deliver/ops/0"] }, request);
   assert.deepEqual([failed?.outcome, failed?.code], ["failed", "DELIVERY_REFUSED"]);
+  receiver.otherwise = status(503);
+  const away = await desk.retry({ filter: { stage: "deliver" } }, request);
+  assert.deepEqual(
+    away.map(({ outcome, code }) => [outcome, code]),
+    [
+      ["failed", "DELIVERY_FAILED"],
+      ["failed", "DELIVERY_FAILED"],
+    ],
+  );
+  assert.equal(receiver.received.length, 4, "one attempt stands for all");
   receiver.otherwise = status(200);
   const results = await desk.retry({ filter: { stage: "deliver", code: "DELIVERY_REFUSED" } }, request);
   assert.deepEqual(
@@ -119,9 +129,9 @@ test("what a destination refuses is a dead letter with its reason, and can be re
     ["stored", "stored"],
   );
   await open.until("delivered", 2);
-  assert.equal(receiver.received.length, 5);
+  assert.equal(receiver.received.length, 6);
   const { letter } = await desk.show("deliver/ops/0");
-  assert.deepEqual([letter.status, letter.attempts, letter.actor], ["retried", 3, "lea"]);
+  assert.deepEqual([letter.status, letter.attempts, letter.actor], ["retried", 4, "lea"]);
   await assert.rejects(desk.retry({ ids: ["deliver/ops/0"] }, { ...request, payload: Buffer.from("{}") }), {
     code: "DEAD_LETTER_SETTLED",
   });

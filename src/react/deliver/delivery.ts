@@ -54,8 +54,13 @@ export interface DestinationView {
 
 /** What retrying a dead letter came to. */
 export type Redelivered =
-  | { readonly code?: undefined }
-  | { readonly code: MillraceError["code"]; readonly message: string };
+  | { readonly code?: undefined; readonly down?: undefined }
+  | {
+      readonly code: MillraceError["code"];
+      readonly message: string;
+      /** It takes nothing for now. */
+      readonly down?: boolean;
+    };
 
 const TICK_MS = 50;
 /** How long the platform's stop waits for messages under way. */
@@ -206,7 +211,7 @@ export class Delivery {
     const code = failed.verdict === "refused" ? "DELIVERY_REFUSED" : "DELIVERY_FAILED";
     const message = messageOf(code, { destination: messageName(lane.destination), reason: failed.message });
     await records.append([{ ...event, outcome: "dead", attempt: attempts + 1, code, message }]);
-    return { code, message };
+    return { code, message, down: failed.verdict === "down" };
   }
 
   async close(): Promise<void> {
