@@ -73,6 +73,9 @@ export class Lane {
   #reading = 0;
   #wakeFeed: () => void = () => undefined;
   #waiting: { readonly offset: number; readonly resolve: () => void }[] = [];
+  /** What was acknowledged when the lane began: before it is applied again, its state is of the past. */
+  #behindUntil = 0;
+  #catchingUp: (() => void)[] = [];
   #retryQueue: Promise<unknown> = Promise.resolve();
   readonly #retries = new Map<
     number,
@@ -142,6 +145,7 @@ export class Lane {
     this.restarts++;
     this.#line = line;
     this.problem = undefined;
+    this.#behindUntil = this.#o.log.ends(this.name.stream, this.name.partition).end;
     this.#runsSent = 0;
     line.signal.addEventListener("abort", () => this.#wakeFeed(), { once: true });
     void this.#feed(line);
@@ -229,6 +233,15 @@ export class Lane {
       this.#waiting.push({ offset, resolve });
       this.#settle();
     });
+  }
+
+  get catchesUp(): boolean {
+    return lowest(this.#done) < this.#behindUntil;
+  }
+
+  /** Resolves once state is as of what was acknowledged when the lane began. */
+  caughtUp(): Promise<void> {
+    return this.catchesUp ? new Promise((resolve) => this.#catchingUp.push(resolve)) : Promise.resolve();
   }
 
   /** Gives dead-lettered events to an operator once more, one after the other. */
@@ -343,6 +356,7 @@ export class Lane {
     this.#emitter.accept(emissions, done);
     this.#emitter.preview(previews);
     if (runs > 0) this.#wakeFeed();
+    if (!this.catchesUp) for (const resolve of this.#catchingUp.splice(0)) resolve();
     this.#settle();
   }
 

@@ -94,12 +94,22 @@ export class Reactor {
   }
 
   /**
-   * Asks an operator; what it answers is up to it.
-   * @throws REACT_OPERATOR_UNKNOWN, REACT_UNAVAILABLE while its thread is being started, and whatever the operator throws
+   * Asks an operator; what it answers is up to it. After a start the answer waits until all events are applied that were acknowledged before, so that
+   * an old state never passes for the current one.
+   * @throws REACT_OPERATOR_UNKNOWN, REACT_UNAVAILABLE when its thread cannot be started or its state brought up in a few seconds, and whatever the operator throws
    */
   async read(operator: string, request: unknown, partition = 0): Promise<unknown> {
     const { lane, place } = this.#find(operator, partition);
-    const thread = this.#thread ?? (await this.#threadFor(operator));
+    let thread = this.#thread ?? (await this.#threadFor(operator));
+    if (lane.catchesUp) {
+      await Promise.race([lane.caughtUp(), this.#retrying.pause(READ_MS)]);
+      if (lane.catchesUp)
+        throw new MillraceError("REACT_UNAVAILABLE", {
+          operator,
+          reason: "its state is being brought up to the newest event",
+        });
+      thread = await this.#threadFor(operator);
+    }
     const id = ++this.#lastRead;
     return new Promise((resolve, reject) => {
       this.#reads.set(id, { resolve, reject });

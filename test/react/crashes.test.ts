@@ -161,7 +161,9 @@ for (const slow of [false, true]) {
     const history: History = { steps: FIXED, plan: counting({ emitTo: "results", slow }), partitions: 2 };
     const { durable } = await holds(history, []);
     assert.ok(durable >= 10, `only ${durable} durable steps`);
-    for (let at = 1; at <= durable; at++) await holds(history, [{ at, power: at % 2 === 0, kept: at % 3 === 0 }]);
+    // Promises make many small appends, which are alike.
+    for (let at = 1; at <= durable; at += slow ? 3 : 1)
+      await holds(history, [{ at, power: at % 2 === 0, kept: at % 3 === 0 }]);
   });
 }
 

@@ -76,8 +76,8 @@ class Counting implements Operator {
           for (;;);
         });
       case "eat": {
-        const eaten: unknown[] = [];
-        for (;;) eaten.push(new Array(1000).fill(eaten.length));
+        let eaten: unknown;
+        for (;;) eaten = { eaten, more: [1, 2, 3] };
       }
       case "exit":
         process.exit(3);
