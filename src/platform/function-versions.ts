@@ -1,7 +1,7 @@
 /**
  * What functions with state were when their state was written, so that a definition which it no longer fits is refused before anything is lost:
  *
- *     DIR/react/functions.json   {"format": 1, "functions": {"<name>": {"stream", "key", "version", "state": JSON Schema | null}}}
+ *     DIR/react/functions.json   {"format": 1, "functions": {"<name>": {"stream", "key", "features", "version", "state": JSON Schema | null}}}
  *
  * A function keeps its state when it moves on to a schema that takes all the old one took: the same with further fields that may be missing. Any other change of
  * key, stream or schema needs a higher `version`, with which it begins with empty state where it was.
@@ -14,6 +14,8 @@ import type { FileSystem } from "../lake/file-system.ts";
 interface Known {
   readonly stream: string;
   readonly key: string | undefined;
+  /** True where it shares the lane of the features that it reads. */
+  readonly features: boolean;
   readonly version: number;
   readonly state: Schema | null;
 }
@@ -31,9 +33,9 @@ export async function checkFunctionVersions(
   const known =
     text === undefined ? {} : (JSON.parse(text) as { functions: Readonly<Record<string, Known>> }).functions;
   const now: Record<string, Known> = { ...known };
-  for (const { name, stream, key, version, state } of functions.values()) {
+  for (const { name, stream, key, version, state, features } of functions.values()) {
     const before = known[name];
-    const after: Known = { stream, key, version, state: state?.jsonSchema ?? null };
+    const after: Known = { stream, key, features: features.length > 0, version, state: state?.jsonSchema ?? null };
     const reason = before && before.version >= version ? misfit(before, after) : undefined;
     if (before && reason !== undefined)
       throw new MillraceError("FUNCTION_CHANGED", { function: name, reason, version: before.version + 1 });
@@ -60,6 +62,8 @@ function misfit(before: Known, after: Known): string | undefined {
   if (after.state === null) return "it has no state any more";
   if (before.stream !== after.stream) return `it was on "${before.stream}" and is on "${after.stream}"`;
   if (before.key !== after.key) return `its key was "${before.key}" and is "${after.key}"`;
+  if (before.features !== after.features)
+    return `it ${after.features ? "reads features" : "reads features no more"}, and its state is kept elsewhere then`;
   return schemaMisfit(before.state, after.state, "the state");
 }
 

@@ -74,6 +74,8 @@ test("a function has the name of its export or the one it is given, and says eve
     timeoutMs: 10_000,
     batch: undefined,
     emits: undefined,
+    features: [],
+    lookups: {},
     file: "reactions.ts",
   });
   assert.equal(functions.get("listed")?.key, undefined);

@@ -13,7 +13,7 @@ test("the functions of docs/reactions.md load, and its codes are in the registry
   const page = await readFile(PAGE, "utf8");
   const section = page.slice(page.indexOf("\n## Functions"), page.indexOf("\n## Windows"));
   const blocks = [...section.matchAll(/```ts functions\n([\s\S]*?)```/g)].map((block) => block[1]);
-  assert.equal(blocks.length, 2);
+  assert.equal(blocks.length, 3);
   for (const [code] of section.matchAll(/\b(?:FUNCTION|REACT)_[A-Z_]+\b/g)) assert.ok(code in ERRORS, code);
   const dir = await mkdtemp(join(tmpdir(), "millrace-page-"));
   t.after(() => rm(dir, { recursive: true, force: true }));
@@ -23,7 +23,7 @@ test("the functions of docs/reactions.md load, and its codes are in the registry
   const inspector = await openDuckdbInspector();
   try {
     const { functions } = await loadProject(dir, inspector);
-    assert.deepEqual([...functions.keys()], ["hardBraking", "scoring"]);
+    assert.deepEqual([...functions.keys()], ["hardBraking", "scoring", "serviced"]);
     assert.deepEqual(functions.get("hardBraking")?.emits, ["driver_alerts"]);
   } finally {
     await inspector.close();

@@ -72,6 +72,20 @@ for (const [what, options, wanted] of refused) {
   });
 }
 
+test("a function with state that begins to read features is refused, since its state is kept elsewhere then", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "millrace-versions-"));
+  t.after(() => rm(dir, { recursive: true }));
+  const plain = functionOf({ state }).get("f");
+  assert.ok(plain);
+  await (await checkFunctionVersions(dir, nodeFileSystem, new Map([["f", plain]])))();
+  const reading = { ...plain, features: ["spend"] };
+  await assert.rejects(
+    checkFunctionVersions(dir, nodeFileSystem, new Map([["f", reading]])),
+    /it reads features, and its state is kept elsewhere then/,
+  );
+  await checkFunctionVersions(dir, nodeFileSystem, new Map([["f", { ...reading, version: 2 }]]));
+});
+
 test("fields that may be missing, a first state, other options and functions that come and go keep state", async (t) => {
   const dir = await mkdtemp(join(tmpdir(), "millrace-versions-"));
   t.after(() => rm(dir, { recursive: true }));
