@@ -81,7 +81,7 @@ export const braking = on(
     ctx.emit(driverAlerts, {
       ...{ alert_id: ctx.id, vehicle_id, driver_id, recorded_at, speed_kmh, braking_g: g },
       hard_brakes_1h: Number(ctx.feature(hardBrakes1h)),
-      past_service_km: past > 0 ? past : null,
+      past_service_km: past > 0 ? Math.round(past) : null,
       message: `You braked with ${g.toFixed(2)} g`,
     });
   },
