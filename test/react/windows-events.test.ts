@@ -413,7 +413,7 @@ describe("the memory of windows", () => {
       );
       made.apply({ vehicle_id: "end", at: at("20:00:00") }, ms("20:00:00"));
       assert.equal(made.entries(names[size.kind]), 1);
-      if (size.kind === "sliding") assert.equal(made.entries("slices"), 1);
+      if (size.kind === "sliding") assert.equal(made.entries("chunks"), 1);
     });
   }
 
