@@ -173,6 +173,7 @@ class Loading {
     const features = await this.features(found, streams, broken);
     const functions = this.functions(found, streams, { tables: bound.tables, features, broken });
     const alerts = await this.alerts(found, streams, bound.tables, windows.keys(), destinations, broken);
+    this.featureNamesTaken(found, features, [functions, windows]);
     this.operatorNamesTaken(found, alerts, [functions, windows, features]);
     if (this.problems.length > 0) throw invalidProject(this.dir, this.problems);
     const settings = config!.settings;
@@ -350,6 +351,20 @@ class Loading {
     const named = [...new Set(routes.flatMap(({ to }) => to))];
     const unknown = unknownDestinations(named, [...read.keys(), ...broken], "alerts of millrace.config.ts");
     this.report({ file: CONFIG_FILE }, unknown);
+  }
+
+  /** The reactor is asked for a feature by its name, so nothing else that it runs has it. */
+  private featureNamesTaken(
+    found: readonly Found[],
+    features: ReadonlyMap<string, Feature>,
+    others: readonly ReadonlyMap<string, { readonly file: string }>[],
+  ): void {
+    for (const { name } of features.values()) {
+      const other = others.find((named) => named.has(name))?.get(name);
+      if (other === undefined) continue;
+      const at = found.find(({ definition }) => definitionKind(definition) === "feature" && definition.name === name);
+      this.report({ ...at }, [problem("NAME_TAKEN", { subject: `feature "${name}"`, other: other.file })]);
+    }
   }
 
   /** Dead letters of what reacts to events name it, so no alert has the name of something else that does. */

@@ -5,7 +5,7 @@ import { parseDuration } from "./duration.ts";
 import { ConditionFault, type FeatureCondition, readCondition } from "./feature-condition.ts";
 import { didYouMean } from "./nearest.ts";
 import { invalidOption, isRecord, showValue, unknownOptions } from "./options.ts";
-import { type Problem, problem, problemOf } from "./problem.ts";
+import { type Problem, problem } from "./problem.ts";
 import type { Column, Stream } from "./project.ts";
 import { type AggregatePlan, readAggregate } from "./read-aggregates.ts";
 import type { SqlInspector } from "./sql-inspector.ts";
@@ -179,12 +179,11 @@ async function readWhere(
     const ast = await inspector.parse(`select ${given}`);
     return { sql: given, condition: readCondition(ast, stream.columns) };
   } catch (error) {
-    if (error instanceof ConditionFault) {
-      const allowed = "fields compared with constants, in, between, is null, and, or, not";
-      const got = `${showValue(given)}: ${error.message}`;
-      problems.push(problem("OPTION_INVALID", { option: "where", subject, got, allowed }));
-    } else if (error instanceof MillraceError) problems.push(problemOf(error));
-    else throw error;
+    if (!(error instanceof ConditionFault || error instanceof MillraceError)) throw error;
+    const allowed = "a condition of fields compared with constants, in, between, is null, and, or, not";
+    // The parser counts the columns of more than the condition.
+    const got = `${showValue(given)}: ${error.message.replace(/ \(line \d+, column \d+\)/, "")}`;
+    problems.push(problem("OPTION_INVALID", { option: "where", subject, got, allowed }));
     return undefined;
   }
 }
