@@ -122,7 +122,7 @@ export class Lane {
     };
     keeper.attach({
       targets: () => this.#emitter.targets(),
-      counts: () => ({ handled: 0, dead: this.#dead, emitted: this.#emitter.emitted }),
+      counts: () => ({ handled: 0, dead: this.#dead, repeated: this.#repeated, emitted: this.#emitter.emitted }),
       leftOut: this.#leftOut,
       committed: (commit) => this.#emitter.committed(commit.targets),
       settled: () => this.#settled(),
