@@ -42,37 +42,42 @@ export class ByteWriter {
 
   /** What was written, as a copy. */
   bytes(): Uint8Array {
-    return buffer.slice(0, this.#at);
+    const bytes = Buffer.allocUnsafe(this.#at);
+    bytes.set(buffer.subarray(0, this.#at));
+    return bytes;
   }
 }
 
+/** One reader reads at a time. */
 export class ByteReader {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   #at = 0;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    // A view of the given bytes would cost more than to copy them under one that is there.
+    if (bytes.length > given.length) {
+      given = new Uint8Array(2 * bytes.length);
+      givenView = new DataView(given.buffer);
+    }
+    given.set(bytes);
   }
 
   u8(): number {
-    return this.#view.getUint8(this.#at++);
+    return givenView.getUint8(this.#at++);
   }
 
   u32(): number {
     this.#at += 4;
-    return this.#view.getUint32(this.#at - 4, true);
+    return givenView.getUint32(this.#at - 4, true);
   }
 
   f64(): number {
     this.#at += 8;
-    return this.#view.getFloat64(this.#at - 8, true);
+    return givenView.getFloat64(this.#at - 8, true);
   }
 
   f64s(count: number): number[] {
     const values: number[] = [];
-    for (let i = 0; i < count; i++, this.#at += 8) values.push(this.#view.getFloat64(this.#at, true));
+    for (let i = 0; i < count; i++, this.#at += 8) values.push(givenView.getFloat64(this.#at, true));
     return values;
   }
 
@@ -82,7 +87,7 @@ export class ByteReader {
 
   raw(length: number): Uint8Array {
     this.#at += length;
-    return this.#bytes.slice(this.#at - length, this.#at);
+    return given.slice(this.#at - length, this.#at);
   }
 }
 
@@ -92,6 +97,9 @@ const decoder = new TextDecoder();
 /** One writer writes at a time, so they share their room; a state is small, and its bytes are copied when it is whole. */
 let buffer = new Uint8Array(4096);
 let view = new DataView(buffer.buffer);
+
+let given = new Uint8Array(4096);
+let givenView = new DataView(given.buffer);
 
 function reserve(length: number): void {
   if (length <= buffer.length) return;
