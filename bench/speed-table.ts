@@ -226,4 +226,21 @@ export const SPEED_TABLE: readonly Row[] = [
       burst: { label: "a thousand runs at once", unit: "steps/s", ...higher, floor: 1_000 },
     },
   },
+  {
+    name: "react",
+    what: "reactions: operators over the log, and their state",
+    figures: {
+      rate: { label: "keyed windows over one stream, from the log", unit: "events/s", ...higher, aim: 250_000 },
+      cpu: { label: "… processor time of all threads", unit: "µs/event", ...lower, aim: 4 },
+      alertP50: { label: "acknowledged to alert readable, 20 k events/s, median", unit: "ms", ...lower },
+      alertP99: { label: "… the slowest of 100", unit: "ms", ...lower, aim: 10 },
+      busyP50: { label: "acknowledged to alert readable, 100 k events/s, median", unit: "ms", ...lower },
+      busyP99: { label: "… the slowest of 100", unit: "ms", ...lower, aim: 50 },
+      readP99: { label: "read of a key at 20 k events/s, the slowest of 100", unit: "ms", ...lower, aim: 1 },
+      busyReadP99: { label: "… at 100 k events/s", unit: "ms", ...lower },
+      restore: { label: "a million keys with three windows each restored", unit: "s", ...lower, aim: 5 },
+      memory: { label: "… resident memory of the process", unit: "MB", ...lower, aim: 1_000 },
+      checkpoint: { label: "… checkpoint of one changed key", unit: "ms", ...lower },
+    },
+  },
 ];

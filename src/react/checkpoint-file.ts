@@ -181,8 +181,9 @@ export interface ReadCheckpoint {
   readonly commit: Commit;
   /** Takes used in the file, also those that do not count. */
   readonly lastTake: number;
-  /** Bytes behind the last commit, which do not count. */
-  readonly cutBytes: number;
+  /** A commit behind damaged bytes: the lane had come that far. */
+  readonly behind: Commit | undefined;
+  readonly path: string;
 }
 
 export type FoundCheckpoint =
@@ -210,7 +211,7 @@ export async function findCheckpoint(fs: LogFs, dir: string): Promise<FoundCheck
 export async function readEntryBlocks(
   fs: LogFs,
   dir: string,
-  { generation, end, commit }: ReadCheckpoint,
+  { generation, end, commit }: Pick<ReadCheckpoint, "generation" | "end" | "commit">,
   take: (block: Uint8Array<ArrayBuffer>) => Promise<void>,
 ): Promise<void> {
   const without = new Set(commit.takes.without);
@@ -234,7 +235,8 @@ async function readFile(fs: LogFs, dir: string, generation: number): Promise<Fou
       if (record.kind === COMMIT) last = { commit: readCommit(record.body), end: reader.at };
     }
     if (last) {
-      const checkpoint = { generation, ...last, lastTake, cutBytes: size - last.end };
+      const behind = await lastCommitBehind(file, reader.at, size);
+      const checkpoint = { generation, ...last, lastTake, behind, path };
       return { kind: "whole", checkpoint };
     }
     const known = await lastCommitBehind(file, reader.at, size);

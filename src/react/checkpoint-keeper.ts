@@ -141,13 +141,7 @@ export class CheckpointKeeper {
   async restore(take: (entries: Uint8Array<ArrayBuffer>) => Promise<void>): Promise<void> {
     const { fs, dir } = this.#o;
     const { generation } = this.#file;
-    const place = {
-      generation,
-      end: this.#file.durableBytes,
-      commit: this.commit,
-      lastTake: this.#lastTake,
-      cutBytes: 0,
-    };
+    const place = { generation, end: this.#file.durableBytes, commit: this.commit };
     await readEntryBlocks(fs, dir, place, take);
   }
 

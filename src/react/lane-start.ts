@@ -1,7 +1,7 @@
 /** Where a lane begins, and with what: from its checkpoint, the definitions as they are now, and what the log still has. */
 import { MillraceError } from "../errors.ts";
 import type { Ends } from "../log/event-log.ts";
-import type { Commit, FoundCheckpoint, LaneCounts, OperatorRecord, TargetRecord } from "./checkpoint-file.ts";
+import type { FoundCheckpoint, LaneCounts, OperatorRecord, ReadCheckpoint, TargetRecord } from "./checkpoint-file.ts";
 import { type DoneSet, doneBelow, lowest } from "./done-set.ts";
 import type { LaneName } from "./emission-mark.ts";
 import type { OperatorPlan } from "./operator.ts";
@@ -49,7 +49,7 @@ const NO_COUNTS: LaneCounts = { handled: 0, dead: 0, emitted: 0 };
 export function laneStart(question: StartQuestion): LaneStart {
   const { found } = question;
   if (found.kind === "none") return newLane(question, 0);
-  if (found.kind === "whole") return continued(question, found.checkpoint.commit);
+  if (found.kind === "whole") return continued(question, found.checkpoint);
   return rebuilt(question, found);
 }
 
@@ -67,9 +67,15 @@ function newOperator(plan: OperatorPlan, done: DoneSet | undefined): OperatorSta
   return { plan, restored: false, done, muted: undefined, leftOut: [], retried: [], versions: {} };
 }
 
-function continued(question: StartQuestion, commit: Commit): LaneStart {
+function continued(question: StartQuestion, { commit, behind, path, end }: ReadCheckpoint): LaneStart {
   const { lane, plans, ends, incompatible } = question;
   const findings: MillraceError[] = [];
+  if (behind) {
+    const facts = { ...placeOf(lane), file: path, at: end, from: lowest(commit.done) };
+    findings.push(new MillraceError("REACT_CHECKPOINT_DAMAGED", facts));
+  }
+  /** All that was emitted up to there is durable, though the state is of before. */
+  const emitted = behind && behind.done.next <= ends.end ? behind.done : undefined;
   let { done, epoch } = commit;
   if (done.next > ends.end) {
     // The log has lost its end, or is an older one: offsets from here on are of other events.
@@ -94,7 +100,13 @@ function continued(question: StartQuestion, commit: Commit): LaneStart {
     if (record) {
       kept.push(plan.name);
       return {
-        ...{ plan, restored: true, muted: record.muted, leftOut: record.leftOut ?? [], retried: record.retried ?? [] },
+        ...{
+          plan,
+          restored: true,
+          muted: emitted ?? record.muted,
+          leftOut: record.leftOut ?? [],
+          retried: record.retried ?? [],
+        },
         ...{ done: again ? further(record.done, done) : record.done, versions: record.versions },
       };
     }
@@ -121,8 +133,8 @@ function continued(question: StartQuestion, commit: Commit): LaneStart {
     begun: again ? Math.min(ends.start, commit.begun) : commit.begun,
     epoch: again ? epoch + 1 : epoch,
     // What the targets hold by the marks so far is of the operators that go on; see `former`.
-    targets: commit.targets,
-    keepsFile: !dropped && !again && epoch === commit.epoch,
+    targets: behind?.targets ?? commit.targets,
+    keepsFile: !behind && !dropped && !again && epoch === commit.epoch,
   };
 }
 
