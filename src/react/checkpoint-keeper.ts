@@ -81,6 +81,8 @@ export class CheckpointKeeper {
   #turn: Promise<unknown> = Promise.resolve();
   #commits: Promise<unknown> = Promise.resolve();
   #queued: Promise<void> | undefined;
+  /** There is no thread that would answer any more. */
+  #closed = false;
 
   private constructor(parts: KeeperParts, start: LaneStart, file: CheckpointFile, commit: Commit, lastTake: number) {
     this.#o = parts;
@@ -247,12 +249,14 @@ export class CheckpointKeeper {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.interrupt();
     await this.#turn.catch(() => undefined); // told to whoever asked
     await this.#file.close();
   }
 
   async #checkpoint(): Promise<void> {
+    if (this.#closed) throw new Interrupted();
     if (!this.#building && (this.#stale || this.#file.bytes > 2 * this.#wholeBytes + SPARE_BYTES)) await this.#build();
     const take = this.#begin();
     try {
