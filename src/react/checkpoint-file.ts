@@ -14,7 +14,7 @@
  * A record begins with a magic number so that commits behind damaged bytes are found: they say how far the lane had come, and so what must not be emitted again
  * while its state is built anew from the log.
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { isMissing, type LogFile, type LogFs, withFile } from "../log/file-system.ts";
 import type { DoneSet } from "./done-set.ts";
@@ -76,6 +76,8 @@ const COMMIT = 2;
 const SUFFIX = ".checkpoint";
 const BUILDING = ".building";
 const READ_BYTES = 1024 * 1024;
+/** Those above a lane's folder: partition, stream, `react` and the data folder. */
+const FOLDERS = 4;
 
 /** A file that is written to. After a call that rejects every other one does, until it is recovered. */
 export class CheckpointFile {
@@ -107,12 +109,18 @@ export class CheckpointFile {
     return new CheckpointFile(fs, dir, generation, await fs.open(path, "create"), undefined);
   }
 
-  /** Goes on behind what was read of it. */
+  /** Goes on behind what was read of it, which is made durable: the process before may have died between writing it and saying so to the disk. */
   static async resume(fs: LogFs, dir: string, { generation, end }: ReadCheckpoint): Promise<CheckpointFile> {
     const file = await fs.open(join(dir, fileName(generation)), "write");
-    const resumed = new CheckpointFile(fs, dir, generation, file, end);
-    await file.truncate(end).catch((error: unknown) => resumed.close().then(() => Promise.reject(error)));
-    return resumed;
+    try {
+      await file.truncate(end);
+      await file.datasync();
+      await fs.syncDir(dir);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    return new CheckpointFile(fs, dir, generation, file, end);
   }
 
   /** End of the last commit. */
@@ -148,6 +156,12 @@ export class CheckpointFile {
     const path = join(this.#dir, fileName(this.generation));
     await this.#fs.rename(`${path}${BUILDING}`, path);
     await this.#fs.syncDir(this.#dir);
+    // The lane's folders are as new as its first file.
+    let folder = this.#dir;
+    for (let level = 0; this.generation === 1 && level < FOLDERS; level++) {
+      folder = dirname(folder);
+      await this.#fs.syncDir(folder);
+    }
     this.#named = true;
     for (const generation of await generationsIn(this.#fs, this.#dir, SUFFIX))
       if (generation < this.generation) await this.#fs.remove(join(this.#dir, fileName(generation)));
