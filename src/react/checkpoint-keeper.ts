@@ -256,8 +256,8 @@ export class CheckpointKeeper {
   }
 
   async #checkpoint(): Promise<void> {
-    if (this.#closed) throw new Interrupted();
     if (!this.#building && (this.#stale || this.#file.bytes > 2 * this.#wholeBytes + SPARE_BYTES)) await this.#build();
+    if (this.#closed) throw new Interrupted();
     const take = this.#begin();
     try {
       await new Promise<void>((resolve, reject) => {
@@ -266,7 +266,8 @@ export class CheckpointKeeper {
       });
       await Promise.all(take.writes);
       const { taken } = take;
-      if (!taken) throw new Interrupted();
+      // Interrupted while it was written: nobody would tell any more that what was emitted is durable.
+      if (!taken || this.#take !== take) throw new Interrupted();
       await Promise.race([taken.settled, interrupted(take)]);
       if (this.#take !== take) throw new Interrupted();
       await this.#alone(() => this.#write(take, taken));
