@@ -1353,7 +1353,8 @@ export const ERRORS = {
   REACT_TIMEOUT: {
     status: 422,
     retryable: false,
-    message: "{operator} computed for {ms} ms without giving its thread back, which its time limit of {limit} ms forbids",
+    message:
+      "{operator} computed for {ms} ms without giving its thread back, which its time limit of {limit} ms forbids",
     hint: "Correct the handler, or give it a higher timeout, and retry the dead letter.",
   },
   REACT_THREAD_DIED: {
@@ -1371,7 +1372,8 @@ export const ERRORS = {
   REACT_CHECKPOINT_DAMAGED: {
     status: 500,
     retryable: false,
-    message: "the checkpoint of lane {lane} ({stream}, partition {partition}) is damaged at byte {at} of {file}; its state is built again from event {from} on",
+    message:
+      "the checkpoint of lane {lane} ({stream}, partition {partition}) is damaged at byte {at} of {file}; its state is built again from event {from} on",
     hint: "Nothing needs to be done; check the disk.",
   },
   REACT_STATE_LOST: {
@@ -1383,7 +1385,8 @@ export const ERRORS = {
   REACT_LOG_BEHIND: {
     status: 500,
     retryable: false,
-    message: "lane {lane} ({stream}, partition {partition}) has applied events up to {position}, and the log ends at {end}; it goes on from there",
+    message:
+      "lane {lane} ({stream}, partition {partition}) has applied events up to {position}, and the log ends at {end}; it goes on from there",
     hint: "The log has lost its end, or is of an older backup. State reflects events that are no longer there.",
   },
   REACT_UNAVAILABLE: {
@@ -1401,7 +1404,8 @@ export const ERRORS = {
   STATE_INCOMPATIBLE: {
     status: 422,
     retryable: false,
-    message: 'state "{state}" of {operator} was written as {got} and is read as {wanted}; it is built again from the log',
+    message:
+      'state "{state}" of {operator} was written as {got} and is read as {wanted}; it is built again from the log',
     hint: "Nothing needs to be done.",
   },
   SETTING_UNKNOWN: {
