@@ -227,6 +227,18 @@ export const SPEED_TABLE: readonly Row[] = [
     },
   },
   {
+    name: "alert",
+    what: "an alert out of a running platform: from the answer to its event until who follows the stream has it",
+    figures: {
+      p50: { label: "20 k events/s, median", unit: "ms", ...lower },
+      p99: { label: "… the slowest of 100", unit: "ms", ...lower, floor: 10 },
+      rate: { label: "… events meanwhile", unit: "events/s", ...higher },
+      busyP50: { label: "100 k events/s, median", unit: "ms", ...lower },
+      busyP99: { label: "… the slowest of 100", unit: "ms", ...lower, floor: 50 },
+      busyRate: { label: "… events meanwhile", unit: "events/s", ...higher },
+    },
+  },
+  {
     name: "react",
     what: "reactions: operators over the log, and their state",
     figures: {

@@ -4,11 +4,11 @@
  * Events whose operator gives a promise stay pending, and those of other keys go on. An event waits as a whole, for all operators of the lane,
  * so that what one operator of the lane reads of another is as of the event.
  */
-import { isAscii } from "node:buffer";
 import { messageOf } from "../errors.ts";
 import { Attempt, type OperatorStates } from "./attempt.ts";
 import { type DoneSet, isDone } from "./done-set.ts";
 import type { DoneReport, LaneSetup, OperatorSetup, SentEmissions, SentLetter, SentRun } from "./messages.ts";
+import { OpenRun } from "./open-run.ts";
 import type { EventView, Operator } from "./operator.ts";
 import { frozen, type ParsedEvents } from "./parsed-events.ts";
 import { EmissionWriter } from "./sent-emissions.ts";
@@ -447,44 +447,6 @@ class PendingEvent {
   constructor(event: EventView, text: string) {
     this.event = event;
     this.text = text;
-  }
-}
-
-/** A run on its way through the lane, line by line. */
-class OpenRun {
-  readonly to: number;
-  readonly #run: SentRun;
-  readonly #text: string;
-  readonly #repeated: ReadonlySet<number> | undefined;
-  #at = 0;
-  #offset: number;
-  #span = 0;
-
-  constructor(run: SentRun) {
-    this.#run = run;
-    this.#repeated = run.repeated.length === 0 ? undefined : new Set(run.repeated);
-    this.to = run.to;
-    this.#offset = run.from;
-    const bytes = Buffer.from(run.bytes.buffer, run.bytes.byteOffset, run.bytes.length);
-    this.#text = bytes.toString(isAscii(bytes) ? "latin1" : "utf8");
-  }
-
-  take(): { readonly offset: number; readonly text: string } | undefined {
-    if (this.#offset > this.to) return undefined;
-    const end = this.#text.indexOf("\n", this.#at);
-    const text = this.#text.slice(this.#at, end);
-    this.#at = end + 1;
-    return { offset: this.#offset++, text };
-  }
-
-  isRepeated(offset: number): boolean {
-    return this.#repeated?.has(offset) ?? false;
-  }
-
-  spanOf(offset: number): { readonly receivedAtMs: number; readonly source: string } {
-    const { spans } = this.#run;
-    while ((spans[this.#span]?.to ?? offset) < offset) this.#span++;
-    return spans[this.#span] ?? { receivedAtMs: 0, source: "" };
   }
 }
 
