@@ -73,6 +73,10 @@ async function run(): Promise<void> {
   console.log(
     `queries: ${number(outcome.queries.answered)} answered and right, ${number(outcome.queries.failed)} without an answer`,
   );
+  const { emitted, deadLettered, windows, alerts } = outcome.reactions;
+  console.log(
+    `reactions: ${number(emitted)} emitted, ${number(deadLettered)} dead-lettered, ${number(windows)} windows, ${number(alerts)} alerts`,
+  );
   const kills = [...outcome.kills.values()].reduce((sum, count) => sum + count, 0);
   const met = POINTS.filter((point) => outcome.kills.has(point)).length;
   console.log(`kills: ${number(kills)}, at ${met} of ${POINTS.length} named points`);

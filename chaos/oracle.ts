@@ -21,7 +21,9 @@ import { endPostgres, freePort, killStateServer, Life } from "./child.ts";
 import { Client } from "./client.ts";
 import { Crowd } from "./crowd.ts";
 import { DAMAGES, filesBelow } from "./damage.ts";
-import { judge, type LedgerHop } from "./judge.ts";
+import type { LedgerHop } from "./findings.ts";
+import { judge } from "./judge.ts";
+import type { JudgedReactions } from "./judge-reactions.ts";
 import { neededFiles } from "./lake-reader.ts";
 import { type Fault, type LifePlan, LifePlanner } from "./life-plan.ts";
 import { Random } from "./random.ts";
@@ -59,6 +61,7 @@ export interface Outcome {
     readonly failed: number;
     readonly refusals: ReadonlyMap<string, number>;
   };
+  readonly reactions: JudgedReactions;
   readonly dir: string;
 }
 
@@ -140,6 +143,7 @@ class Run {
       recoveriesMs: this.#recoveriesMs,
       stateBackMs: this.#stateBackMs,
       queries: { answered, failed, refusals },
+      reactions: verdict.reactions,
       dir: this.#dir,
     };
   }
@@ -376,6 +380,7 @@ class Run {
     await sleep(1000);
     await this.#crowd?.stop(60_000);
     const ledger = await this.#drained();
+    await this.#delivered();
     await this.#ready();
     await this.#vacuumed(life);
     const listed = JSON.parse((await this.#client?.send("GET", "/v1/keys"))?.body ?? "{}").keys as { name: string }[];
@@ -402,6 +407,18 @@ class Run {
     if (pending.length > 0)
       this.#violations.push(`30 s after the last event there are pending ones: ${JSON.stringify(pending)}`);
     return ledger?.hops ?? [];
+  }
+
+  async #delivered(): Promise<void> {
+    let waiting: unknown;
+    for (const deadline = performance.now() + 10_000; performance.now() < deadline; await sleep(100)) {
+      const answer = await this.#client?.send("GET", "/v1/destinations");
+      if (answer?.status !== 200) continue;
+      const destinations = JSON.parse(answer.body).destinations as { waiting: number }[];
+      waiting = destinations;
+      if (destinations.every((destination) => destination.waiting === 0)) return;
+    }
+    this.#violations.push(`alerts wait for their destination: ${JSON.stringify(waiting)}`);
   }
 
   async #ready(): Promise<void> {

@@ -1,6 +1,7 @@
 /** What runs found, one file each: `seed-N.json`. They are made to be added up. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { JudgedReactions } from "./judge-reactions.ts";
 import type { Fault } from "./life-plan.ts";
 import type { Outcome } from "./oracle.ts";
 import { POINTS } from "./points.ts";
@@ -20,6 +21,7 @@ interface Result {
   readonly otherFaults: Readonly<Record<string, number>>;
   readonly queriesAnswered: number;
   readonly queriesFailed: number;
+  readonly reactions: JudgedReactions;
   readonly recoveriesMs: readonly number[];
   readonly stateBackMs: readonly number[];
 }
@@ -50,6 +52,7 @@ export function writeResult(dir: string, { seed, seconds, faults, each, startedA
     otherFaults: sorted(outcome.faults),
     queriesAnswered: outcome.queries.answered,
     queriesFailed: outcome.queries.failed,
+    reactions: outcome.reactions,
     recoveriesMs: outcome.recoveriesMs.map(Math.round),
     stateBackMs: outcome.stateBackMs.map(Math.round),
   };
@@ -72,6 +75,10 @@ export function summary(dir: string): string {
       POINTS.filter((point) => killed.has(point)).length,
       of(({ acknowledged }) => acknowledged),
       of(({ queriesAnswered }) => queriesAnswered),
+      of(({ reactions }) => reactions.emitted),
+      of(({ reactions }) => reactions.deadLettered),
+      of(({ reactions }) => reactions.windows),
+      of(({ reactions }) => reactions.alerts),
       of(({ lost }) => lost),
       of(({ duplicated }) => duplicated),
       of(({ violations }) => violations.length),
@@ -83,6 +90,10 @@ export function summary(dir: string): string {
     "Named points",
     "Acknowledged",
     "Queries",
+    "Emitted",
+    "Dead letters",
+    "Windows",
+    "Alerts",
     "Lost",
     "Duplicated",
     "Other violations",

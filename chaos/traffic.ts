@@ -30,6 +30,14 @@ export const RATES: Readonly<Record<string, string>> = {
   BR: "0.171",
 };
 
+/** Above that an order raises an alert. */
+export const LARGE_CENTS = 99_000;
+
+/** Orders of a lane at which the function that echoes them throws. */
+export function unechoed(n: number): boolean {
+  return n % 20 === 19;
+}
+
 /** Makes the events of one lane, its counters going up by one per stream. */
 export class Lane {
   readonly name: string;

@@ -1,5 +1,6 @@
 /** A small shop in which an event can meet every fate there is: stored, repeated, filtered, failing a check or a cast, upserted, reacted to. */
-import { alert, count, decimal, feature, last, on, stream, sum, table, tumbling, window, z } from "millrace";
+import { alert, count, decimal, feature, last, on, stream, sum, table, toStream, tumbling, window, z } from "millrace";
+import { LARGE_CENTS, unechoed } from "../traffic.ts";
 
 /** `n` counts each lane's orders from 0 without a gap: whoever sees some of a lane knows what it should see. */
 export const orders = stream("orders", {
@@ -74,10 +75,10 @@ export const totals = table("gold.totals", {
   sql: "select count(*) as orders, sum(amount) as revenue, max(n) as newest from silver.enriched",
 });
 
-const MINUTE_MS = 60_000;
+const STEP_MS = 10 * 60_000;
 
 /**
- * What the function makes of orders. It has no id, so that each order has one echo is the reactor's doing alone. Time goes on by a minute with
+ * What the function makes of orders. It has no id, so that each order has one echo is the reactor's doing alone. Time goes on by ten minutes with
  * each of a lane's orders.
  */
 export const echoes = stream("echoes", {
@@ -101,16 +102,23 @@ export const recent = feature("recent_orders", {
   lateness: "30d",
 });
 
-/** Counts what it has seen of each lane, and says what the feature says at each order. */
+/** Counts what it has seen of each lane, and says what the feature says at each order. Where it throws, nothing of that may be kept. */
 export const counting = on(
   orders,
-  { state: z.object({ seen: z.int() }), from: "beginning", emits: [echoes], features: [recent] },
+  {
+    state: z.object({ seen: z.int() }),
+    from: "beginning",
+    emits: [echoes],
+    features: [recent],
+    retry: { attempts: 2, delay: "10ms" },
+  },
   (order, ctx) => {
     const seen = (ctx.state.get()?.seen ?? 0) + 1;
     ctx.state.set({ seen });
-    const at = new Date(Date.UTC(2026, 0, 1) + order.n * MINUTE_MS).toISOString();
+    const at = new Date(Date.UTC(2026, 0, 1) + order.n * STEP_MS).toISOString();
     const { order_id, lane, n } = order;
     ctx.emit(echoes, { order_id, lane, n, seen, recent: Number(ctx.feature(recent)), at });
+    if (unechoed(n)) throw new Error("an order that is not echoed");
   },
 );
 
@@ -119,13 +127,19 @@ export const echo_hours = window("echo_hours", {
   key: "lane",
   size: tumbling("1h"),
   aggregate: { orders: count(), seen: sum("seen"), newest: last("order_id") },
-  lateness: "12h",
+  lateness: "2h",
   early: "1s",
 });
 
-/** One for each order above 990. */
+/** Where alerts are told. It has no id either. */
+export const large_orders = stream("large_orders", { schema: z.object({ key: z.string(), state: z.string() }) });
+
+export const tellers = toStream("tellers", large_orders, { event: ({ key, state }) => ({ key, state }) });
+
+/** One for each large order. */
 export const large = alert("large", {
   on: orders,
   key: ["lane", "order_id"],
-  when: (order: { amount: string | number }) => Number(order.amount) > 990,
+  when: (order: { amount: string | number }) => Number(order.amount) * 100 > LARGE_CENTS,
+  to: [tellers],
 });

@@ -21,17 +21,22 @@ test("a platform that is killed again and again keeps what it acknowledged, and 
   const file = join(obligations, "p0.obligations");
   const first = readFileSync(file, "utf8")
     .split("\n")
-    .find((line) => line.includes('"fate":"stored"')) as string;
+    .find((line) => line.includes('"s":"orders"') && line.includes('"fate":"stored"')) as string;
   const kept = JSON.parse(first);
-  appendFileSync(file, `${JSON.stringify({ ...kept, id: "never-arrived", n: -1 })}\n`);
+  appendFileSync(
+    file,
+    `${JSON.stringify({ ...kept, id: "never-arrived", n: -1, about: ["2026-01-01", 99_500, "DE"] })}\n`,
+  );
   const bereft = await judge(dataDir, obligations, []);
   assert.ok(bereft.lost >= 1);
-  assert.ok(
-    bereft.violations.some((violation) => violation.startsWith(`bronze.${kept.s} lacks: 1, for example never-arrived`)),
-  );
+  for (const what of ["bronze.orders", "echoes", "system.alert_events", "the alerts' destination stream"]) {
+    const lacks = (violation: string) =>
+      violation.startsWith(`${what} lacks: 1,`) && violation.includes("never-arrived");
+    assert.ok(bereft.violations.some(lacks), `${what}: ${bereft.violations.join("\n")}`);
+  }
 
   appendFileSync(file, `${JSON.stringify({ ...kept, sha: "another" })}\n`);
   const altered = await judge(dataDir, obligations, []);
-  assert.ok(altered.violations.some((violation) => violation.includes(`bronze.${kept.s} has another payload: 1`)));
+  assert.ok(altered.violations.some((violation) => violation.includes("bronze.orders has another payload: 1")));
   rmSync(outcome.dir, { recursive: true });
 });
