@@ -17,6 +17,7 @@ import { eventId } from "./event-id.ts";
 import { idText } from "./id-text.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { committedTo } from "./progress.ts";
+import { quickFields } from "./quick-fields.ts";
 import type { StreamIndex } from "./stream-index.ts";
 
 export interface RepetitionsOptions {
@@ -35,6 +36,7 @@ const READ_BYTES = 4 * 1024 * 1024;
 export class Repetitions {
   readonly #o: RepetitionsOptions;
   readonly #text: ReturnType<typeof idText>;
+  readonly #fields: ReturnType<typeof quickFields>;
   /** Of bronze: repetitions among `from` to `to`. */
   #stored: { readonly from: number; readonly to: number; readonly offsets: readonly number[] } = NOTHING_STORED;
   /** First offset that is not decided yet, of those above bronze; -1 before the first question. */
@@ -49,6 +51,7 @@ export class Repetitions {
   constructor(options: RepetitionsOptions) {
     this.#o = options;
     this.#text = idText(options.stream);
+    this.#fields = quickFields(options.stream.id);
   }
 
   /** The offsets of a run's events that repeat earlier ones, ascending. @throws what the lake, the log and the index do */
@@ -167,7 +170,9 @@ export class Repetitions {
         ? await this.#digestsByEngine(run, lines)
         : lines
             .slice(0, run.to - run.from + 1)
-            .map((line, i) => hash("md5", text(parsed(line), `${partition}-${run.from + i}`), "binary"));
+            .map((line, i) =>
+              hash("md5", text(this.#fields(line) ?? parsed(line), `${partition}-${run.from + i}`), "binary"),
+            );
     return digests.map((id, i) => ({ id, offset: run.from + i, atMs: arrivals[i] as number }));
   }
 
