@@ -1,4 +1,4 @@
-import { count, max, mean, on, stream, tumbling, window, z } from "millrace";
+import { on, stream, z } from "millrace";
 import { telemetrySchema } from "../telemetry.ts";
 
 export const telemetry = stream("telemetry", {
@@ -21,10 +21,3 @@ export const braking = on(
     if (vehicle_id === "bench") ctx.emit(alerts, { alert_id: ctx.id, event_id, speed_kmh });
   },
 );
-
-export const minutes = window("minutes", {
-  on: telemetry,
-  key: "vehicle_id",
-  size: tumbling("1m"),
-  aggregate: { n: count(), speed: mean("speed_kmh"), hottest: max("coolant_c") },
-});

@@ -25,7 +25,7 @@ export async function measure(seconds: number): Promise<Measurement> {
       busyRate: { value: rounded(busy.rate) },
     },
     conditions: {
-      events: `${EVENT_BYTES} bytes, ${EVENTS_PER_REQUEST} a request, with an id; a function and a window of each vehicle take every one`,
+      events: `${EVENT_BYTES} bytes, ${EVENTS_PER_REQUEST} a request, with an id; a function takes every one`,
       alerts: `${calm.count} and ${busy.count}, one every ${EVERY_MS} ms, read as server-sent events`,
       fsync: "of every request, and of what the function emits; default flushes beside it",
     },
