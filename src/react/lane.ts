@@ -40,7 +40,8 @@ export interface LaneLine {
 }
 
 /** Two runs of this size keep a worker busy for some milliseconds. */
-const RUN_BYTES = 256 * 1024;
+/** Large enough that a lane which is behind does not wait for the log and the ids more than it works. */
+const RUN_BYTES = 1024 * 1024;
 const MOST_RUNS_SENT = 4;
 const MOST_LETTER_BYTES = 16 * 1024 * 1024;
 
@@ -276,6 +277,7 @@ export class Lane {
     const { stream, partition } = this.name;
     const { signal } = line;
     this.#reading = lowest(this.#keeper.commit.done);
+    let ahead: Promise<Run | undefined> | undefined;
     while (!signal.aborted) {
       try {
         if (this.#runsSent >= MOST_RUNS_SENT || !this.#emitter.hasRoom || this.#lettersBytes > MOST_LETTER_BYTES) {
@@ -284,13 +286,21 @@ export class Lane {
           });
           continue;
         }
-        const run = await log.read(stream, partition, this.#reading, RUN_BYTES);
+        const run = await (ahead ?? log.read(stream, partition, this.#reading, RUN_BYTES));
+        ahead = undefined;
         if (signal.aborted) return;
-        const repeated = (run && (await this.#o.repetitions?.(stream, partition, run))) ?? [];
+        if (run === undefined) {
+          await log.wait(stream, partition, this.#reading, signal);
+          continue;
+        }
+        // Read while this one is looked through: on a busy machine either waits for its turn.
+        ahead = log.read(stream, partition, run.to + 1, RUN_BYTES);
+        ahead.catch(() => undefined); // told when its turn comes
+        const repeated = (await this.#o.repetitions?.(stream, partition, run)) ?? [];
         if (signal.aborted) return;
-        if (run) this.#sendRun(line, run, repeated);
-        else await log.wait(stream, partition, this.#reading, signal);
+        this.#sendRun(line, run, repeated);
       } catch (error) {
+        ahead = undefined;
         if (signal.aborted || (error instanceof MillraceError && error.code === "SHUTTING_DOWN")) return;
         await this.#overcome(line, error);
         if (retrying.stopped) return;
