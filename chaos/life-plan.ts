@@ -176,15 +176,17 @@ export class LifePlanner {
   }
 
   #nth(point: string): number {
-    const busy = /truncate|rename/.test(point)
+    const busy = /truncate|rename|(create|remove) checkpoint/.test(point)
       ? 1
-      : /log (write|fsync)/.test(point)
-        ? 60
-        : /FLUSH|data file|manifest|run (write|fsync)/.test(point)
-          ? 20
-          : needsReplay(point)
-            ? 1 // one replay takes as long as a life does on a busy machine
-            : 3;
+      : /log (write|fsync) checkpoint/.test(point)
+        ? 10
+        : /log (write|fsync)/.test(point)
+          ? 60
+          : /FLUSH|data file|manifest|run (write|fsync)/.test(point)
+            ? 20
+            : needsReplay(point)
+              ? 1 // one replay takes as long as a life does on a busy machine
+              : 3;
     const nth = this.#random.int(1, busy); // drawn in any case, so that what was missed does not change later plans
     return this.#missed.delete(point) ? 1 : nth;
   }
