@@ -17,6 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { keepPoolAwake } from "../src/platform/wake-pool.ts";
 import { endPostgres, freePort, killStateServer, Life } from "./child.ts";
 import { Client } from "./client.ts";
 import { Crowd } from "./crowd.ts";
@@ -75,6 +76,7 @@ const HOUR_MS = 3_600_000;
 const SMALL_DISK_BYTES = 1 << 30;
 
 export async function runOracle(options: OracleOptions): Promise<Outcome> {
+  keepPoolAwake();
   const run = new Run(options);
   try {
     return await run.run();

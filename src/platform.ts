@@ -37,6 +37,7 @@ import { Orchestration } from "./platform/orchestration.ts";
 import { biUsers, published, publishing } from "./platform/publishing.ts";
 import { Reacting } from "./platform/reactions.ts";
 import { readiness } from "./platform/readiness.ts";
+import { keepPoolAwake } from "./platform/wake-pool.ts";
 import type { Delivery } from "./react/deliver/delivery.ts";
 import { adminRoute } from "./serve/admin-route.ts";
 import { alertsRoute } from "./serve/alerts-route.ts";
@@ -93,6 +94,7 @@ export interface Ports {
  * PORT_IN_USE, DATA_FOLDER_DISK and others of the registry; whatever had been opened is closed again.
  */
 export async function startPlatform({ projectDir, flags = {}, env = {}, ports = {} }: StartOptions): Promise<Platform> {
+  keepPoolAwake();
   const closers: (() => Promise<void>)[] = [];
   const opened = <T>(part: T, close: (part: T) => Promise<void>): T => {
     closers.push(() => close(part));

@@ -1,3 +1,4 @@
+import { keepPoolAwake } from "../platform/wake-pool.ts";
 import { runCommandLine } from "./command-line.ts";
 import { processTerminal } from "./terminal.ts";
 
@@ -10,5 +11,6 @@ export async function main(args: readonly string[]): Promise<void> {
     if (process.listenerCount("SIGHUP") > 0) process.emit("SIGHUP", "SIGHUP");
     else process.exit(process.exitCode ?? 0);
   });
+  keepPoolAwake();
   process.exitCode = await runCommandLine(args, processTerminal());
 }
