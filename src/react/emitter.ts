@@ -165,6 +165,11 @@ export class Emitter {
     }
   }
 
+  /** Resolves when nothing of it is on its way to a log: whoever looks for its marks from then on finds them. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#targets.values()].map((target) => target.ended()));
+  }
+
   /** The contract's word, and the partition. */
   #admit(
     stream: string,
@@ -299,6 +304,11 @@ class Target {
       if (taken > bytes) return { next: offset + 1, pending: done.pending.filter((pending) => pending <= offset) };
     }
     return done;
+  }
+
+  /** Resolves when what is under way is over, well or not. */
+  ended(): Promise<void> {
+    return this.#turn;
   }
 
   async inTurn(work: () => Promise<void>): Promise<void> {

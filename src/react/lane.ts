@@ -268,8 +268,9 @@ export class Lane {
     };
   }
 
-  close(): Promise<void> {
-    return this.#keeper.close();
+  async close(): Promise<void> {
+    await this.#keeper.close();
+    await this.#emitter.close();
   }
 
   async #feed(line: LaneLine): Promise<void> {
