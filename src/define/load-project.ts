@@ -127,7 +127,6 @@ class Loading {
     const overStreams: Found[] = [];
     const workflows = await this.workflows(found);
     const destinations = this.destinations(found);
-
     const sqlFunctions = await this.sqlFunctions(found);
 
     for (const one of this.unique(found.filter(({ definition }) => !OWN_NAMES.has(definitionKind(definition) ?? "")))) {

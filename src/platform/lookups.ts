@@ -63,7 +63,8 @@ class Copy {
   }
 
   async begin(tell: (block: LookupBlock) => void): Promise<void> {
-    await this.#working;
+    // What is still being told goes to the thread before, and must not count as told to this one.
+    while (this.#working !== undefined) await this.#working;
     this.#tell = tell;
     this.#told = undefined;
     this.changed();
@@ -76,6 +77,7 @@ class Copy {
     this.#again = true;
     this.#working ??= this.#work().finally(() => {
       this.#working = undefined;
+      if (this.#again) this.changed(); // it came behind the last look
     });
   }
 
@@ -97,6 +99,7 @@ class Copy {
         const { table } = this.plan;
         tell({ kind: "failed", reason: error instanceof Error ? error.message : String(error) });
         this.#o.report(error, `reading ${table} for look-ups`);
+        clearTimeout(this.#timer);
         this.#timer = setTimeout(() => this.changed(), this.#o.retryMs ?? RETRY_MS).unref();
         return;
       }
