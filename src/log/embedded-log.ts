@@ -104,6 +104,11 @@ class EmbeddedLog implements EventLog {
     return this.#partition(stream, partition).ends;
   }
 
+  /** Nobody else appends to the folder: its lock keeps a second process out. */
+  async refresh(streams: Iterable<string> = this.#partitions.keys()): Promise<void> {
+    for (const stream of streams) this.#working(stream, 0);
+  }
+
   async read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined> {
     return this.#working(stream, partition).read(from, maxBytes);
   }

@@ -7,14 +7,23 @@
  * - **Atomicity**: a batch becomes readable whole or not at all. A batch whose `append` rejected may still become
  *   readable later (its bytes may have reached the disk); it is never half there.
  * - **Visibility**: what `ends` reports as `end` is durable and can be read at once.
+ * - **Other processes**: a log may be shared. `ends` is what this process knows; `refresh` brings it up to everything that any process was
+ *   told is durable. A log of one process has nothing to ask.
  *
  * A stream or partition that is not open is LOG_PARTITION_UNKNOWN to every method.
  */
 export interface EventLog {
   /**
+   * Which log this is, the same for every process that shares it and for no other one: two logs over one lake would give offsets that
+   * are taken. Absent where nobody can meet another log.
+   */
+  readonly identity?: string;
+
+  /**
    * Declares a stream and opens or creates its partitions: as many as asked for, or as there are already when those are
    * more. Calling it again for the same stream does nothing.
-   * @throws LOG_STREAM_NAME when the log cannot hold a stream of that name.
+   * @throws LOG_STREAM_NAME when the log cannot hold a stream of that name. A log on a network also KAFKA_UNREACHABLE, KAFKA_CREDENTIALS, KAFKA_TLS,
+   * KAFKA_NOT_ALLOWED, KAFKA_TOO_OLD and KAFKA_TOPIC_UNFIT, each naming the setting or the topic.
    */
   open(stream: string, options?: { partitions?: number }): Promise<void>;
 
@@ -23,13 +32,21 @@ export interface EventLog {
 
   /**
    * Appends events durably. The payload must not be changed before the answer.
-   * @throws LOG_UNAVAILABLE (retryable) when the disk refuses the write; nothing was acknowledged. LOG_BATCH_INVALID for a
-   * batch that is not what `Batch` says.
+   * @throws LOG_UNAVAILABLE (retryable) when the disk or the brokers do not make it durable; nothing was acknowledged. LOG_BATCH_INVALID for a
+   * batch that is not what `Batch` says, LOG_BATCH_TOO_LARGE for one that the log cannot keep whole. LOG_WENT_BACK when what the log
+   * has acknowledged before is no longer there: nothing is appended then, for its offset would be one that is taken.
    */
   append(stream: string, partition: number, batch: Batch): Promise<Appended>;
 
-  /** The first offset still kept and the one after the last durable event. */
+  /** The first offset still kept and the one after the last durable event, as far as this process knows: see `refresh`. */
   ends(stream: string, partition: number): Ends;
+
+  /**
+   * Resolves once `ends` of the streams (default: all that are open) covers everything that was acknowledged, by any process, before the
+   * call. Calls of one moment share the work.
+   * @throws LOG_UNREADABLE (retryable) when that cannot be learned now, LOG_WENT_BACK as `append` does.
+   */
+  refresh(streams?: Iterable<string>): Promise<void>;
 
   /**
    * Reads durable events from `from` on: about `maxBytes` of them at most, and at least one. A run may be shorter for the
@@ -37,16 +54,16 @@ export interface EventLog {
    * @throws LOG_OFFSET_GONE when `from` is below the first kept offset, LOG_OFFSET_AHEAD when it is above the end;
    * LOG_CORRUPT when the bytes of `from` do not match their checksum, with `details` {stream, partition, file, from, to,
    * at, bytes, receivedAtMs, source}: the events around the offsets `from`..`to` stay readable, so reading may go on at `to + 1`;
-   * LOG_UNREADABLE (retryable) when the disk does not answer.
+   * LOG_UNREADABLE (retryable) when the disk or the broker does not answer; LOG_WENT_BACK as `append` does.
    */
   read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined>;
 
-  /** Resolves once `end > offset`, or when the signal aborts. */
+  /** Resolves once `end > offset`, whoever appended, or when the signal aborts. */
   wait(stream: string, partition: number, offset: number, signal: AbortSignal): Promise<void>;
 
   /**
    * Tells the log that events below `offset` are no longer needed by any consumer. They are removed once they are also
-   * older than the retention time, in whole segments.
+   * older than the retention time, in whole segments. Of processes that share a log only the one that knows every consumer calls it.
    */
   release(stream: string, partition: number, offset: number): Promise<void>;
 
@@ -55,6 +72,9 @@ export interface EventLog {
    * files of this machine have it.
    */
   hold?(): LogHold;
+
+  /** What keeps parts of the log from taking or giving events at this moment, a sentence each. Absent where every failure is one of a call. */
+  problems?(): readonly string[];
 
   /**
    * Stops taking batches, finishes those under way and closes every file. From then on every call that would append, read
@@ -75,7 +95,10 @@ export interface Appended {
   /** First and last offset of the batch, both inclusive. */
   readonly from: number;
   readonly to: number;
-  /** Time of arrival, milliseconds since the epoch (UTC); never earlier than that of an earlier batch in the partition. */
+  /**
+   * Time of arrival, milliseconds since the epoch (UTC), the same for every reader. Never earlier than that of an earlier batch in the partition, as long
+   * as one machine keeps it: where brokers take over from each other, as far as their clocks agree.
+   */
   readonly receivedAtMs: number;
 }
 

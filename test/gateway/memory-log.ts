@@ -42,6 +42,8 @@ export class MemoryLog implements EventLog {
     return { start, end: events.length };
   }
 
+  async refresh(): Promise<void> {}
+
   async read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined> {
     const { start, events } = this.#of(stream)[partition] as MemoryPartition;
     if (from < start) throw new MillraceError("LOG_OFFSET_GONE", { stream, partition, offset: from, start });

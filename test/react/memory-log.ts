@@ -88,6 +88,7 @@ export class MemoryLog implements EventLog {
     if (this.ends(stream, partition).end <= offset) await this.#at(stream, partition).waiters.wait(offset, signal);
   }
 
+  async refresh(): Promise<void> {}
   async release(): Promise<void> {}
   async close(): Promise<void> {}
 
