@@ -1014,6 +1014,12 @@ export const ERRORS = {
     message: "the platform's records in PostgreSQL cannot be reached: {reason}",
     hint: "Events are still accepted and stored. Check that the PostgreSQL server runs, and try again.",
   },
+  LEASE_LOST: {
+    status: 503,
+    retryable: true,
+    message: "this worker no longer holds the lease {lease}: another one has it now",
+    hint: "Nothing was changed. Ask again: the worker that holds it does the work.",
+  },
   STATE_NEWER: {
     status: 500,
     retryable: false,

@@ -18,6 +18,8 @@ import type { State } from "./state.ts";
 const SCHEMA = "millrace";
 /** Says which steps have been taken; the header carries its meaning. */
 const VERSION_TABLE = "schema_version";
+/** Who works, and at what, is of the moment. */
+const NOT_COPIED = [VERSION_TABLE, "leases", "workers"];
 
 export interface StateHeader {
   readonly version: number;
@@ -120,9 +122,9 @@ async function tablesInOrder(session: Session): Promise<{ name: string; columns:
        array(select f.relname::text from pg_constraint k join pg_class f on f.oid = k.confrelid
              where k.conrelid = c.oid and k.contype = 'f' and k.confrelid <> k.conrelid) as refers
      from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> $2
+     where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition and c.relname <> all($2)
      order by c.relname`,
-    [SCHEMA, VERSION_TABLE],
+    [SCHEMA, NOT_COPIED],
   );
   const ordered: { name: string; columns: string[] }[] = [];
   const placed = new Set<string>();
