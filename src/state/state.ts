@@ -71,7 +71,7 @@ class PostgresState implements State {
   readonly bi: BiAddress | undefined;
   readonly #pool: pg.Pool;
   readonly #server: EmbeddedPostgres | undefined;
-  readonly #listeners = new Set<Listener>();
+  #listener: Listener | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(connection: pg.ClientConfig, server: EmbeddedPostgres | undefined) {
@@ -118,18 +118,13 @@ class PostgresState implements State {
   }
 
   async listen(channel: string, handler: (payload: string | undefined) => void): Promise<() => Promise<void>> {
-    const listener = new Listener(this.connection, channel, handler);
-    await reached(() => listener.connect());
-    this.#listeners.add(listener);
-    return async () => {
-      this.#listeners.delete(listener);
-      await listener.close();
-    };
+    this.#listener ??= new Listener(this.connection);
+    return this.#listener.listen(channel, handler);
   }
 
   close(): Promise<void> {
     this.#closed ??= (async () => {
-      for (const listener of this.#listeners) await listener.close();
+      await this.#listener?.close();
       await this.#pool.end();
       await this.#server?.stop();
     })();
@@ -137,52 +132,88 @@ class PostgresState implements State {
   }
 }
 
-/** A connection of its own that listens, and connects again for as long as it takes. */
+type Handler = (payload: string | undefined) => void;
+
+/** One connection that listens to all channels, made with the first, and made again for as long as it takes. */
 class Listener {
   readonly #connection: pg.ClientConfig;
-  readonly #channel: string;
-  readonly #handler: (payload: string | undefined) => void;
+  readonly #channels = new Map<string, Set<Handler>>();
   #client: pg.Client | undefined;
+  #connecting: Promise<pg.Client> | undefined;
   #closed = false;
 
-  constructor(connection: pg.ClientConfig, channel: string, handler: (payload: string | undefined) => void) {
+  constructor(connection: pg.ClientConfig) {
     this.#connection = connection;
-    this.#channel = channel;
-    this.#handler = handler;
   }
 
-  async connect(): Promise<void> {
+  async listen(channel: string, handler: Handler): Promise<() => Promise<void>> {
+    const handlers = this.#channels.get(channel) ?? new Set();
+    const isNew = handlers.size === 0;
+    this.#channels.set(channel, handlers.add(handler));
+    const stop = async () => {
+      handlers.delete(handler);
+      // What is still told on the channel finds nobody.
+      if (handlers.size === 0 && this.#channels.get(channel) === handlers) this.#channels.delete(channel);
+    };
+    try {
+      await reached(async () => {
+        const client = await this.#connected();
+        if (isNew) await client.query(`listen ${pg.escapeIdentifier(channel)}`);
+      });
+      return stop;
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#connecting?.catch(() => undefined);
+    await this.#client?.end();
+  }
+
+  /** The connection, made where there is none. */
+  #connected(): Promise<pg.Client> {
+    if (this.#client !== undefined) return Promise.resolve(this.#client);
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
+    });
+    return this.#connecting;
+  }
+
+  async #connect(): Promise<pg.Client> {
     const client = new pg.Client({ ...this.#connection, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, keepAlive: true });
-    client.on("notification", ({ payload }) => this.#handler(payload ?? ""));
+    client.on("notification", ({ channel, payload }) => this.#tell(channel, payload ?? ""));
     client.on("error", () => undefined);
     try {
       await client.connect();
-      await client.query(`listen ${pg.escapeIdentifier(this.#channel)}`);
+      for (const channel of this.#channels.keys()) await client.query(`listen ${pg.escapeIdentifier(channel)}`);
     } catch (error) {
       await client.end();
       throw error;
     }
     this.#client = client;
     client.once("end", () => void this.#reconnect());
+    return client;
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    await this.#client?.end();
+  #tell(channel: string, payload: string | undefined): void {
+    for (const handler of [...(this.#channels.get(channel) ?? [])]) handler(payload);
   }
 
   async #reconnect(): Promise<void> {
     this.#client = undefined;
     while (!this.#closed) {
       try {
-        await this.connect();
-        return this.#handler(undefined);
+        await this.#connected();
+        for (const channel of [...this.#channels.keys()]) this.#tell(channel, undefined);
+        return;
       } catch {
         // Whoever needs the state meets the reason; here only the next attempt matters.
         await sleep(RECONNECT_PAUSE_MS, undefined, { ref: false });
       }
     }
-    await (this.#client as pg.Client | undefined)?.end();
   }
 }
 
