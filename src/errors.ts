@@ -1020,6 +1020,12 @@ export const ERRORS = {
     message: "this worker no longer holds the lease {lease}: another one has it now",
     hint: "Nothing was changed. Ask again: the worker that holds it does the work.",
   },
+  WORKER_TWICE: {
+    status: 409,
+    retryable: false,
+    message: 'another process runs as worker "{worker}" and has taken over; this one stops',
+    hint: "Give each process a workerId of its own. What this one had acknowledged is stored by the other.",
+  },
   STATE_NEWER: {
     status: 500,
     retryable: false,
