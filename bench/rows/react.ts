@@ -6,8 +6,10 @@ import { readStream } from "../../src/define/read-stream.ts";
 import { stream } from "../../src/define/stream.ts";
 import { openEmbeddedLog } from "../../src/log/embedded-log.ts";
 import type { EventLog } from "../../src/log/event-log.ts";
+import { nodeFs } from "../../src/log/file-system.ts";
 import { partitionOf } from "../../src/log/partitioner.ts";
 import { contractDoor } from "../../src/platform/contract-door.ts";
+import { FileCheckpoints } from "../../src/react/checkpoint-file.ts";
 import type { OperatorPlan } from "../../src/react/operator.ts";
 import { Reactor } from "../../src/react/reactor.ts";
 import { residentBytes, withFolder } from "../processes.ts";
@@ -202,7 +204,7 @@ async function open(dir: string, plans: readonly OperatorPlan[], fill: (log: Eve
   const reactor = await Reactor.open({
     project: { dir: new URL("../react", import.meta.url).pathname, modules: ["definitions.ts"] },
     kinds: new URL("../react/kinds.ts", import.meta.url).href,
-    ...{ plans, streams, log, dir: join(dir, "react") },
+    ...{ plans, streams, log, checkpoints: new FileCheckpoints(nodeFs, join(dir, "react")) },
     admit: contractDoor({ streams, log, partitionOf, limits: { maxEventBytes: 1_000_000, maxNesting: 32 } }),
     deadLetters: async (letters) => {
       throw new Error(`dead letters: ${letters[0]?.message}`);

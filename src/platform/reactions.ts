@@ -11,6 +11,7 @@ import type { ReactionProgress, Reactions, RetriedEvent, RetriedOutcome } from "
 import type { FileSystem } from "../lake/file-system.ts";
 import type { EventLog } from "../log/event-log.ts";
 import type { LogFs } from "../log/file-system.ts";
+import { FileCheckpoints } from "../react/checkpoint-file.ts";
 import { Reactor } from "../react/reactor.ts";
 import type { Admit, LaneStatus, ReactLetter } from "../react/reactor-options.ts";
 import type { FunctionPartition, FunctionView } from "../serve/functions-route.ts";
@@ -56,7 +57,14 @@ export class Reacting implements Reactions {
     for (const circle of functionCircles(functions))
       report(new Error(`functions feed each other: ${circle}`), "reactions");
     this.#reactor = await Reactor.open({
-      ...{ plans, log, dir, clock, report, fs: logFs, project: { dir: projectDir, modules } },
+      ...{
+        plans,
+        log,
+        clock,
+        report,
+        checkpoints: new FileCheckpoints(logFs, dir),
+        project: { dir: projectDir, modules },
+      },
       streams: flow.project.streams,
       // The platform's own streams have no contract, and one partition.
       admit: (stream, payload) =>

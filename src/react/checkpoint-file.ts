@@ -17,57 +17,16 @@
 import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { isMissing, type LogFile, type LogFs, withFile } from "../log/file-system.ts";
-import type { DoneSet } from "./done-set.ts";
-
-export interface Commit {
-  /** Version of this format. */
-  readonly format: 1;
-  /** Takes whose entries count: all up to `to` but for those that a thread did not live to finish. */
-  readonly takes: { readonly to: number; readonly without: readonly number[] };
-  readonly done: DoneSet;
-  /** Arrival of the newest event applied. */
-  readonly nowMs: number;
-  /** First offset the lane has ever been given. */
-  readonly begun: number;
-  /** Counts how often emissions began anew; part of the marks. */
-  readonly epoch: number;
-  readonly operators: readonly OperatorRecord[];
-  /** Where the search for this lane's marks begins, of every partition it has emitted to. */
-  readonly targets: readonly TargetRecord[];
-  readonly counts: LaneCounts;
-}
-
-export interface OperatorRecord {
-  readonly name: string;
-  readonly stateHash: string;
-  /** What it has applied beyond the lane. */
-  readonly done?: DoneSet;
-  /** What it applies again for its state only. */
-  readonly muted?: DoneSet;
-  /** Dead-lettered events that were tried again and are done. */
-  readonly retried?: readonly number[];
-  /** Events left out, which ended a thread. */
-  readonly leftOut?: readonly (readonly [offset: number, code: string, message: string])[];
-  /** State name -> version of its codec. */
-  readonly versions: Readonly<Record<string, string>>;
-}
-
-export interface TargetRecord {
-  readonly stream: string;
-  readonly partition: number;
-  readonly from: number;
-  /** What it holds of these operators since before emissions began anew. */
-  readonly former?: { readonly operators: readonly string[]; readonly done: DoneSet } | undefined;
-}
-
-export interface LaneCounts {
-  readonly handled: number;
-  /** Dead letters but for those that were tried again and taken. */
-  readonly dead: number;
-  /** Events that repeat earlier ones, which no operator got. */
-  readonly repeated?: number;
-  readonly emitted: number;
-}
+import type {
+  CheckpointStore,
+  CheckpointWriter,
+  Commit,
+  FoundCheckpoint,
+  LaneCheckpoints,
+  ReadCheckpoint,
+  TakeBlock,
+} from "./checkpoint-store.ts";
+import type { LaneName } from "./emission-mark.ts";
 
 const MAGIC = 0x6b63_524d; // "MRck"
 const HEADER_BYTES = 17;
@@ -79,8 +38,41 @@ const READ_BYTES = 1024 * 1024;
 /** Those above a lane's folder: partition, stream, `react` and the data folder. */
 const FOLDERS = 4;
 
-/** A file that is written to. After a call that rejects every other one does, until it is recovered. */
-export class CheckpointFile {
+/** Checkpoints in files of this machine, which one process has to itself. `dir`: created when missing. */
+export class FileCheckpoints implements CheckpointStore {
+  readonly #fs: LogFs;
+  readonly #dir: string;
+
+  constructor(fs: LogFs, dir: string) {
+    this.#fs = fs;
+    this.#dir = dir;
+  }
+
+  of(lane: LaneName): LaneCheckpoints {
+    const [fs, dir] = [this.#fs, this.#dirOf(lane)];
+    return {
+      place: dir,
+      take: () => findCheckpoint(fs, dir),
+      read: (checkpoint, take) => readEntryBlocks(fs, dir, checkpoint, take),
+      resume: (checkpoint) => CheckpointFile.resume(fs, dir, checkpoint),
+      create: (generation) => CheckpointFile.create(fs, dir, generation),
+    };
+  }
+
+  async isLater(lane: LaneName, partitions: number): Promise<boolean> {
+    for (let partition = 0; partition < partitions; partition++) {
+      if (partition === lane.partition) continue;
+      if ((await generationsIn(this.#fs, this.#dirOf({ ...lane, partition }), SUFFIX)).length > 0) return true;
+    }
+    return false;
+  }
+
+  #dirOf({ lane, stream, partition }: LaneName): string {
+    return join(this.#dir, stream, String(partition), encodeURIComponent(lane));
+  }
+}
+
+class CheckpointFile implements CheckpointWriter {
   readonly generation: number;
   readonly #fs: LogFs;
   readonly #dir: string;
@@ -123,28 +115,27 @@ export class CheckpointFile {
     return new CheckpointFile(fs, dir, generation, file, end);
   }
 
-  /** End of the last commit. */
-  get durableBytes(): number {
-    return this.#durable;
-  }
+  /** A file takes changes for as long as they do not outgrow the state. */
+  readonly worn = false;
 
   get bytes(): number {
     return this.#end;
   }
 
-  /** Writes a block; it is durable with the next commit. */
   entries(take: number, block: Uint8Array): Promise<void> {
     return this.#append(ENTRIES, take, block, false).then(() => undefined);
   }
 
-  /** Resolves once the commit and all before it are durable. */
   async commit(commit: Commit): Promise<void> {
     const end = await this.#append(COMMIT, 0, Buffer.from(JSON.stringify(commit)), true);
     if (!this.#named) await this.#name();
     this.#durable = end;
   }
 
-  /** After a failure: cuts back to the last commit. Entries behind it are gone. */
+  read(commit: Commit, take: TakeBlock): Promise<void> {
+    return readEntryBlocks(this.#fs, this.#dir, { generation: this.generation, end: this.#durable, commit }, take);
+  }
+
   async recover(): Promise<void> {
     await this.#tail.catch(() => undefined); // that is why this is called
     await this.#file.truncate(this.#durable);
@@ -187,33 +178,8 @@ export class CheckpointFile {
   }
 }
 
-/** What a lane's folder holds. */
-export interface ReadCheckpoint {
-  readonly generation: number;
-  /** Bytes up to the end of the last commit that is whole with all before it. */
-  readonly end: number;
-  readonly commit: Commit;
-  /** Takes used in the file, also those that do not count. */
-  readonly lastTake: number;
-  /** A commit behind damaged bytes: the lane had come that far. */
-  readonly behind: Commit | undefined;
-  readonly path: string;
-}
-
-export type FoundCheckpoint =
-  | { readonly kind: "none" }
-  | { readonly kind: "whole"; readonly checkpoint: ReadCheckpoint }
-  /** A commit is there and what lies before it is not what was written. `known`: the last commit that can be read. */
-  | {
-      readonly kind: "damaged";
-      readonly generation: number;
-      readonly path: string;
-      readonly at: number;
-      readonly known: Commit | undefined;
-    };
-
 /** Looks through a lane's folder. */
-export async function findCheckpoint(fs: LogFs, dir: string): Promise<FoundCheckpoint> {
+async function findCheckpoint(fs: LogFs, dir: string): Promise<FoundCheckpoint> {
   for (const generation of await generationsIn(fs, dir, BUILDING))
     await fs.remove(join(dir, `${fileName(generation)}${BUILDING}`));
   const generations = await generationsIn(fs, dir, SUFFIX);
@@ -221,12 +187,11 @@ export async function findCheckpoint(fs: LogFs, dir: string): Promise<FoundCheck
   return newest === undefined ? { kind: "none" } : readFile(fs, dir, newest);
 }
 
-/** Gives the blocks that count, in order. */
-export async function readEntryBlocks(
+async function readEntryBlocks(
   fs: LogFs,
   dir: string,
   { generation, end, commit }: Pick<ReadCheckpoint, "generation" | "end" | "commit">,
-  take: (block: Uint8Array<ArrayBuffer>) => Promise<void>,
+  take: TakeBlock,
 ): Promise<void> {
   const without = new Set(commit.takes.without);
   await withFile(fs, join(dir, fileName(generation)), async (file) => {

@@ -3,15 +3,14 @@
  *
  * A commit is written once everything that was emitted up to its position is durable. While a new file is being made, changes go into both.
  */
-import type { LogFs } from "../log/file-system.ts";
-import {
-  CheckpointFile,
-  type Commit,
-  type FoundCheckpoint,
-  type LaneCounts,
-  readEntryBlocks,
-  type TargetRecord,
-} from "./checkpoint-file.ts";
+import type {
+  CheckpointWriter,
+  Commit,
+  FoundCheckpoint,
+  LaneCheckpoints,
+  LaneCounts,
+  TargetRecord,
+} from "./checkpoint-store.ts";
 import { firstCommit, type LeftOut, newTargets, operatorRecords, withLeftOut } from "./compose-commit.ts";
 import { type DoneSet, lowest } from "./done-set.ts";
 import type { LaneName } from "./emission-mark.ts";
@@ -34,8 +33,7 @@ export interface KeptLane {
 }
 
 export interface KeeperParts {
-  readonly fs: LogFs;
-  readonly dir: string;
+  readonly checkpoints: LaneCheckpoints;
   readonly retrying: Retrying;
   readonly clock: () => number;
 }
@@ -68,12 +66,12 @@ export class CheckpointKeeper {
   committedAtMs: number | undefined;
   /** What the disk says, while it refuses. */
   problem: string | undefined;
-  #file: CheckpointFile;
+  #file: CheckpointWriter;
   /** Bytes of the file when it became the lane's. */
   #wholeBytes: number;
   /** Lacks entries: it takes facts, and no changes. */
   #stale = false;
-  #building: { readonly file: CheckpointFile; readonly copy: number; copied: boolean } | undefined;
+  #building: { readonly file: CheckpointWriter; readonly copy: number; copied: boolean } | undefined;
   #lastTake: number;
   #dropped: number[];
   #take: Take | undefined;
@@ -84,7 +82,7 @@ export class CheckpointKeeper {
   /** There is no thread that would answer any more. */
   #closed = false;
 
-  private constructor(parts: KeeperParts, start: LaneStart, file: CheckpointFile, commit: Commit, lastTake: number) {
+  private constructor(parts: KeeperParts, start: LaneStart, file: CheckpointWriter, commit: Commit, lastTake: number) {
     this.#o = parts;
     this.#start = start;
     this.#file = file;
@@ -102,20 +100,20 @@ export class CheckpointKeeper {
     found: FoundCheckpoint,
     targets: readonly TargetRecord[],
   ): Promise<CheckpointKeeper> {
-    const { fs, dir } = parts;
+    const { checkpoints } = parts;
     if (start.keepsFile && found.kind === "whole") {
       const { checkpoint } = found;
-      const file = await CheckpointFile.resume(fs, dir, checkpoint);
+      const file = await checkpoints.resume(checkpoint);
       return new CheckpointKeeper(parts, start, file, checkpoint.commit, checkpoint.lastTake);
     }
     const commit = firstCommit(start, targets);
     const before = found.kind === "none" ? 0 : found.kind === "whole" ? found.checkpoint.generation : found.generation;
-    const file = await CheckpointFile.create(fs, dir, before + 1);
+    const file = await checkpoints.create(before + 1);
     try {
       // Of operators that go on, the entries are taken over as they are.
       if (found.kind === "whole") {
         const kept = new Set(start.operators.filter(({ restored }) => restored).map(({ plan }) => plan.name));
-        await readEntryBlocks(fs, dir, found.checkpoint, async (block) => {
+        await checkpoints.read(found.checkpoint, async (block) => {
           if (kept.has(operatorOf(block))) await file.entries(0, block);
         });
       }
@@ -141,10 +139,7 @@ export class CheckpointKeeper {
   }
 
   async restore(take: (entries: Uint8Array<ArrayBuffer>) => Promise<void>): Promise<void> {
-    const { fs, dir } = this.#o;
-    const { generation } = this.#file;
-    const place = { generation, end: this.#file.durableBytes, commit: this.commit };
-    await readEntryBlocks(fs, dir, place, take);
+    await this.#file.read(this.commit, take);
   }
 
   /** Makes durable what has changed up to now, where something has. With `must` it rejects when that fails; otherwise the next one makes up for it. */
@@ -160,7 +155,7 @@ export class CheckpointKeeper {
         if (error instanceof Interrupted && !must) return;
         if (!(error instanceof Interrupted)) {
           this.problem = error instanceof Error ? error.message : String(error);
-          this.#o.retrying.report(error, `writing the checkpoint ${this.#o.dir}`);
+          this.#o.retrying.report(error, `writing the checkpoint ${this.#o.checkpoints.place}`);
           await this.#recover();
         }
         if (must) throw error;
@@ -172,7 +167,7 @@ export class CheckpointKeeper {
 
   /** Makes durable what is known beside the state: targets, and events left out. */
   commitFacts(): Promise<void> {
-    return this.#o.retrying.until(`writing the checkpoint ${this.#o.dir}`, () =>
+    return this.#o.retrying.until(`writing the checkpoint ${this.#o.checkpoints.place}`, () =>
       this.#alone(async () => {
         const { targets, operators, done } = this.commit;
         const commit: Commit = {
@@ -256,7 +251,7 @@ export class CheckpointKeeper {
   }
 
   async #checkpoint(): Promise<void> {
-    if (!this.#building && (this.#stale || this.#file.bytes > 2 * this.#wholeBytes + SPARE_BYTES)) await this.#build();
+    if (!this.#building && (this.#stale || this.#outgrown())) await this.#build();
     if (this.#closed) throw new Interrupted();
     const take = this.#begin();
     try {
@@ -274,6 +269,10 @@ export class CheckpointKeeper {
     } finally {
       if (this.#take === take) this.#take = undefined;
     }
+  }
+
+  #outgrown(): boolean {
+    return this.#file.worn || this.#file.bytes > 2 * this.#wholeBytes + SPARE_BYTES;
   }
 
   #begin(): Take {
@@ -329,8 +328,7 @@ export class CheckpointKeeper {
 
   /** Begins a new file. */
   async #build(): Promise<void> {
-    const { fs, dir } = this.#o;
-    const file = await CheckpointFile.create(fs, dir, this.#file.generation + 1);
+    const file = await this.#o.checkpoints.create(this.#file.generation + 1);
     const copy = ++this.#lastTake;
     this.#building = { file, copy, copied: false };
     this.#lane.say({ kind: "copy", lane: this.#lane.number, copy });

@@ -1,5 +1,5 @@
 /** What the commits of a lane say. */
-import type { Commit, OperatorRecord, TargetRecord } from "./checkpoint-file.ts";
+import type { Commit, OperatorRecord, TargetRecord } from "./checkpoint-store.ts";
 import { type DoneSet, isDone, lowest } from "./done-set.ts";
 import type { LaneStart, OperatorStart } from "./lane-start.ts";
 import type { TakenState } from "./messages.ts";

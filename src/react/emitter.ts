@@ -5,7 +5,7 @@
  * have left its batch in the log all the same, so the log is looked through before it is tried again.
  */
 import type { EventLog } from "../log/event-log.ts";
-import type { TargetRecord } from "./checkpoint-file.ts";
+import type { TargetRecord } from "./checkpoint-store.ts";
 import { type DoneSet, isDone, NOTHING_DONE, union } from "./done-set.ts";
 import { doneMark, operatorDigest, previewMark, retriedMark } from "./emission-mark.ts";
 import { findSource } from "./find-marks.ts";

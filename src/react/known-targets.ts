@@ -1,5 +1,5 @@
 import type { EventLog } from "../log/event-log.ts";
-import type { TargetRecord } from "./checkpoint-file.ts";
+import type { TargetRecord } from "./checkpoint-store.ts";
 import { NOTHING_DONE } from "./done-set.ts";
 import { type LaneName, markPrefix } from "./emission-mark.ts";
 import type { KnownTarget } from "./emitter.ts";

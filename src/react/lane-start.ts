@@ -1,7 +1,7 @@
 /** Where a lane begins, and with what: from its checkpoint, the definitions as they are now, and what the log still has. */
 import { MillraceError } from "../errors.ts";
 import type { Ends } from "../log/event-log.ts";
-import type { FoundCheckpoint, LaneCounts, OperatorRecord, ReadCheckpoint, TargetRecord } from "./checkpoint-file.ts";
+import type { FoundCheckpoint, LaneCounts, OperatorRecord, ReadCheckpoint, TargetRecord } from "./checkpoint-store.ts";
 import { type DoneSet, doneBelow, lowest } from "./done-set.ts";
 import type { LaneName } from "./emission-mark.ts";
 import type { OperatorPlan } from "./operator.ts";

@@ -4,7 +4,6 @@
  */
 import { MillraceError } from "../errors.ts";
 import type { EventLog, Run } from "../log/event-log.ts";
-import type { LogFs } from "../log/file-system.ts";
 import type { CheckpointKeeper } from "./checkpoint-keeper.ts";
 import { type DoneSet, isDone, lowest } from "./done-set.ts";
 import { type LaneName, markPrefix } from "./emission-mark.ts";
@@ -24,9 +23,6 @@ import type { Retrying } from "./retrying.ts";
 export interface LaneParts {
   readonly log: EventLog;
   readonly repetitions: ReactorOptions["repetitions"];
-  readonly fs: LogFs;
-  /** The folder of its checkpoint. */
-  readonly dir: string;
   readonly admit: Admit;
   readonly deadLetters: (letters: readonly ReactLetter[]) => Promise<void>;
   readonly retrying: Retrying;

@@ -2,7 +2,7 @@
 import type { Stream } from "../define/project.ts";
 import type { LookupPlan } from "../define/read-lookup.ts";
 import type { EventLog, Run } from "../log/event-log.ts";
-import type { LogFs } from "../log/file-system.ts";
+import type { CheckpointStore } from "./checkpoint-store.ts";
 import type { LookupBlock } from "./lookups/lookup-table.ts";
 import type { OperatorPlan } from "./operator.ts";
 
@@ -16,8 +16,7 @@ export interface ReactorOptions {
   readonly log: EventLog;
   /** Offsets of a run's events that repeat earlier ones: no operator gets them. Default: none do. */
   readonly repetitions?: (stream: string, partition: number, run: Run) => Promise<readonly number[]>;
-  /** Holds the checkpoints; created when missing. */
-  readonly dir: string;
+  readonly checkpoints: CheckpointStore;
   /** The contract at the door, which everything that is emitted passes. */
   readonly admit: Admit;
   /** Resolves once the letters are durable. A letter given twice has the same id. */
@@ -26,8 +25,6 @@ export interface ReactorOptions {
   readonly report: (error: unknown, what: string) => void;
   /** Milliseconds since the epoch; only previews depend on it. */
   readonly clock?: () => number;
-  /** Disk of the checkpoints. */
-  readonly fs?: LogFs;
   /** Least time between two checkpoints of a lane. Milliseconds, default 1000. */
   readonly checkpointMs?: number;
   /** JavaScript heap of the worker thread. Bytes, default 2 GiB. State is kept beside it. */

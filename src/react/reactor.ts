@@ -2,12 +2,10 @@
  * Runs the operators of a project over the log: opens a lane for each partition of each of their streams in a thread beside this one, and begins them again
  * whenever that thread comes to an end.
  */
-import { join } from "node:path";
 import { MillraceError } from "../errors.ts";
 import type { EventLog } from "../log/event-log.ts";
-import { isMissing, type LogFs, nodeFs } from "../log/file-system.ts";
-import { findCheckpoint } from "./checkpoint-file.ts";
 import { CheckpointKeeper } from "./checkpoint-keeper.ts";
+import type { LaneCheckpoints } from "./checkpoint-store.ts";
 import { type LaneName, markPrefix } from "./emission-mark.ts";
 import type { KnownTarget } from "./emitter.ts";
 import { findTargets } from "./known-targets.ts";
@@ -36,7 +34,6 @@ const MOST_RESTART_MS = 30_000;
 export class Reactor {
   readonly #o: ReactorOptions;
   readonly #log: EventLog;
-  readonly #fs: LogFs;
   readonly #retrying: Retrying;
   readonly #lanes: Lane[] = [];
   /** By the number that the watch tells. */
@@ -77,7 +74,6 @@ export class Reactor {
   private constructor(options: ReactorOptions) {
     this.#o = options;
     this.#log = options.log;
-    this.#fs = options.fs ?? nodeFs;
     this.#retrying = new Retrying(options.report);
   }
 
@@ -171,17 +167,23 @@ export class Reactor {
   }
 
   /** Where each lane begins, and what the targets hold of it. */
-  async #known(questions: readonly StartQuestion[]): Promise<NewLane[]> {
-    const starting = questions.map((question) => ({ question, name: question.lane, start: laneStart(question) }));
+  async #known(questions: readonly AskedLane[]): Promise<NewLane[]> {
+    const starting = questions.map((asked) => ({
+      ...{ ...asked, name: asked.question.lane, start: laneStart(asked.question) },
+    }));
     for (const { start, name } of starting)
       for (const finding of start.findings) this.#o.report(finding, `lane ${name.lane}`);
     const targets = await findTargets(this.#log, starting, [...this.#o.streams.keys()]);
     return starting.map((lane) => ({ ...lane, known: targets.get(markPrefix(lane.name)) ?? [] }));
   }
 
-  async #newLane(number: number, firstOperator: number, { question, name, start, known }: NewLane): Promise<Lane> {
+  async #newLane(
+    number: number,
+    firstOperator: number,
+    { question, checkpoints, name, start, known }: NewLane,
+  ): Promise<Lane> {
     const { admit, deadLetters, clock = Date.now, repetitions } = this.#o;
-    const parts = { fs: this.#fs, dir: this.#dirOf(name), retrying: this.#retrying, clock };
+    const parts = { checkpoints, retrying: this.#retrying, clock };
     const keeper = await CheckpointKeeper.open(parts, start, question.found, known);
     const lane = new Lane(number, firstOperator, name, start, known, keeper, {
       ...{ ...parts, log: this.#log, admit, deadLetters, repetitions },
@@ -191,29 +193,14 @@ export class Reactor {
     return lane;
   }
 
-  async #question(lane: LaneName, incompatible: ReadonlySet<string>): Promise<StartQuestion> {
+  async #question(lane: LaneName, incompatible: ReadonlySet<string>): Promise<AskedLane> {
     const plans = this.#o.plans.filter((plan) => plan.stream === lane.stream && plan.lane === lane.lane);
-    const found = await findCheckpoint(this.#fs, this.#dirOf(lane));
+    const checkpoints = this.#o.checkpoints.of(lane);
+    const found = await checkpoints.take();
     const ends = this.#log.ends(lane.stream, lane.partition);
-    const fresh = found.kind === "none" && (await this.#hasSibling(lane));
-    return { found, lane, plans, ends, fresh, incompatible };
-  }
-
-  /** True when the lane has a checkpoint of another partition: this one has come later. */
-  async #hasSibling(lane: LaneName): Promise<boolean> {
-    for (let partition = 0; partition < this.#log.partitions(lane.stream); partition++) {
-      if (partition === lane.partition) continue;
-      const names = await this.#fs.list(this.#dirOf({ ...lane, partition })).catch((error: unknown) => {
-        if (isMissing(error)) return [];
-        throw error;
-      });
-      if (names.some((name) => name.endsWith(".checkpoint"))) return true;
-    }
-    return false;
-  }
-
-  #dirOf({ lane, stream, partition }: LaneName): string {
-    return join(this.#o.dir, stream, String(partition), encodeURIComponent(lane));
+    const partitions = this.#log.partitions(lane.stream);
+    const fresh = found.kind === "none" && (await this.#o.checkpoints.isLater(lane, partitions));
+    return { checkpoints, question: { found, lane, plans, ends, fresh, incompatible } };
   }
 
   /** Starts a thread and begins every lane in it. */
@@ -435,8 +422,12 @@ export class Reactor {
   }
 }
 
-interface NewLane {
+interface AskedLane {
+  readonly checkpoints: LaneCheckpoints;
   readonly question: StartQuestion;
+}
+
+interface NewLane extends AskedLane {
   readonly name: LaneName;
   readonly start: LaneStart;
   readonly known: readonly KnownTarget[];

@@ -4,9 +4,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { DuckDBInstance } from "@duckdb/node-api";
+import { nodeFs } from "../../src/log/file-system.ts";
 import { partitionOf } from "../../src/log/partitioner.ts";
 import { contractDoor } from "../../src/platform/contract-door.ts";
 import { featurePlans, featureReads } from "../../src/platform/features.ts";
+import { FileCheckpoints } from "../../src/react/checkpoint-file.ts";
 import { Reactor } from "../../src/react/reactor.ts";
 import { openFlow, temporaryFolder } from "../flow/open-flow.ts";
 
@@ -72,7 +74,7 @@ else {
       Reactor.open({
         ...{ project, log, streams: project.streams, plans: featurePlans(project, partitions) },
         repetitions: (stream, partition, run) => flow.flow.repetitions(stream, partition, run),
-        dir: join(dir.path, "react"),
+        checkpoints: new FileCheckpoints(nodeFs, join(dir.path, "react")),
         admit: contractDoor({
           streams: project.streams,
           log,

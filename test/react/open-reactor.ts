@@ -1,5 +1,6 @@
 import { MillraceError } from "../../src/errors.ts";
 import { partitionOf } from "../../src/log/partitioner.ts";
+import { FileCheckpoints } from "../../src/react/checkpoint-file.ts";
 import type { OperatorPlan } from "../../src/react/operator.ts";
 import { Reactor } from "../../src/react/reactor.ts";
 import type { ReactLetter, ReactorOptions } from "../../src/react/reactor-options.ts";
@@ -36,7 +37,7 @@ export async function openReactor(
     project: { dir: new URL("counting", import.meta.url).pathname, modules: ["definitions.ts"] },
     kinds: new URL("counting/kinds.ts", import.meta.url).href,
     streams: new Map(names.map((name) => [name, { name, id: ["id"], columns: [id] }])),
-    ...{ plans, log, fs: disk, dir: "/react", checkpointMs: 3_600_000 },
+    ...{ plans, log, checkpoints: new FileCheckpoints(disk, "/react"), checkpointMs: 3_600_000 },
     admit(stream, payload) {
       const event = JSON.parse(Buffer.from(payload).toString()) as { key: string; count: number };
       if (!names.includes(stream)) return { kind: "refused", code: "STREAM_UNKNOWN", message: `no ${stream}` };
