@@ -290,6 +290,12 @@ export const ERRORS = {
     message: "there is nothing at {method} {path}",
     hint: "Check the path; GET /v1/streams lists the streams, GET /v1/tables the tables.",
   },
+  CONSOLE_NOT_BUILT: {
+    status: 404,
+    retryable: false,
+    message: "the console was not built in this checkout",
+    hint: "Run `npm run console:build` and start again; `npm ci` does it by itself unless it is told to leave scripts out.",
+  },
   METHOD_NOT_ALLOWED: {
     status: 405,
     retryable: false,

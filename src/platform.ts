@@ -5,6 +5,7 @@
 import { stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { resolveSettings, type Settings } from "./config/settings.ts";
@@ -15,6 +16,7 @@ import { type GeoDatabase, openGeoDatabase } from "./engine/geo-database.ts";
 import { MillraceError } from "./errors.ts";
 import { Flow } from "./flow/flow.ts";
 import { scopeGuard } from "./gateway/auth.ts";
+import { SESSION_COOKIE, sessionOf } from "./gateway/credentials.ts";
 import { createGateway } from "./gateway/gateway.ts";
 import { type FileSystem, nodeFileSystem } from "./lake/file-system.ts";
 import { openFsStore } from "./lake/fs-store.ts";
@@ -32,6 +34,7 @@ import { deadLetters } from "./platform/dead-letters.ts";
 import { delivering, destinations, redelivery } from "./platform/delivering.ts";
 import { featureReads, featureTables } from "./platform/features.ts";
 import { functionTable } from "./platform/function-table.ts";
+import { live } from "./platform/live.ts";
 import { deliveryMetrics, flowMetrics, publishMetrics, reactionMetrics } from "./platform/metrics.ts";
 import { Orchestration } from "./platform/orchestration.ts";
 import { biUsers, published, publishing } from "./platform/publishing.ts";
@@ -43,19 +46,26 @@ import { adminRoute } from "./serve/admin-route.ts";
 import { alertsRoute } from "./serve/alerts-route.ts";
 import { backupRoute } from "./serve/backup-route.ts";
 import { biUsersRoute } from "./serve/bi-users-route.ts";
+import { consoleRoute, readConsole } from "./serve/console-route.ts";
 import { deadLettersRoute } from "./serve/dead-letters-route.ts";
 import { destinationsRoute } from "./serve/destinations-route.ts";
 import { featuresRoute } from "./serve/features-route.ts";
 import { functionsRoute } from "./serve/functions-route.ts";
+import { mapRoute } from "./serve/map-route.ts";
 import type { Publisher } from "./serve/publisher.ts";
 import { receiptsRoute } from "./serve/receipts-route.ts";
 import { runsRoute } from "./serve/runs-route.ts";
+import { sessionRoute } from "./serve/session-route.ts";
 import { sqlRoute } from "./serve/sql-route.ts";
 import { tablesRoute } from "./serve/tables-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
 import type { BiAddress } from "./state/embedded-postgres.ts";
+import { openSessions } from "./state/sessions.ts";
 import { openState } from "./state/state.ts";
 import { StreamTagRecords } from "./state/stream-tags.ts";
+
+/** The console as it was built; in a package it lies beside the compiled sources. */
+const CONSOLE = fileURLToPath(new URL("../packages/console/dist", import.meta.url));
 
 export interface Platform {
   /** Where it serves, for example `http://127.0.0.1:8080`. */
@@ -208,6 +218,8 @@ async function open(
   const adminKeyFile = join(dir, "admin.key");
   const awsSecretFile = join(dir, "aws.secret");
   const keys = opened(await openApiKeys(await state, { adminKeyFile, awsSecretFile }), (part) => part.close());
+  const sessions = opened(await openSessions(await state, { keys, clock }), (part) => part.close());
+  const callers = { verify: (token: string) => keys.verify(token) ?? sessions.verify(token) };
 
   const { bi, connection } = await state;
   publisher = opened(
@@ -225,7 +237,7 @@ async function open(
   const gateway = createGateway({
     log,
     streams: project.streams,
-    keys,
+    keys: callers,
     deadLetters: { record: (entries) => flow.deadLetters(entries) },
     ready,
     registry,
@@ -237,7 +249,7 @@ async function open(
     },
     report: (error, what) => logger.error({ err: error }, what),
   });
-  const requireScope = scopeGuard(keys);
+  const requireScope = scopeGuard(callers);
   const catalogue = new FlowCatalogue(flow);
   gateway.app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings });
   gateway.app.register(tablesRoute, { catalogue, requireScope });
@@ -273,7 +285,8 @@ async function open(
     (part) => part.close(),
   );
   deliveryMetrics(registry, delivery, clock);
-  gateway.app.register(destinationsRoute, { destinations: destinations(delivery, flow), requireScope });
+  const delivered = destinations(delivery, flow);
+  gateway.app.register(destinationsRoute, { destinations: delivered, requireScope });
   gateway.app.register(featuresRoute, {
     features: featureReads({
       ...{ project, partitionOf, clock, partitions: (stream) => log.partitions(stream) },
@@ -284,12 +297,20 @@ async function open(
   gateway.app.register(functionsRoute, { functions: () => reacting.functions(), requireScope });
   gateway.app.register(deadLettersRoute, { deadLetters: deadLetters(flow, admit), requireScope });
   const version = createRequire(import.meta.url)("../package.json").version as string;
-  gateway.app.register(adminRoute, {
-    administration: administration({
-      ...{ flow, log, keys, publisher, reacting, resolved, registry, ready, version, startedAtMs },
-    }),
-    requireScope,
+  const administered = administration({
+    ...{ flow, log, keys, publisher, reacting, resolved, registry, ready, version, startedAtMs },
   });
+  gateway.app.register(adminRoute, { administration: administered, requireScope });
+  gateway.app.register(mapRoute, {
+    live: live({
+      ...{ project, clock, alerts: alerting.desk, destinations: () => delivered.list() },
+      status: () => administered.status(),
+      ledger: () => administered.ledger(),
+    }),
+    ...{ requireScope, closing: gateway.closing },
+  });
+  gateway.app.register(sessionRoute, { sessions, cookie: SESSION_COOKIE, tokenOf: sessionOf, clock });
+  gateway.app.register(consoleRoute, { files: await readConsole(CONSOLE) });
   gateway.app.register(biUsersRoute, { biUsers: biUsers(publisher, { bi, url: settings.postgresUrl }), requireScope });
   gateway.app.register(backupRoute, {
     backups: backups({

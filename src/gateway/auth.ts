@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { MillraceError } from "../errors.ts";
+import { credentials } from "./credentials.ts";
 
 /** `write:STREAM` sends to that stream and does nothing else: what a browser or an app may hold. */
 export type Scope = "ingest" | "query" | "admin" | `write:${string}`;
@@ -49,7 +50,7 @@ export function scopeGuard(
   keys: KeyVerifier,
 ): (scope: Scope) => (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   return (scope) => async (request) => {
-    request.principal = authorize(keys, request.headers.authorization, scope);
+    request.principal = authorize(keys, credentials(request.headers), scope);
   };
 }
 

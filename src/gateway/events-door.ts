@@ -9,6 +9,7 @@ import { authorize } from "./auth.ts";
 import { BodyReader } from "./body-reader.ts";
 import type { Encoding } from "./content-encoding.ts";
 import { contentEncoding, unpack } from "./content-encoding.ts";
+import { credentials } from "./credentials.ts";
 import { fail, Post, refuse } from "./event-post.ts";
 import type { DoorDeps, StreamDoor } from "./stream-door.ts";
 import { unknownStream } from "./stream-names.ts";
@@ -64,7 +65,7 @@ export class EventsDoor {
     try {
       if (deps.isClosing()) throw new MillraceError("SHUTTING_DOWN");
       const { headers } = request;
-      const { id } = authorize(deps.keys, headers.authorization, "ingest", door?.stream.name);
+      const { id } = authorize(deps.keys, credentials(headers), "ingest", door?.stream.name);
       if (door === undefined) throw unknownStream(name, deps.streams);
       announced = this.#bodies.announced(request);
       ticket = new Ticket(door.lanes.lane(id));

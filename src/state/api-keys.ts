@@ -55,6 +55,8 @@ export interface AccessKey {
 export interface ApiKeys extends KeyVerifier {
   /** Makes a key; `token` and the access key (with `aws`) are not shown again. @throws KEY_INVALID, STATE_UNAVAILABLE */
   create(request: KeyRequest): Promise<{ key: ApiKey; token: string; accessKey?: AccessKey }>;
+  /** Who a key is of, by its id; undefined for one that is unknown or revoked. */
+  principal(id: string): Principal | undefined;
   /** Undefined for an access key that is unknown or revoked. */
   accessKey(accessKeyId: string): { readonly principal: Principal; readonly secretAccessKey: string } | undefined;
   /** Every key, revoked ones too, oldest first. @throws STATE_UNAVAILABLE */
@@ -138,6 +140,10 @@ class PostgresApiKeys implements ApiKeys {
     const known = id === undefined ? undefined : this.#known.get(id);
     if (known === undefined) return undefined;
     return timingSafeEqual(known.sha256, sha256(token)) ? known.principal : undefined;
+  }
+
+  principal(id: string): Principal | undefined {
+    return this.#known.get(id)?.principal;
   }
 
   accessKey(accessKeyId: string): { readonly principal: Principal; readonly secretAccessKey: string } | undefined {

@@ -1,0 +1,227 @@
+/**
+ * The one client of the platform's HTTP API. Types are those of the routes themselves, so what they say and what is read here cannot drift apart; a test
+ * calls every method against a running platform.
+ */
+
+import type { KeyView, LedgerView, PlatformStatus, SettingView } from "../../../src/serve/admin-route.ts";
+import type { AlertNow } from "../../../src/serve/alerts-route.ts";
+import type { TableDetails, TableSummary } from "../../../src/serve/catalogue.ts";
+import type { ProjectMap } from "../../../src/serve/map-route.ts";
+import type { SessionView } from "../../../src/serve/session-route.ts";
+
+/** What the platform refused, as it said it. */
+export class ApiError extends Error {
+  readonly code: string;
+  readonly hint: string | undefined;
+  readonly details: unknown;
+  readonly status: number;
+
+  constructor(status: number, error: { code: string; message: string; hint?: string; details?: unknown }) {
+    super(error.message);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = error.code;
+    this.hint = error.hint;
+    this.details = error.details;
+  }
+}
+
+/** Called when a request is refused because nobody is signed in any more. */
+let signedOut: () => void = () => undefined;
+export function onSignedOut(listener: () => void): void {
+  signedOut = listener;
+}
+
+interface Call {
+  readonly method?: "GET" | "POST" | "DELETE";
+  readonly body?: unknown;
+  readonly signal?: AbortSignal | undefined;
+  readonly accept?: string;
+}
+
+async function request(
+  path: string,
+  { method = "GET", body, signal, accept = "application/json" }: Call = {},
+): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: { Accept: accept, ...(body !== undefined && { "Content-Type": "application/json" }) },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(signal !== undefined && { signal }),
+    });
+  } catch (cause) {
+    if (signal?.aborted) throw cause;
+    throw new ApiError(0, {
+      code: "UNREACHABLE",
+      message: "the platform does not answer",
+      hint: "Is it running? The page goes on by itself once it is back.",
+    });
+  }
+  if (response.ok) return response;
+  const text = await response.text();
+  const error = errorOf(text) ?? {
+    code: `HTTP_${response.status}`,
+    message: text.slice(0, 500) || response.statusText,
+  };
+  if (response.status === 401 && path !== "/v1/session") signedOut();
+  throw new ApiError(response.status, error);
+}
+
+function errorOf(text: string): { code: string; message: string } | undefined {
+  try {
+    return (JSON.parse(text) as { error?: { code: string; message: string } }).error;
+  } catch {
+    return undefined;
+  }
+}
+
+async function json<T>(path: string, call?: Call): Promise<T> {
+  const response = await request(path, call);
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+const at = encodeURIComponent;
+
+function query(parameters: Readonly<Record<string, string | number | undefined>>): string {
+  const given = Object.entries(parameters).flatMap(([name, value]) =>
+    value === undefined || value === "" ? [] : [`${name}=${at(String(value))}`],
+  );
+  return given.length === 0 ? "" : `?${given.join("&")}`;
+}
+
+/** As it comes over the wire: moments are texts. */
+type Wire<T> = T extends Date
+  ? string
+  : T extends readonly (infer Item)[]
+    ? Wire<Item>[]
+    : T extends object
+      ? { [Name in keyof T]: Wire<T[Name]> }
+      : T;
+
+export interface ResultColumn {
+  readonly name: string;
+  readonly type: string;
+}
+
+export interface SqlResult {
+  readonly columns: readonly ResultColumn[];
+  readonly rows: readonly (readonly unknown[])[];
+  readonly rowCount: number;
+  readonly elapsedMs: number;
+  readonly truncated?: boolean;
+}
+
+export interface StreamView {
+  readonly name: string;
+  readonly id: readonly string[];
+  readonly key: string | null;
+  readonly time: string | null;
+  readonly partitions: readonly { readonly partition: number; readonly start: number; readonly end: number }[];
+}
+
+export interface IngestAnswer {
+  readonly accepted: number;
+  readonly rejected: readonly { readonly index: number; readonly code: string; readonly message: string }[];
+  readonly partitions: readonly { readonly partition: number; readonly from: number; readonly to: number }[];
+}
+
+export interface LetterView {
+  readonly id: string;
+  readonly stream: string;
+  readonly table: string | null;
+  readonly stage: string;
+  readonly code: string;
+  readonly message: string;
+  readonly status: string;
+  readonly attempts: number;
+  readonly firstSeen: string;
+  readonly partition: number | null;
+  readonly offset: number | null;
+  readonly source: string;
+  readonly payload?: string;
+  readonly payloadBase64?: string;
+}
+
+export interface RunView {
+  readonly id: string;
+  readonly workflow: string;
+  readonly status: string;
+  readonly input: unknown;
+  readonly output: unknown;
+  readonly error: { readonly code?: string; readonly message: string } | null;
+  readonly createdAt: string;
+  readonly startedAt: string | null;
+  readonly endedAt: string | null;
+}
+
+export interface StepView {
+  readonly path: string;
+  readonly name: string;
+  readonly status: string;
+  readonly attempts: number;
+  readonly startedAt: string | null;
+  readonly endedAt: string | null;
+  readonly error: { readonly message: string } | null;
+}
+
+export type TableView = Omit<TableDetails, "columns"> & {
+  readonly columns: readonly (TableDetails["columns"][number] & { readonly typeName: string })[];
+};
+
+export const api = {
+  session: () => json<{ session: SessionView | null }>("/v1/session").then(({ session }) => session),
+  signIn: (key: string) =>
+    json<{ session: SessionView }>("/v1/session", { method: "POST", body: { key } }).then(({ session }) => session),
+  signOut: () => json<void>("/v1/session", { method: "DELETE" }),
+
+  map: (signal?: AbortSignal) => json<ProjectMap>("/v1/map", { signal }),
+  status: (signal?: AbortSignal) => json<PlatformStatus>("/v1/status", { signal }),
+  ledger: (signal?: AbortSignal) => json<LedgerView>("/v1/ledger", { signal }),
+  settings: (signal?: AbortSignal) =>
+    json<{ settings: SettingView[] }>("/v1/config", { signal }).then(({ settings }) => settings),
+  keys: (signal?: AbortSignal) => json<{ keys: Wire<KeyView>[] }>("/v1/keys", { signal }).then(({ keys }) => keys),
+
+  streams: (signal?: AbortSignal) =>
+    json<{ streams: StreamView[] }>("/v1/streams", { signal }).then(({ streams }) => streams),
+  schema: (stream: string, signal?: AbortSignal) => json<unknown>(`/v1/streams/${at(stream)}/schema`, { signal }),
+  send: (stream: string, event: unknown) =>
+    json<IngestAnswer>(`/v1/streams/${at(stream)}/events`, { method: "POST", body: event }),
+  receipt: (stream: string, id: string, signal?: AbortSignal) =>
+    json<Record<string, unknown>>(`/v1/streams/${at(stream)}/events/${at(id)}`, { signal }),
+
+  tables: (signal?: AbortSignal) =>
+    json<{ tables: TableSummary[] }>("/v1/tables", { signal }).then(({ tables }) => tables),
+  table: (name: string, signal?: AbortSignal) => json<TableView>(`/v1/tables/${at(name)}`, { signal }),
+
+  sql: (sql: string, options: { params?: readonly unknown[]; maxRows?: number; signal?: AbortSignal } = {}) => {
+    const { signal, ...rest } = options;
+    return json<SqlResult>("/v1/sql", { method: "POST", body: { sql, ...rest }, signal });
+  },
+  sqlAs: (sql: string, accept: string, signal?: AbortSignal) =>
+    request("/v1/sql", { method: "POST", body: { sql }, accept, signal }),
+
+  runs: (filter: { workflow?: string; status?: string; limit?: number; before?: string } = {}, signal?: AbortSignal) =>
+    json<{ runs: RunView[]; next?: string }>(`/v1/runs${query(filter)}`, { signal }),
+  run: (id: string, signal?: AbortSignal) =>
+    json<{ run: RunView; steps: StepView[] }>(`/v1/runs/${at(id)}`, { signal }),
+
+  deadLetters: (
+    filter: {
+      stream?: string;
+      table?: string;
+      stage?: string;
+      code?: string;
+      status?: string;
+      limit?: number;
+      before?: number;
+    } = {},
+    signal?: AbortSignal,
+  ) => json<{ deadLetters: LetterView[]; next?: number }>(`/v1/dead-letters${query(filter)}`, { signal }),
+  deadLetter: (id: string, signal?: AbortSignal) =>
+    json<{ deadLetter: LetterView }>(`/v1/dead-letters/${at(id)}`, { signal }).then(({ deadLetter }) => deadLetter),
+
+  alerts: (filter: { state?: string; limit?: number; before?: number } = {}, signal?: AbortSignal) =>
+    json<{ alerts: Wire<AlertNow>[]; next?: number }>(`/v1/alerts${query(filter)}`, { signal }),
+} as const;

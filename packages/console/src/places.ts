@@ -1,0 +1,9 @@
+/** Where each thing is shown. */
+export function nodePath(id: string): string {
+  const [kind = "", ...rest] = id.split(":");
+  const name = encodeURIComponent(rest.join(":"));
+  if (kind === "stream" || kind === "window") return `/streams/${name}`;
+  if (kind === "table") return `/tables/${name}`;
+  if (kind === "feature") return `/tables/${encodeURIComponent(`features.${rest.join(":")}`)}`;
+  return `/?focus=${encodeURIComponent(id)}`;
+}

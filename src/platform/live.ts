@@ -1,0 +1,117 @@
+/** How every node of the project's map does at one moment, from the counters that the platform keeps anyway. */
+import type { Project } from "../define/project.ts";
+import type { LedgerHop, LedgerView, PlatformStatus } from "../serve/admin-route.ts";
+import type { AlertsPort } from "../serve/alerts-route.ts";
+import type { Live, NodePulse, Pulse } from "../serve/map-route.ts";
+import { projectMap } from "./project-map.ts";
+
+export interface LiveParts {
+  readonly project: Project;
+  readonly status: () => Promise<PlatformStatus>;
+  readonly ledger: () => Promise<LedgerView>;
+  readonly alerts: Pick<AlertsPort, "list">;
+  readonly destinations: () => readonly object[];
+  readonly clock: () => number;
+}
+
+type AlertList = Awaited<ReturnType<AlertsPort["list"]>>["alerts"];
+interface DestinationFacts {
+  readonly name: string;
+  readonly status: string;
+  readonly delivered: number;
+  readonly waiting: number;
+  readonly lastFailure: { readonly message?: string } | null;
+}
+
+/** Alerts are looked up by a query: not with every pulse. */
+const ALERTS_EVERY_MS = 2_000;
+const MOST_ALERTS = 1_000;
+
+export function live(parts: LiveParts): Live {
+  const { project, clock } = parts;
+  let alerts: AlertList = [];
+  let alertsAtMs = Number.NEGATIVE_INFINITY;
+  const firing = async () => {
+    if (clock() - alertsAtMs < ALERTS_EVERY_MS && clock() >= alertsAtMs) return alerts;
+    alertsAtMs = clock();
+    alerts = (await parts.alerts.list({ state: "firing" }, { limit: MOST_ALERTS })).alerts;
+    return alerts;
+  };
+  return {
+    map: () => projectMap(project),
+    async pulse(): Promise<Pulse> {
+      const [status, ledger, open] = await Promise.all([parts.status(), parts.ledger(), firing()]);
+      const count = (severity: string) => open.filter((alert) => alert.severity === severity).length;
+      return {
+        ...{ atMs: clock(), ready: status.ready, problems: status.problems, balanced: ledger.balanced },
+        ...{ residentBytes: status.residentBytes, startedAtMs: status.startedAtMs },
+        firing: { critical: count("critical"), warning: count("warning"), info: count("info") },
+        deadLetters: ledger.hops.reduce((sum, hop) => sum + hop.deadLettered, 0),
+        nodes: {
+          ...streamPulses(project, status, ledger),
+          ...tablePulses(status, ledger),
+          ...functionPulses(status),
+          ...alertPulses(project, open),
+          ...destinationPulses(parts.destinations() as readonly DestinationFacts[]),
+        },
+      };
+    },
+  };
+}
+
+const IDLE: NodePulse = {
+  ...{ count: 0, pending: 0, rejected: 0, deadLettered: 0, freshAtMs: null, health: "idle", problem: null },
+};
+
+function streamPulses(project: Project, status: PlatformStatus, ledger: LedgerView): Record<string, NodePulse> {
+  const pulses = status.streams.map(({ name, accepted, rejected, pending }): [string, NodePulse] => {
+    const hop = ledger.hops.find((one) => one.hop === `bronze.${name}`);
+    const problem = hop === undefined || hop.balanced ? null : "the ledger does not balance";
+    const health = problem !== null ? "bad" : accepted === 0 ? "idle" : "ok";
+    const kind = project.windows.has(name) ? "window" : "stream";
+    return [`${kind}:${name}`, { ...IDLE, count: accepted, pending, rejected, health, problem }];
+  });
+  return Object.fromEntries(pulses);
+}
+
+function tablePulses(status: PlatformStatus, ledger: LedgerView): Record<string, NodePulse> {
+  const pulses = status.tables.map(({ name, rows, committedAtMs, published }): [string, NodePulse] => {
+    const hop: LedgerHop | undefined = ledger.hops.find((one) => one.hop === name);
+    const told = status.problems.find((problem) => problem.includes(name));
+    const problem = hop?.balanced === false ? "the ledger does not balance" : (published?.failure ?? told ?? null);
+    const deadLettered = hop?.deadLettered ?? 0;
+    const health = problem !== null ? "bad" : deadLettered > 0 ? "warning" : rows === 0 ? "idle" : "ok";
+    return [
+      `table:${name}`,
+      { ...IDLE, count: rows, pending: hop?.pending ?? 0, deadLettered, freshAtMs: committedAtMs, health, problem },
+    ];
+  });
+  return Object.fromEntries(pulses);
+}
+
+function functionPulses(status: PlatformStatus): Record<string, NodePulse> {
+  const pulses = status.functions.map(({ name, handled, pending, deadLettered, problem }): [string, NodePulse] => {
+    const health = problem !== null ? "bad" : deadLettered > 0 ? "warning" : handled === 0 ? "idle" : "ok";
+    return [`function:${name}`, { ...IDLE, count: handled, pending, deadLettered, health, problem }];
+  });
+  return Object.fromEntries(pulses);
+}
+
+function alertPulses(project: Project, open: AlertList): Record<string, NodePulse> {
+  const pulses = [...project.alerts.values()].map(({ name }): [string, NodePulse] => {
+    const own = open.filter((alert) => alert.name === name);
+    const worst = own.some(({ severity }) => severity === "critical") ? "bad" : own.length > 0 ? "warning" : "ok";
+    return [`alert:${name}`, { ...IDLE, count: own.length, health: worst, problem: own[0]?.summary ?? null }];
+  });
+  return Object.fromEntries(pulses);
+}
+
+function destinationPulses(destinations: readonly DestinationFacts[]): Record<string, NodePulse> {
+  const pulses = destinations.map(({ name, status, delivered, waiting, lastFailure }): [string, NodePulse] => {
+    const failing = status === "failing";
+    const health = failing ? "bad" : delivered === 0 ? "idle" : "ok";
+    const problem = failing ? (lastFailure?.message ?? "it does not answer") : null;
+    return [`destination:${name}`, { ...IDLE, count: delivered, pending: waiting, health, problem }];
+  });
+  return Object.fromEntries(pulses);
+}
