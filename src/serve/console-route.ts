@@ -59,7 +59,7 @@ export async function consoleRoute(
     return send(request, reply, path, bytes, compressed);
   });
 
-  const page = async (request: FastifyRequest, reply: FastifyReply) => {
+  const page = async (_request: FastifyRequest, reply: FastifyReply) => {
     if (files === undefined) throw new MillraceError("CONSOLE_NOT_BUILT");
     const nonce = randomBytes(16).toString("base64");
     reply.header("Content-Type", "text/html; charset=utf-8");

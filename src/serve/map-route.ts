@@ -92,10 +92,12 @@ export async function mapRoute(app: FastifyInstance, { live, requireScope, closi
   const listeners = new Set<(message: string) => void>();
   let last = "";
   let timer: NodeJS.Timeout | undefined;
-  let making: Promise<void> | undefined;
+  let making = false;
 
   const beat = () => {
-    making ??= live
+    if (making) return;
+    making = true;
+    live
       .pulse()
       .then(
         (pulse) => {
@@ -110,7 +112,7 @@ export async function mapRoute(app: FastifyInstance, { live, requireScope, closi
         for (const listener of listeners) listener(last);
       })
       .finally(() => {
-        making = undefined;
+        making = false;
       });
   };
 

@@ -3,8 +3,9 @@
  * calls every method against a running platform.
  */
 
+import type { BackfillView } from "../../../src/orchestrate/backfill-view.ts";
+import type { LogView, RunView, StepView } from "../../../src/orchestrate/read-runs.ts";
 import type { KeyView, LedgerView, PlatformStatus, SettingView } from "../../../src/serve/admin-route.ts";
-import type { AlertNow } from "../../../src/serve/alerts-route.ts";
 import type { TableDetails, TableSummary } from "../../../src/serve/catalogue.ts";
 import type { ProjectMap } from "../../../src/serve/map-route.ts";
 import type { SessionView } from "../../../src/serve/session-route.ts";
@@ -25,6 +26,8 @@ export class ApiError extends Error {
     this.details = error.details;
   }
 }
+
+export type { BackfillView, LogView, RunView, StepView };
 
 /** Called when a request is refused because nobody is signed in any more. */
 let signedOut: () => void = () => undefined;
@@ -144,26 +147,56 @@ export interface LetterView {
   readonly payloadBase64?: string;
 }
 
-export interface RunView {
+export interface AlertView {
   readonly id: string;
-  readonly workflow: string;
-  readonly status: string;
-  readonly input: unknown;
-  readonly output: unknown;
-  readonly error: { readonly code?: string; readonly message: string } | null;
-  readonly createdAt: string;
-  readonly startedAt: string | null;
-  readonly endedAt: string | null;
+  readonly kind: string;
+  readonly name: string;
+  readonly key: string;
+  readonly severity: "info" | "warning" | "critical";
+  readonly state: "firing" | "acknowledged" | "resolved";
+  readonly summary: string;
+  readonly details: unknown;
+  readonly at: string;
+  readonly acknowledgedAt: string | null;
+  readonly acknowledgedBy: string | null;
+  readonly resolvedAt: string | null;
+  readonly resolvedBy: string | null;
+  readonly note: string | null;
+  readonly silencedUntil: string | null;
 }
 
-export interface StepView {
-  readonly path: string;
+export interface SilenceView {
+  readonly id: string;
+  readonly state: "active" | "waiting" | "over";
+  readonly match: Readonly<Partial<Record<"kind" | "name" | "key" | "severity", string>>>;
+  readonly reason: string;
+  readonly createdBy: string;
+  readonly from: string;
+  readonly to: string | null;
+}
+
+export interface RetryAnswer {
+  readonly retried: number;
+  readonly failed: number;
+  readonly results: readonly {
+    readonly id: string;
+    readonly outcome: string;
+    readonly code?: string;
+    readonly message?: string;
+  }[];
+}
+
+export interface WorkflowView {
   readonly name: string;
-  readonly status: string;
-  readonly attempts: number;
-  readonly startedAt: string | null;
-  readonly endedAt: string | null;
-  readonly error: { readonly message: string } | null;
+  readonly triggers: readonly Readonly<Record<string, unknown>>[];
+  readonly file: string;
+  readonly timeoutMs: number | null;
+  readonly concurrency: number | null;
+}
+
+export interface LetterChoice {
+  readonly ids?: readonly string[];
+  readonly filter?: Readonly<Partial<Record<"stream" | "table" | "stage" | "code", string>>>;
 }
 
 export type TableView = Omit<TableDetails, "columns"> & {
@@ -202,10 +235,31 @@ export const api = {
   sqlAs: (sql: string, accept: string, signal?: AbortSignal) =>
     request("/v1/sql", { method: "POST", body: { sql }, accept, signal }),
 
-  runs: (filter: { workflow?: string; status?: string; limit?: number; before?: string } = {}, signal?: AbortSignal) =>
-    json<{ runs: RunView[]; next?: string }>(`/v1/runs${query(filter)}`, { signal }),
+  workflows: (signal?: AbortSignal) =>
+    json<{ workflows: WorkflowView[] }>("/v1/workflows", { signal }).then(({ workflows }) => workflows),
+  startRun: (workflow: string, input: unknown) =>
+    json<{ run: RunView }>(`/v1/workflows/${at(workflow)}/runs`, {
+      method: "POST",
+      body: input === undefined ? {} : { input },
+    }).then(({ run }) => run),
+  runs: (
+    filter: { workflow?: string; status?: string; backfill?: string; limit?: number; before?: string } = {},
+    signal?: AbortSignal,
+  ) => json<{ runs: RunView[]; next?: string }>(`/v1/runs${query(filter)}`, { signal }),
   run: (id: string, signal?: AbortSignal) =>
     json<{ run: RunView; steps: StepView[] }>(`/v1/runs/${at(id)}`, { signal }),
+  runLogs: (id: string, signal?: AbortSignal) =>
+    json<{ logs: LogView[] }>(`/v1/runs/${at(id)}/logs?limit=1000`, { signal }).then(({ logs }) => logs),
+  cancelRun: (id: string) => json<{ run: RunView }>(`/v1/runs/${at(id)}/cancel`, { method: "POST" }),
+  retryRun: (id: string) => json<{ run: RunView }>(`/v1/runs/${at(id)}/retry`, { method: "POST" }),
+  backfill: (workflow: string, range: { from: string; to: string; by: string; concurrency?: number }) =>
+    json<{ backfill: BackfillView }>(`/v1/workflows/${at(workflow)}/backfills`, { method: "POST", body: range }).then(
+      ({ backfill }) => backfill,
+    ),
+  showBackfill: (id: string, signal?: AbortSignal) =>
+    json<{ backfill: BackfillView }>(`/v1/backfills/${at(id)}`, { signal }).then(({ backfill }) => backfill),
+  cancelBackfill: (id: string) =>
+    json<{ backfill: BackfillView }>(`/v1/backfills/${at(id)}/cancel`, { method: "POST" }),
 
   deadLetters: (
     filter: {
@@ -222,6 +276,24 @@ export const api = {
   deadLetter: (id: string, signal?: AbortSignal) =>
     json<{ deadLetter: LetterView }>(`/v1/dead-letters/${at(id)}`, { signal }).then(({ deadLetter }) => deadLetter),
 
-  alerts: (filter: { state?: string; limit?: number; before?: number } = {}, signal?: AbortSignal) =>
-    json<{ alerts: Wire<AlertNow>[]; next?: number }>(`/v1/alerts${query(filter)}`, { signal }),
+  retryLetters: (choice: LetterChoice & { payload?: string }) =>
+    json<RetryAnswer>("/v1/dead-letters/retry", { method: "POST", body: choice }),
+  discardLetters: (choice: LetterChoice & { reason: string }) =>
+    json<{ discarded: number }>("/v1/dead-letters/discard", { method: "POST", body: choice }),
+
+  alerts: (
+    filter: { state?: string; name?: string; severity?: string; limit?: number; before?: number } = {},
+    signal?: AbortSignal,
+  ) => json<{ alerts: AlertView[]; next?: number }>(`/v1/alerts${query(filter)}`, { signal }),
+  alert: (id: string, signal?: AbortSignal) =>
+    json<{ alert: AlertView }>(`/v1/alerts/${at(id)}`, { signal }).then(({ alert }) => alert),
+  acknowledge: (id: string, note?: string) =>
+    json<{ alert: AlertView }>(`/v1/alerts/${at(id)}/ack`, { method: "POST", body: note ? { note } : {} }),
+  resolve: (id: string, note?: string) =>
+    json<{ alert: AlertView }>(`/v1/alerts/${at(id)}/resolve`, { method: "POST", body: note ? { note } : {} }),
+  silences: (signal?: AbortSignal) =>
+    json<{ silences: SilenceView[] }>("/v1/silences", { signal }).then(({ silences }) => silences),
+  silence: (silence: { match: SilenceView["match"]; reason: string; for: string }) =>
+    json<{ silence: SilenceView }>("/v1/silences", { method: "POST", body: silence }),
+  endSilence: (id: string) => json<{ silence: SilenceView }>(`/v1/silences/${at(id)}`, { method: "DELETE" }),
 } as const;

@@ -3,6 +3,7 @@ import { lazy, Suspense, useEffect, useState } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
 import type { SessionView } from "../../../src/serve/session-route.ts";
 import { api, onSignedOut } from "./api.ts";
+import { compact } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Palette } from "./palette.tsx";
 import { SignIn } from "./sign-in.tsx";
@@ -18,6 +19,11 @@ const TablesPage = lazy(() => import("./pages/tables/tables-page.tsx"));
 const TablePage = lazy(() => import("./pages/tables/table-page.tsx"));
 const SqlPage = lazy(() => import("./pages/sql/sql-page.tsx"));
 const LedgerPage = lazy(() => import("./pages/ledger/ledger-page.tsx"));
+const RunsPage = lazy(() => import("./pages/runs/runs-page.tsx"));
+const RunPage = lazy(() => import("./pages/runs/run-page.tsx"));
+const BackfillPage = lazy(() => import("./pages/runs/backfill-page.tsx"));
+const AlertsPage = lazy(() => import("./pages/alerts/alerts-page.tsx"));
+const LettersPage = lazy(() => import("./pages/letters/letters-page.tsx"));
 const SystemPage = lazy(() => import("./pages/system/system-page.tsx"));
 
 type Who =
@@ -57,6 +63,9 @@ const PLACES = [
   { to: "/streams", label: "Streams", Icon: icons.stream },
   { to: "/tables", label: "Tables", Icon: icons.table },
   { to: "/sql", label: "SQL", Icon: icons.sql },
+  { to: "/runs", label: "Runs", Icon: icons.runs },
+  { to: "/alerts", label: "Alerts", Icon: icons.alerts },
+  { to: "/dead-letters", label: "Dead letters", Icon: icons.letters },
   { to: "/ledger", label: "Ledger", Icon: icons.ledger },
   { to: "/system", label: "System", Icon: icons.system },
 ] as const;
@@ -143,6 +152,11 @@ function Frame({ session, signOut }: { session: SessionView; signOut: () => void
               {({ name, part }) => <TablePage name={decodeURIComponent(name)} part={part ?? "overview"} />}
             </Route>
             <Route path="/sql" component={SqlPage} />
+            <Route path="/runs" component={RunsPage} />
+            <Route path="/runs/backfill/:id">{({ id }) => <BackfillPage id={id} />}</Route>
+            <Route path="/runs/:id">{({ id }) => <RunPage id={id} />}</Route>
+            <Route path="/alerts" component={AlertsPage} />
+            <Route path="/dead-letters" component={LettersPage} />
             <Route path="/ledger" component={LedgerPage} />
             <Route path="/system" component={SystemPage} />
             <Route>
@@ -197,8 +211,14 @@ function LiveMark() {
 
 function Count({ place }: { place: string }) {
   const live = useLive();
-  if (live.kind !== "live" || place !== "/ledger" || live.beat.balanced) return null;
-  return <Badge tone="bad">!</Badge>;
+  if (live.kind !== "live") return null;
+  const { balanced, firing, deadLetters } = live.beat;
+  if (place === "/ledger" && !balanced) return <Badge tone="bad">!</Badge>;
+  if (place === "/dead-letters" && deadLetters > 0) return <Badge>{compact(deadLetters)}</Badge>;
+  const open = firing.critical + firing.warning + firing.info;
+  if (place === "/alerts" && open > 0)
+    return <Badge tone={firing.critical > 0 ? "bad" : "warning"}>{compact(open)}</Badge>;
+  return null;
 }
 
 function ThemeButton() {

@@ -17,6 +17,9 @@ const PLACES: readonly Entry[] = [
   { label: "Streams", detail: "place", to: "/streams" },
   { label: "Tables", detail: "place", to: "/tables" },
   { label: "SQL", detail: "place", to: "/sql" },
+  { label: "Runs", detail: "place", to: "/runs" },
+  { label: "Alerts", detail: "place", to: "/alerts" },
+  { label: "Dead letters", detail: "place", to: "/dead-letters" },
   { label: "Ledger", detail: "place", to: "/ledger" },
   { label: "System", detail: "place", to: "/system" },
 ];
@@ -88,12 +91,10 @@ function Search({ close }: { close: () => void }) {
         }}
         onKeyDown={onKey}
       />
-      {/* biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: the pattern of a combobox with a list */}
       <ul id={list} role="listbox" aria-label="Found">
         {found.map((entry, i) => (
           // biome-ignore lint/a11y/useKeyWithClickEvents: the input has the keyboard
           // biome-ignore lint/a11y/useFocusableInteractive: the input keeps the focus
-          // biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: the pattern of a combobox with a list
           <li
             key={`${entry.detail} ${entry.label}`}
             id={`${list}-${i}`}

@@ -61,7 +61,6 @@ export function Grid({ result, label }: { result: SqlResult; label: string }) {
       void navigator.clipboard.writeText(cell(rows[at.row]?.[at.column]));
   };
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a table cannot hold only the rows that are seen
     <div
       ref={scroller}
       className="grid"

