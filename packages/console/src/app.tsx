@@ -133,7 +133,8 @@ function Frame({ session, signOut }: { session: SessionView; signOut: () => void
           ))}
         </ul>
       </nav>
-      <main className="main" id="main" tabIndex={-1}>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and must be reachable by keyboard */}
+      <main className="main" id="main" tabIndex={0}>
         <Suspense
           fallback={
             <Page>

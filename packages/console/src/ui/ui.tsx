@@ -56,7 +56,10 @@ export function Panel(props: { title?: ReactNode; actions?: ReactNode; flush?: b
           {actions !== undefined && <div className="row">{actions}</div>}
         </header>
       )}
-      <div className={flush ? "flush" : "body"}>{children}</div>
+      {/* What may be wider than the screen scrolls, and what scrolls can be reached by keyboard. */}
+      <div className={flush ? "flush" : "body"} {...(flush && { tabIndex: 0 })}>
+        {children}
+      </div>
     </section>
   );
 }

@@ -8,7 +8,7 @@ import { useLoad } from "../../load.ts";
 import { Badge, Empty, Failure, HealthMark, Loading, Panel, Time } from "../../ui/ui.tsx";
 import { Letter } from "./letter.tsx";
 
-const GROUPS = `select stream, "table", stage, code, count(*) as letters, min(first_seen) as since, max(first_seen) as newest, any_value(message) as example
+const GROUPS = `select stream, table_name, stage, code, count(*) as letters, min(first_seen) as since, max(first_seen) as newest, any_value(message) as example
   from system.dead_letters where status = 'open' group by all order by letters desc limit 200`;
 
 export default function LettersPage() {
