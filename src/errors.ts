@@ -296,6 +296,25 @@ export const ERRORS = {
     message: "the console was not built in this checkout",
     hint: "Run `npm run console:build` and start again; `npm ci` does it by itself unless it is told to leave scripts out.",
   },
+  NOTEBOOK_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: "there is no notebook {id}",
+    hint: "GET /v1/notebooks lists them; somebody may have removed it.",
+  },
+  NOTEBOOK_CHANGED: {
+    status: 409,
+    retryable: false,
+    message:
+      'the notebook "{name}" was changed by {by}: it has version {version}, and this change was made from version {from}',
+    hint: "Load it again and make the change there, or keep yours as a notebook of its own.",
+  },
+  NOTEBOOK_TOO_LARGE: {
+    status: 413,
+    retryable: false,
+    message: 'the notebook "{name}" has {bytes} bytes, and may have {most}',
+    hint: "Divide it; results are not kept with it, only questions and text are.",
+  },
   METHOD_NOT_ALLOWED: {
     status: 405,
     retryable: false,

@@ -52,6 +52,7 @@ import { destinationsRoute } from "./serve/destinations-route.ts";
 import { featuresRoute } from "./serve/features-route.ts";
 import { functionsRoute } from "./serve/functions-route.ts";
 import { mapRoute } from "./serve/map-route.ts";
+import { notebooksRoute } from "./serve/notebooks-route.ts";
 import type { Publisher } from "./serve/publisher.ts";
 import { receiptsRoute } from "./serve/receipts-route.ts";
 import { runsRoute } from "./serve/runs-route.ts";
@@ -60,6 +61,7 @@ import { sqlRoute } from "./serve/sql-route.ts";
 import { tablesRoute } from "./serve/tables-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
 import type { BiAddress } from "./state/embedded-postgres.ts";
+import { Notebooks } from "./state/notebooks.ts";
 import { openSessions } from "./state/sessions.ts";
 import { openState } from "./state/state.ts";
 import { StreamTagRecords } from "./state/stream-tags.ts";
@@ -310,6 +312,7 @@ async function open(
     ...{ requireScope, closing: gateway.closing },
   });
   gateway.app.register(sessionRoute, { sessions, cookie: SESSION_COOKIE, tokenOf: sessionOf, clock });
+  gateway.app.register(notebooksRoute, { notebooks: new Notebooks(await state), requireScope });
   gateway.app.register(consoleRoute, { files: await readConsole(CONSOLE) });
   gateway.app.register(biUsersRoute, { biUsers: biUsers(publisher, { bi, url: settings.postgresUrl }), requireScope });
   gateway.app.register(backupRoute, {

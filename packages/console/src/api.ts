@@ -8,7 +8,9 @@ import type { LogView, RunView, StepView } from "../../../src/orchestrate/read-r
 import type { KeyView, LedgerView, PlatformStatus, SettingView } from "../../../src/serve/admin-route.ts";
 import type { TableDetails, TableSummary } from "../../../src/serve/catalogue.ts";
 import type { ProjectMap } from "../../../src/serve/map-route.ts";
+import type { NotebookDraft } from "../../../src/serve/notebooks-route.ts";
 import type { SessionView } from "../../../src/serve/session-route.ts";
+import type { NotebookView } from "./pages/sql/notebook.ts";
 
 /** What the platform refused, as it said it. */
 export class ApiError extends Error {
@@ -36,7 +38,7 @@ export function onSignedOut(listener: () => void): void {
 }
 
 interface Call {
-  readonly method?: "GET" | "POST" | "DELETE";
+  readonly method?: "GET" | "POST" | "PUT" | "DELETE";
   readonly body?: unknown;
   readonly signal?: AbortSignal | undefined;
   readonly accept?: string;
@@ -118,6 +120,7 @@ export interface SqlResult {
 
 export interface StreamView {
   readonly name: string;
+  readonly fields: readonly string[];
   readonly id: readonly string[];
   readonly key: string | null;
   readonly time: string | null;
@@ -232,8 +235,22 @@ export const api = {
     const { signal, ...rest } = options;
     return json<SqlResult>("/v1/sql", { method: "POST", body: { sql, ...rest }, signal });
   },
-  sqlAs: (sql: string, accept: string, signal?: AbortSignal) =>
-    request("/v1/sql", { method: "POST", body: { sql }, accept, signal }),
+  sqlAs: (sql: string, accept: string, params: readonly unknown[] = [], signal?: AbortSignal) =>
+    request("/v1/sql", { method: "POST", body: { sql, params }, accept, signal }),
+
+  notebooks: (signal?: AbortSignal) =>
+    json<{ notebooks: NotebookView[] }>("/v1/notebooks", { signal }).then(({ notebooks }) => notebooks),
+  notebook: (id: string, signal?: AbortSignal) =>
+    json<{ notebook: NotebookView & { cells: unknown[] } }>(`/v1/notebooks/${at(id)}`, { signal }).then(
+      ({ notebook }) => notebook,
+    ),
+  createNotebook: (draft: NotebookDraft) =>
+    json<{ notebook: NotebookView }>("/v1/notebooks", { method: "POST", body: draft }).then(({ notebook }) => notebook),
+  replaceNotebook: (id: string, version: number, draft: NotebookDraft) =>
+    json<{ notebook: NotebookView }>(`/v1/notebooks/${at(id)}`, { method: "PUT", body: { version, ...draft } }).then(
+      ({ notebook }) => notebook,
+    ),
+  removeNotebook: (id: string) => json<void>(`/v1/notebooks/${at(id)}`, { method: "DELETE" }),
 
   workflows: (signal?: AbortSignal) =>
     json<{ workflows: WorkflowView[] }>("/v1/workflows", { signal }).then(({ workflows }) => workflows),

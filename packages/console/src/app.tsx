@@ -152,7 +152,7 @@ function Frame({ session, signOut }: { session: SessionView; signOut: () => void
             <Route path="/tables/:name/:part?">
               {({ name, part }) => <TablePage name={decodeURIComponent(name)} part={part ?? "overview"} />}
             </Route>
-            <Route path="/sql" component={SqlPage} />
+            <Route path="/sql/:id?">{({ id }) => <SqlPage {...(id !== undefined && { id })} />}</Route>
             <Route path="/runs" component={RunsPage} />
             <Route path="/runs/backfill/:id">{({ id }) => <BackfillPage id={id} />}</Route>
             <Route path="/runs/:id">{({ id }) => <RunPage id={id} />}</Route>

@@ -3,7 +3,8 @@ import { runs } from "./002-runs.ts";
 import { aws } from "./003-aws.ts";
 import { workers } from "./004-workers.ts";
 import { sessions } from "./005-sessions.ts";
+import { notebooks } from "./006-notebooks.ts";
 import type { Migration } from "./migration.ts";
 
 /** Every step in its order. */
-export const MIGRATIONS: readonly Migration[] = [apiKeys, runs, aws, workers, sessions];
+export const MIGRATIONS: readonly Migration[] = [apiKeys, runs, aws, workers, sessions, notebooks];
