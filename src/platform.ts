@@ -192,7 +192,6 @@ async function open(
       log,
       engine,
       store,
-      lakeRoot: join(dir, "lake"),
       dataDir: dir,
       indexFiles,
       logger,

@@ -59,8 +59,6 @@ export interface FlowOptions {
   readonly log: EventLog;
   readonly engine: SqlEngine & { readonly local: LocalSql };
   readonly store: ObjectStore;
-  /** Local folder the store's keys are relative to. */
-  readonly lakeRoot: string;
   readonly dataDir: string;
   /** URL of the module that is the disk of the duplicate indexes; the real one unless given. */
   readonly indexFiles?: string | undefined;
@@ -236,7 +234,7 @@ export class Flow {
     await rm(tempDir, { recursive: true, force: true });
     await mkdir(tempDir, { recursive: true });
     await o.engine.local.run("create schema if not exists stage");
-    const lake = await LakeTables.open(o.store, o.lakeRoot, o.engine, defined, o);
+    const lake = await LakeTables.open(o.store, o.engine, defined, o);
     for (const [table, { file, reason, remedy }] of lake.unavailable()) {
       o.logger.error({ table, file, reason, remedy }, "a table is unavailable");
     }

@@ -45,7 +45,6 @@ export interface LakeTablesOptions {
 
 export class LakeTables {
   readonly #store: ObjectStore;
-  readonly #root: string;
   readonly #engine: SqlEngine;
   readonly #options: LakeTablesOptions;
   readonly #tables = new Map<string, LakeTable>();
@@ -64,10 +63,9 @@ export class LakeTables {
   /** The end of the queue of works that want no file removed, or remove some. */
   #undisturbed: Promise<unknown> = Promise.resolve();
 
-  private constructor(store: ObjectStore, root: string, engine: SqlEngine, options: LakeTablesOptions) {
+  private constructor(store: ObjectStore, engine: SqlEngine, options: LakeTablesOptions) {
     this.#options = options;
     this.#store = store;
-    this.#root = root;
     this.#engine = engine;
   }
 
@@ -78,12 +76,11 @@ export class LakeTables {
    */
   static async open(
     store: ObjectStore,
-    root: string,
     engine: SqlEngine,
     project: Project,
     options: LakeTablesOptions,
   ): Promise<LakeTables> {
-    const lake = new LakeTables(store, root, engine, options);
+    const lake = new LakeTables(store, engine, options);
     const damaged = new Map<string, Unavailable>();
     const refused: Refused[] = [];
     const { streams, tables } = project;
@@ -235,11 +232,11 @@ export class LakeTables {
     return {
       kind: "files",
       columns: snapshot.columns,
-      files: files.map((file) => ({
-        path: `${this.#root}/${table.delta.location}/${file.path}`,
-        partition: file.partition,
-        rowCount: file.stats?.rowCount,
-      })),
+      files: files.map((file) => {
+        const key = `${table.delta.location}/${file.path}`;
+        const { partition, stats } = file;
+        return { path: this.#store.localPath(key), uri: this.#store.uri(key), partition, rowCount: stats?.rowCount };
+      }),
     };
   }
 
@@ -274,9 +271,8 @@ export class LakeTables {
         const file = keys.get(path);
         if (file === undefined) throw new MillraceError("INTERNAL", { what: `placing file ${path}` });
         const key = `${table.delta.location}/${file}`;
-        // Read back from memory while the disk is busy with the sync.
-        const [info, checksum] = await Promise.all([this.#store.publish(key), this.#store.checksum(key)]);
-        return { path: file, sizeBytes: info.sizeBytes, modifiedAtMs: info.modifiedAtMs, partition, stats, checksum };
+        const { sizeBytes, modifiedAtMs, checksum } = await this.#store.publish(key);
+        return { path: file, sizeBytes, modifiedAtMs, partition, stats, checksum };
       }),
     );
   }

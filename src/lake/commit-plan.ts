@@ -75,6 +75,8 @@ export function planCommit(
       ...(state && { readVersion: request.readVersion }),
       isBlindAppend: removes.length === 0 && !changed,
       engineInfo: "Millrace",
+      // No two commits are the same bytes: a store whose answer was lost tells by them whose commit it holds.
+      txnId: newId(),
       ...(request.info && { millrace: request.info }),
     },
     ...(!state && { protocol: PROTOCOL }),
