@@ -186,6 +186,7 @@ function settingOptions(): Record<string, Option> {
         bytes: "SIZE",
         path: "PATH",
         choice: "WORD",
+        choices: "WORDS",
         url: "URL",
       };
       return [flagName(name), { type: "string", value: value[setting.kind], doc: setting.doc }];

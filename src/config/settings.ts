@@ -6,6 +6,7 @@ import {
   allowed,
   bytes,
   choice,
+  choices,
   duration,
   environmentName,
   file,
@@ -13,6 +14,7 @@ import {
   formatValue,
   integer,
   type Machine,
+  optionalText,
   path,
   program,
   readValue,
@@ -23,6 +25,10 @@ import {
 
 const MIB = 1_048_576;
 const DAY_MS = 86_400_000;
+
+/** What a process may do (docs/workers.md). */
+export const ROLES = ["gateway", "flow", "react", "orchestrate", "serve"] as const;
+export type Role = (typeof ROLES)[number];
 
 /**
  * Every setting, declared once: its documentation (`docs/settings.md`), the flags of `millrace start`, the names in the
@@ -138,8 +144,31 @@ export const SETTINGS = {
     doc: "Port on which the embedded PostgreSQL takes BI tools; 0 takes any free one.",
   }),
   postgresUrl: url({
+    of: ["postgres", "postgresql"],
     secret: true,
     doc: "PostgreSQL server for the platform's records and for served tables: postgres://user:password@host/database. Not set: an embedded one.",
+  }),
+  role: choices({
+    default: ROLES,
+    of: ROLES,
+    defaultText: "all of them",
+    doc: "What this process does. Several processes share the work when log, store and records are shared: Kafka, S3 and a PostgreSQL server.",
+  }),
+  workerId: optionalText({
+    doc: "Name of this process among those that share the work; the same when it is started again. Not set: the host's name and a random word, kept in the data folder.",
+  }),
+  advertiseUrl: url({
+    of: ["http", "https"],
+    doc: "Where the other processes reach this one: http://10.0.0.7:8080. Not set: the address that is bound; the host's name, where that is 0.0.0.0.",
+  }),
+  adminKey: optionalText({
+    secret: true,
+    doc: "A key of all scopes, for deployments in which nobody can read the data folder's admin.key: mk_, 12 of a-z0-9, _, 43 of A-Z a-z 0-9 - _.",
+  }),
+  keyCacheMs: duration({
+    default: DAY_MS / 2,
+    min: 1_000,
+    doc: "How long API keys hold as they were last read while PostgreSQL cannot be reached. After that requests are answered 503 until it can.",
   }),
 } as const satisfies Record<string, Setting<unknown>>;
 
