@@ -98,14 +98,20 @@ export interface CommitRequest {
   readonly configuration?: Readonly<Record<string, string>>;
   /** False when the rows stay the same (compaction). Default true. */
   readonly dataChange?: boolean;
+  /** True for a file that would have changed what is committed, had it been there at `readVersion`: one that has come since is a conflict. */
+  readonly dependsOn?: (added: DataFile) => boolean;
   /** Further facts for the history, kept in `commitInfo`. */
   readonly info?: Readonly<Record<string, unknown>>;
 }
 
 export type CommitResult =
   | { readonly kind: "committed"; readonly version: number }
-  /** `txn`: a commit since `readVersion` set one of our appIds; `removed`: it removed one of our files; `metadata`: it changed the schema; `exists`: the table was created meanwhile. */
-  | { readonly kind: "conflict"; readonly reason: "txn" | "removed" | "metadata" | "exists"; readonly version: number };
+  /** `txn`: a commit since `readVersion` set one of our appIds; `removed`: it removed one of our files; `added`: it brought rows that the request depends on; `metadata`: it changed the schema; `exists`: the table was created meanwhile. */
+  | {
+      readonly kind: "conflict";
+      readonly reason: "txn" | "removed" | "added" | "metadata" | "exists";
+      readonly version: number;
+    };
 
 export interface CommitInfo {
   readonly version: number;
