@@ -17,7 +17,6 @@ import { Flow } from "./flow/flow.ts";
 import { scopeGuard } from "./gateway/auth.ts";
 import { createGateway } from "./gateway/gateway.ts";
 import { type FileSystem, nodeFileSystem } from "./lake/file-system.ts";
-import { openFsStore } from "./lake/fs-store.ts";
 import { FORMAT_VERSION, openDataFolder } from "./log/data-folder.ts";
 import { openEmbeddedLog } from "./log/embedded-log.ts";
 import { type LogFs, nodeFs } from "./log/file-system.ts";
@@ -32,6 +31,7 @@ import { deadLetters } from "./platform/dead-letters.ts";
 import { delivering, destinations, redelivery } from "./platform/delivering.ts";
 import { featureReads, featureTables } from "./platform/features.ts";
 import { functionTable } from "./platform/function-table.ts";
+import { openLakeStore } from "./platform/lake-store.ts";
 import { deliveryMetrics, flowMetrics, publishMetrics, reactionMetrics } from "./platform/metrics.ts";
 import { Orchestration } from "./platform/orchestration.ts";
 import { biUsers, published, publishing } from "./platform/publishing.ts";
@@ -169,18 +169,20 @@ async function open(
     }),
     (part) => part.close(),
   );
+  const lakeStore = opened(await openLakeStore({ dir, settings, fs: lakeFs, clock }), (part) => part.close());
+  const { store } = lakeStore;
   const engine = opened(
     await openDuckdbEngine({
       memoryBytes: settings.engineMemoryBytes,
       threads: settings.engineThreads,
       tempDir: join(dir, "tmp"),
       allowedDirs: [dir],
+      inputs: lakeStore.inputs,
       geo,
       functions: [...project.sqlFunctions.values()],
     }),
     (part) => part.close(),
   );
-  const store = await openFsStore(join(dir, "lake"), { fs: lakeFs, clock });
   const reacting = new Reacting(project);
   let publisher: Publisher | undefined;
   let delivery: Delivery | undefined;
@@ -217,7 +219,7 @@ async function open(
     (part) => part.close(),
   );
   flow.lake.onCommit((table) => publisher?.committed(table));
-  const ready = readiness({ flow, log, dir, publisher, reacting });
+  const ready = readiness({ flow, log, dir, publisher, reacting, lakeStore });
   flowMetrics(registry, flow);
   publishMetrics(registry, publisher);
   reactionMetrics(registry, () => reacting.lanes());
@@ -293,7 +295,7 @@ async function open(
   gateway.app.register(backupRoute, {
     backups: backups({
       ...{ dataDir: dir, dataFormat: FORMAT_VERSION, project: project.name, millrace: version },
-      ...{ log, store, lake: flow.lake, state, clock },
+      ...{ log, store, lake: flow.lake, state, clock, remotePlace: lakeStore.remote && lakeStore.place },
     }),
     requireScope,
   });

@@ -165,10 +165,53 @@ export const SETTINGS = {
     secret: true,
     doc: "A key of all scopes, for deployments in which nobody can read the data folder's admin.key: mk_, 12 of a-z0-9, _, 43 of A-Z a-z 0-9 - _.",
   }),
+  awsSecret: optionalText({
+    secret: true,
+    doc: "What the secrets of access keys for AWS's clients are derived from, where several processes take their requests: 43 of A-Z a-z 0-9 - _. Not set: one that the data folder keeps.",
+  }),
   keyCacheMs: duration({
     default: DAY_MS / 2,
     min: 1_000,
     doc: "How long API keys hold as they were last read while PostgreSQL cannot be reached. After that requests are answered 503 until it can.",
+  }),
+  storeUrl: url({
+    of: ["s3"],
+    doc: "Bucket that holds the tables: s3://BUCKET or s3://BUCKET/PREFIX, at AWS or any service that speaks its protocol. Not set: the data folder.",
+  }),
+  s3Endpoint: url({
+    of: ["http", "https"],
+    doc: "Address of an S3-compatible service: https://minio.example.com:9000. Not set: AWS.",
+  }),
+  s3Region: optionalText({
+    doc: "Region of the bucket. Not set: as the environment says (AWS_REGION, a profile); us-east-1 with an s3Endpoint.",
+  }),
+  s3PathStyle: choice({
+    default: "auto",
+    of: ["auto", "on", "off"],
+    doc: "Whether the bucket is part of the path (on) or of the host's name (off). auto: on with an s3Endpoint.",
+  }),
+  s3AccessKeyId: optionalText({
+    secret: true,
+    doc: "Access key for the bucket. Not set: the usual chain of AWS (environment, profile, web identity, the machine's role).",
+  }),
+  s3SecretAccessKey: optionalText({ secret: true, doc: "Secret of s3AccessKeyId." }),
+  s3Encryption: choice({
+    default: "bucket",
+    of: ["bucket", "s3", "kms"],
+    doc: "Encryption by the service: as the bucket's own rule says (bucket), with keys of S3 (s3: SSE-S3), or of KMS (kms: SSE-KMS).",
+  }),
+  s3KmsKey: optionalText({
+    doc: "Id or ARN of the KMS key for `s3Encryption: kms`. Not set: the bucket's default key.",
+  }),
+  storeCacheBytes: bytes({
+    default: 10 * 1_024 * MIB,
+    min: 0,
+    doc: "Local copies of the bucket's data files, kept in the data folder. A query that needs more than this gets it while it runs.",
+  }),
+  storeTimeoutMs: duration({
+    default: 20_000,
+    min: 1_000,
+    doc: "How long a request to the bucket is tried again before it fails. Work that failed is tried again after that.",
   }),
 } as const satisfies Record<string, Setting<unknown>>;
 

@@ -1,5 +1,6 @@
 /**
- * Where the lake's files are. Keys are relative, `/`-separated, without `.` or `..` segments.
+ * Where the lake's files are. Keys are relative, `/`-separated, without `.` or `..` segments. No key goes on behind another with a
+ * slash: where folders are real, one name is not both, and some remote services list only one of the two.
  *
  * What every adapter promises:
  * - `put` and `putIfAbsent` are atomic: a reader sees the whole object or none, and a resolved call is durable.

@@ -4,6 +4,7 @@ import type { Flow } from "../flow/flow.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
 import type { EventLog } from "../log/event-log.ts";
 import type { Publisher } from "../serve/publisher.ts";
+import type { LakeStore } from "./lake-store.ts";
 import type { Reacting } from "./reactions.ts";
 
 /** Below this much free space the next flush may fail, so senders should be told before. */
@@ -16,12 +17,17 @@ export function readiness(parts: {
   dir: string;
   publisher: Publisher;
   reacting: Reacting;
+  lakeStore: Pick<LakeStore, "remote">;
 }): () => Promise<Readiness> {
   return async () => {
     const checks: Record<string, { ok: boolean; message?: string }> = {};
     const failures = Object.entries(parts.flow.failures());
     checks["flow"] =
       failures.length === 0 ? { ok: true } : { ok: false, message: failures.map((f) => f.join(": ")).join("; ") };
+    // Events are taken while it is away: the log has them, and they are stored when it is back.
+    const storeProblem = await parts.lakeStore.remote?.problem();
+    if (parts.lakeStore.remote)
+      checks["store"] = storeProblem === undefined ? { ok: true } : { ok: false, message: storeProblem.message };
     const unavailable = Object.entries(parts.flow.unavailable());
     checks["tables"] =
       unavailable.length === 0
