@@ -29,6 +29,8 @@ export interface Statement {
   readonly sql: string;
   readonly inputs: ReadonlyMap<string, Relation>;
   readonly params?: readonly unknown[];
+  /** The same in Spark's own SQL, where somebody has written it, and the columns it gives. */
+  readonly spark?: { readonly sql: string; readonly columns: readonly Column[] } | undefined;
 }
 
 /** What a name in a statement stands for. */
