@@ -174,6 +174,40 @@ export const SETTINGS = {
     min: 1_000,
     doc: "How long API keys hold as they were last read while PostgreSQL cannot be reached. After that requests are answered 503 until it can.",
   }),
+  kafkaBrokers: optionalText({
+    doc: "Kafka brokers that keep the log: HOST:PORT, several separated by commas, of which any is enough to find the others. Not set: the data folder.",
+  }),
+  kafkaTopicPrefix: optionalText({
+    doc: "Topics are named by it and the stream. Not set: the project's name and a dot.",
+  }),
+  kafkaReplication: integer({
+    default: 3,
+    min: 1,
+    max: 32,
+    doc: "Brokers that keep each event, for topics that have to be made. From 3 on, an event is acknowledged when two have it.",
+  }),
+  kafkaCompression: choice({
+    default: "zstd",
+    of: ["none", "lz4", "zstd"],
+    doc: "How batches of events are compressed on their way to the brokers, and kept there.",
+  }),
+  kafkaTls: choice({
+    default: "off",
+    of: ["off", "on"],
+    doc: "Whether connections to the brokers are encrypted.",
+  }),
+  kafkaTlsCa: file({
+    doc: "Certificates (PEM) of the authority that the brokers' certificates come from. Not set: those that the machine trusts.",
+  }),
+  kafkaTlsCert: file({ doc: "Certificate (PEM) of this client, where the brokers ask for one." }),
+  kafkaTlsKey: file({ doc: "Key (PEM) of kafkaTlsCert." }),
+  kafkaSasl: choice({
+    default: "scram-sha-512",
+    of: ["plain", "scram-sha-256", "scram-sha-512"],
+    doc: "How kafkaUser proves who it is.",
+  }),
+  kafkaUser: optionalText({ doc: "User at the brokers. Not set: none is named." }),
+  kafkaPassword: optionalText({ secret: true, doc: "Password of kafkaUser." }),
   storeUrl: url({
     of: ["s3"],
     doc: "Bucket that holds the tables: s3://BUCKET or s3://BUCKET/PREFIX, at AWS or any service that speaks its protocol. Not set: the data folder.",
