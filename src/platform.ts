@@ -2,59 +2,33 @@
  * The composition root: the only place that chooses which adapter stands behind a port, and that knows all parts. It opens them
  * from the ground up, serves, and closes them in the opposite order.
  */
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pino } from "pino";
 import { collectDefaultMetrics, Registry } from "prom-client";
-import { resolveSettings, type Settings } from "./config/settings.ts";
-import { loadProject } from "./define/load-project.ts";
-import { openDuckdbEngine } from "./engine/duckdb-engine.ts";
-import { openDuckdbInspector } from "./engine/duckdb-inspector.ts";
-import { type GeoDatabase, openGeoDatabase } from "./engine/geo-database.ts";
+import type { Settings } from "./config/settings.ts";
 import { MillraceError } from "./errors.ts";
-import { Flow } from "./flow/flow.ts";
+import { deadLetterSink } from "./flow/dead-letters.ts";
 import { scopeGuard } from "./gateway/auth.ts";
 import { createGateway } from "./gateway/gateway.ts";
 import { type FileSystem, nodeFileSystem } from "./lake/file-system.ts";
-import { FORMAT_VERSION, openDataFolder } from "./log/data-folder.ts";
-import { openEmbeddedLog } from "./log/embedded-log.ts";
+import { openDataFolder } from "./log/data-folder.ts";
 import { type LogFs, nodeFs } from "./log/file-system.ts";
 import { partitionOf } from "./log/partitioner.ts";
-import { runTables } from "./orchestrate/run-tables.ts";
-import { administration } from "./platform/administration.ts";
-import { Alerting } from "./platform/alerting.ts";
-import { backups } from "./platform/backups.ts";
-import { FlowCatalogue } from "./platform/catalogue.ts";
+import { advertisedUrl, openCluster, refuseLonely, workerIdOf } from "./platform/cluster.ts";
 import { contractDoor } from "./platform/contract-door.ts";
-import { deadLetters } from "./platform/dead-letters.ts";
-import { delivering, destinations, redelivery } from "./platform/delivering.ts";
-import { featureReads, featureTables } from "./platform/features.ts";
-import { functionTable } from "./platform/function-table.ts";
-import { openLakeStore } from "./platform/lake-store.ts";
-import { deliveryMetrics, flowMetrics, publishMetrics, reactionMetrics } from "./platform/metrics.ts";
-import { Orchestration } from "./platform/orchestration.ts";
-import { biUsers, published, publishing } from "./platform/publishing.ts";
-import { Reacting } from "./platform/reactions.ts";
+import { loadWithSettings } from "./platform/loaded.ts";
+import { openLog, openRecords } from "./platform/means.ts";
+import { pipelineMetrics } from "./platform/metrics.ts";
+import { openPipeline, openStreams } from "./platform/pipeline.ts";
 import { readiness } from "./platform/readiness.ts";
+import { elsewhere } from "./platform/roles.ts";
+import { serveRoutes } from "./platform/routes.ts";
 import { keepPoolAwake } from "./platform/wake-pool.ts";
-import type { Delivery } from "./react/deliver/delivery.ts";
-import { adminRoute } from "./serve/admin-route.ts";
-import { alertsRoute } from "./serve/alerts-route.ts";
-import { backupRoute } from "./serve/backup-route.ts";
-import { biUsersRoute } from "./serve/bi-users-route.ts";
-import { deadLettersRoute } from "./serve/dead-letters-route.ts";
-import { destinationsRoute } from "./serve/destinations-route.ts";
-import { featuresRoute } from "./serve/features-route.ts";
-import { functionsRoute } from "./serve/functions-route.ts";
-import type { Publisher } from "./serve/publisher.ts";
-import { receiptsRoute } from "./serve/receipts-route.ts";
-import { runsRoute } from "./serve/runs-route.ts";
-import { sqlRoute } from "./serve/sql-route.ts";
-import { tablesRoute } from "./serve/tables-route.ts";
+import { workersRoute } from "./serve/workers-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
 import type { BiAddress } from "./state/embedded-postgres.ts";
-import { openState } from "./state/state.ts";
 import { StreamTagRecords } from "./state/stream-tags.ts";
 
 export interface Platform {
@@ -64,6 +38,8 @@ export interface Platform {
   readonly settings: Settings;
   /** Where BI tools connect; undefined while the project serves no table, or the server is one by URL. */
   readonly bi: BiAddress | undefined;
+  /** Aborts when the platform must be closed, with the error that says why: another process runs under its name. */
+  readonly mustStop: AbortSignal;
   /** Takes nothing new, stores what was acknowledged, and stops. Calling it again waits for the same end. */
   close(): Promise<void>;
 }
@@ -131,193 +107,78 @@ async function open(
   closeAll: () => Promise<void>,
 ): Promise<Platform> {
   const startedAtMs = clock();
-  const inspector = await openDuckdbInspector();
-  let geo: GeoDatabase | undefined;
-  const project = await loadProject(projectDir, inspector, {
-    horizonMs: (ofProject) => resolveSettings({ flags, env, project: ofProject }).settings.horizonMs,
-    configured: async (ofProject, dir) => {
-      const { geoDatabase } = resolveSettings({ flags, env, project: ofProject, projectDir: dir }).settings;
-      if (geoDatabase === undefined) return;
-      geo = await openGeoDatabase(geoDatabase);
-      inspector.locateBy(geo);
-    },
-  }).finally(() => inspector.close());
-  const resolved = resolveSettings({ flags, env, project: project.settings, projectDir: project.dir });
+  const { project, resolved, geo } = await loadWithSettings(projectDir, flags, env);
   const { settings } = resolved;
+  refuseLonely(resolved);
   const logger = pino({ level: settings.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
+  const report = (error: unknown, what: string) => logger.error({ err: error }, what);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  const version = createRequire(import.meta.url)("../package.json").version as string;
 
   const { dir } = opened(await openDataFolder(settings.dataDir), (folder) => folder.close());
-  const serves = [...project.tables.values()].some(({ serve }) => serve !== undefined);
+  const adminKeyFile = join(dir, "admin.key");
+  const workerId = await workerIdOf(settings, dir);
   // The server takes longest to come up, and nothing before the keys needs it.
-  const state = openState(
-    settings.postgresUrl === undefined
-      ? { folder: join(dir, "postgres"), listen: serves ? { host: settings.biHost, port: settings.biPort } : undefined }
-      : { url: settings.postgresUrl },
-  );
+  const state = openRecords(settings, dir, project);
   state.catch(() => undefined); // it may fail while something else is being opened; whoever awaits it is told
   opened(state, async (pending) => (await pending.catch(() => undefined))?.close());
-  const log = opened(
-    await openEmbeddedLog({
-      dir: join(dir, "log"),
-      segmentBytes: settings.segmentBytes,
-      retentionMs: settings.retentionMs,
-      clock,
-      fs: logFs,
-      report: (finding) => logger.warn(finding, "log: recovery"),
-    }),
-    (part) => part.close(),
-  );
-  const lakeStore = opened(await openLakeStore({ dir, settings, fs: lakeFs, clock }), (part) => part.close());
-  const { store } = lakeStore;
-  const engine = opened(
-    await openDuckdbEngine({
-      memoryBytes: settings.engineMemoryBytes,
-      threads: settings.engineThreads,
-      tempDir: join(dir, "tmp"),
-      allowedDirs: [dir],
-      inputs: lakeStore.inputs,
-      geo,
-      functions: [...project.sqlFunctions.values()],
-    }),
-    (part) => part.close(),
-  );
-  const reacting = new Reacting(project);
-  let publisher: Publisher | undefined;
-  let delivery: Delivery | undefined;
-  const flow = opened(
-    await Flow.open({
-      ...settings,
-      retentionMs: settings.historyMs,
-      project,
-      log,
-      engine,
-      store,
-      dataDir: dir,
-      indexFiles,
-      logger,
-      clock,
-      virtual: new Map([...runTables(state), ...featureTables(project), ...functionTable(() => reacting.functions())]),
-      reactions: reacting,
-      published: () => published(publisher),
-      publishAgain: async (table) => publisher?.again(table),
-      redeliver: redelivery(() => delivery),
-    }),
-    (part) => part.close(),
-  );
-  const adminKeyFile = join(dir, "admin.key");
-  const awsSecretFile = join(dir, "aws.secret");
-  const keys = opened(await openApiKeys(await state, { adminKeyFile, awsSecretFile }), (part) => part.close());
-
-  const { bi, connection } = await state;
-  publisher = opened(
-    publishing({
-      ...{ flow, engine, clock, connection: { ...connection, ...(bi && { database: bi.database }) } },
+  const { log, assignment } = await openLog({ settings, dir, workerId, clock, fs: logFs, logger });
+  opened(log, (part) => part.close());
+  const mustStop = new AbortController();
+  const cluster = opened(
+    await openCluster({
+      ...{ settings, workerId, version, state, assignment },
+      ownKey: async () => settings.adminKey ?? (await readFile(adminKeyFile, "utf8")).trim(),
+      fenced: (error) => mustStop.abort(error),
       report: (error, what) => logger.warn({ err: error }, what),
     }),
     (part) => part.close(),
   );
-  flow.lake.onCommit((table) => publisher?.committed(table));
-  const ready = readiness({ flow, log, dir, publisher, reacting, lakeStore });
-  flowMetrics(registry, flow);
-  publishMetrics(registry, publisher);
-  reactionMetrics(registry, () => reacting.lanes());
+  const admit = contractDoor({ streams: project.streams, log, partitionOf, limits: settings });
+  const means = { project, settings, geo, env, dir, state, log, cluster, admit, logger, clock };
+  const works = settings.role.some((role) => role !== "gateway");
+  const pipeline = works
+    ? await openPipeline({ ...means, logFs, lakeFs, indexFiles, opened })
+    : await openStreams(means, lakeFs);
+  const records = await state;
+  const keys = opened(
+    await openApiKeys(records, {
+      ...{ adminKeyFile, adminKey: settings.adminKey, shared: cluster.sharing !== undefined },
+      ...{ awsSecretFile: join(dir, "aws.secret"), awsSecret: settings.awsSecret, cacheMs: settings.keyCacheMs },
+    }),
+    (part) => part.close(),
+  );
+  const workers = await cluster.workers;
+  const ready = readiness({ dir, pipeline, stopping: () => (closing ? "the platform is stopping" : undefined) });
   const gateway = createGateway({
-    log,
-    streams: project.streams,
-    keys,
-    deadLetters: { record: (entries) => flow.deadLetters(entries) },
-    ready,
-    registry,
-    settings,
-    partitionOf,
+    ...{ log, streams: project.streams, keys, ready, registry, settings, partitionOf, report },
+    doors: settings.role.includes("gateway"),
+    elsewhere: elsewhere(settings.role, () => workers.known()),
+    deadLetters: { record: deadLetterSink(log, clock) },
     kinesis: {
       ...{ accessKeys: keys, tags: new StreamTagRecords(state), retentionMs: settings.retentionMs, clock },
       createdAtMs: (await stat(dir)).birthtimeMs,
     },
-    report: (error, what) => logger.error({ err: error }, what),
   });
-  const requireScope = scopeGuard(keys);
-  const catalogue = new FlowCatalogue(flow);
-  gateway.app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings });
-  gateway.app.register(tablesRoute, { catalogue, requireScope });
-  const orchestration = opened(
-    new Orchestration({
-      ...{ project, state: await state, flow, engine, inspector: engine.inspector, catalogue, env, settings, clock },
-      report: (error, what) => logger.error({ err: error }, what),
-      warn: (finding, what) => logger.warn(finding, what),
-    }),
-    (part) => part.close(),
-  );
-  gateway.app.register(runsRoute, { runs: orchestration.runs, requireScope });
-  const alerting = opened(
-    new Alerting({
-      ...{ project, flow, log, engine, inspector: engine.inspector, catalogue, dataDir: dir, fs: lakeFs, clock },
-      lanes: () => reacting.lanes(),
-      report: (error, what) => logger.warn({ err: error }, what),
-    }),
-    (part) => part.close(),
-  );
-  gateway.app.register(receiptsRoute, {
-    receipt: (stream, id, options) => flow.receipt(stream, id, options),
-    requireScope,
-  });
-  const admit = contractDoor({ streams: project.streams, log, partitionOf, limits: settings });
-  gateway.app.register(alertsRoute, { alerts: alerting.desk, requireScope });
-  delivery = opened(
-    await delivering({
-      shouldDeliver: (change, destination) => alerting.shouldDeliver(change, destination),
-      ...{ project, flow, log, admit, env, clock },
-      report: (error, what) => logger.warn({ err: error }, what),
-    }),
-    (part) => part.close(),
-  );
-  deliveryMetrics(registry, delivery, clock);
-  gateway.app.register(destinationsRoute, { destinations: destinations(delivery, flow), requireScope });
-  gateway.app.register(featuresRoute, {
-    features: featureReads({
-      ...{ project, partitionOf, clock, partitions: (stream) => log.partitions(stream) },
-      read: (feature, partition, request) => reacting.read(feature, partition, request),
-    }),
-    requireScope,
-  });
-  gateway.app.register(functionsRoute, { functions: () => reacting.functions(), requireScope });
-  gateway.app.register(deadLettersRoute, { deadLetters: deadLetters(flow, admit), requireScope });
-  const version = createRequire(import.meta.url)("../package.json").version as string;
-  gateway.app.register(adminRoute, {
-    administration: administration({
-      ...{ flow, log, keys, publisher, reacting, resolved, registry, ready, version, startedAtMs },
-    }),
-    requireScope,
-  });
-  gateway.app.register(biUsersRoute, { biUsers: biUsers(publisher, { bi, url: settings.postgresUrl }), requireScope });
-  gateway.app.register(backupRoute, {
-    backups: backups({
-      ...{ dataDir: dir, dataFormat: FORMAT_VERSION, project: project.name, millrace: version },
-      ...{ log, store, lake: flow.lake, state, clock, remotePlace: lakeStore.remote && lakeStore.place },
-    }),
-    requireScope,
-  });
-  opened(reacting, (part) => part.close());
-  await reacting.open({
-    ...{ flow, engine, log, dataDir: dir, admit, settings, clock, logFs, lakeFs },
-    report: (error, what) => logger.warn({ err: error }, what),
-  });
+  gateway.app.register(workersRoute, { workers, requireScope: scopeGuard(keys) });
+  if (pipeline !== undefined) {
+    pipelineMetrics(registry, pipeline, clock);
+    if (settings.role.includes("serve"))
+      serveRoutes(gateway.app, {
+        ...{ pipeline, project, resolved, dir, log, state: records, keys, admit, registry, ready, version },
+        ...{ startedAtMs, clock },
+      });
+  }
   opened(gateway, (part) => part.close());
   const { url } = await gateway.listen();
-  orchestration.begin();
-  alerting.start();
-  publisher.start();
-  delivery.begin();
+  await workers.serves(advertisedUrl(settings, url));
+  pipeline?.begin();
   logger.debug({ url, startMs: clock() - startedAtMs }, "ready");
 
   let closing: Promise<void> | undefined;
   return {
-    url,
-    adminKeyFile,
-    settings,
-    bi,
+    ...{ url, adminKeyFile, settings, bi: records.bi, mustStop: mustStop.signal },
     close() {
       closing ??= closeAll();
       return closing;

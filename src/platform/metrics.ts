@@ -4,6 +4,18 @@ import type { LedgerEntry } from "../flow/ledger.ts";
 import type { Delivery, DestinationView } from "../react/deliver/delivery.ts";
 import type { LaneStatus } from "../react/reactor-options.ts";
 import type { PublicationState, Publisher } from "../serve/publisher.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { sourceMetrics } from "./sources.ts";
+
+/** Every figure of what is behind the log. */
+export function pipelineMetrics(registry: Registry, pipeline: Omit<Pipeline, "begin">, clock: () => number): void {
+  const { flow, publisher, reacting, delivery, sources } = pipeline;
+  flowMetrics(registry, flow);
+  publishMetrics(registry, publisher);
+  reactionMetrics(registry, () => reacting.lanes());
+  deliveryMetrics(registry, delivery, clock);
+  sourceMetrics(registry, () => sources.statuses());
+}
 
 /** The ledger and the tables' size as metrics; read when they are scraped. */
 export function flowMetrics(registry: Registry, flow: Flow): void {
