@@ -59,7 +59,9 @@ export class LakeTables {
   readonly #onTheirWay = new Set<string>();
   /** True when tables that are made now may get rows without what their definitions say is always there. */
   #nullable = false;
-  readonly #listeners = new Set<(table: string) => void>();
+  readonly #listeners = new Set<(table: string, by: Committer) => void>();
+  /** Brings tables to the newest commits of other processes; undefined while there are none. */
+  #refresh: ((tables: readonly string[]) => Promise<void>) | undefined;
   /** The end of the queue of works that want no file removed, or remove some. */
   #undisturbed: Promise<unknown> = Promise.resolve();
 
@@ -157,6 +159,18 @@ export class LakeTables {
     const opened = await openOne(name, delta, form, definition, this.#nullable);
     if (!("delta" in opened)) throw new MillraceError("INTERNAL", { what: `starting ${name} anew` });
     this.#tables.set(name, opened);
+  }
+
+  /** Which tables stand still as things are now: other processes build, and store without tables they do not know. */
+  heldNow(project: Project): Map<string, Unavailable> {
+    const damaged = [...this.#held].filter(([, { waitsFor, builds }]) => waitsFor === undefined && !builds);
+    const { log, flushBytes } = this.#options;
+    return heldTables(project, this, log, new Map(damaged), flushBytes);
+  }
+
+  /** From now on these tables stand still, and no others. */
+  holdOnly(held: Map<string, Unavailable>): void {
+    this.#held = held;
   }
 
   /** From now on the table takes events again. */
@@ -335,8 +349,8 @@ export class LakeTables {
     return copies;
   }
 
-  /** Calls `listener` with a table's name after each of its commits. Returns what ends it. */
-  onCommit(listener: (table: string) => void): () => void {
+  /** Calls `listener` with a table's name after each of its commits, those of other processes as soon as they are known. Returns what ends it. */
+  onCommit(listener: (table: string, by: Committer) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -346,15 +360,43 @@ export class LakeTables {
     await Promise.all([...this.#tables.values()].map(({ delta }) => delta.close()));
   }
 
+  /** From now on other processes commit as well: a conflict means that there is more to know than this table's newest state. */
+  share(refresh: (tables: readonly string[]) => Promise<void>): void {
+    this.#refresh = refresh;
+  }
+
+  /** Takes in newer states, all at the same moment. Resolves to the tables that moved on. */
+  renew(snapshots: ReadonlyMap<string, Snapshot>): string[] {
+    const moved = [...snapshots].flatMap(([name, snapshot]) => {
+      const table = this.#tables.get(name);
+      return table && moveOn(table, snapshot) ? [name] : [];
+    });
+    for (const table of moved) for (const listener of this.#listeners) listener(table, "others");
+    return moved;
+  }
+
   /** Commits and, when that succeeded, makes the new state the table's snapshot. */
   async commit(table: LakeTable, request: CommitRequest): Promise<CommitResult> {
     const result = await table.delta.commit(request);
-    const snapshot = await table.delta.snapshot(result.kind === "committed" ? { cached: true } : undefined);
-    if (snapshot) table.snapshot = snapshot;
+    if (result.kind === "conflict" && this.#refresh) await this.#refresh([table.name]);
+    else {
+      const snapshot = await table.delta.snapshot(result.kind === "committed" ? { cached: true } : undefined);
+      if (snapshot) moveOn(table, snapshot);
+    }
     for (const { path } of request.add ?? []) this.#onTheirWay.delete(`${table.delta.location}/${path}`);
-    if (result.kind === "committed") for (const listener of this.#listeners) listener(table.name);
+    if (result.kind === "committed") for (const listener of this.#listeners) listener(table.name, "us");
     return result;
   }
+}
+
+/** Who made a commit: this process, or another one. */
+export type Committer = "us" | "others";
+
+/** A table's state never goes back: of two answers the one asked for first may come last. */
+function moveOn(table: LakeTable, snapshot: Snapshot): boolean {
+  if (snapshot.version <= table.snapshot.version) return false;
+  table.snapshot = snapshot;
+  return true;
 }
 
 /** For how long a table remembers the files it no longer has. */

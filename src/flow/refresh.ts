@@ -25,6 +25,7 @@ import {
   valueText,
   without,
 } from "./failing-values.ts";
+import { giveWay } from "./give-way.ts";
 import { isAboutData } from "./insert-events.ts";
 import { definitionHash, type LakeTables } from "./lake-tables.ts";
 import { inputVersion, inputVersions } from "./progress.ts";
@@ -36,6 +37,9 @@ import { inputPredicates, matchesInput, matchesOutput, type Touched, touchedFile
 
 /** Raised inside a statement by a row that `by` does not account for. */
 const OUTSIDE = "millrace: row outside the touched values";
+
+/** Compactions give way; who else refreshes a table has done the work by the second try. */
+const ATTEMPTS = 8;
 
 type Plan =
   | { readonly kind: "none" }
@@ -68,6 +72,8 @@ export interface RefresherOptions {
   readonly relations: RelationsOptions;
   readonly letters: RefreshLetters;
   readonly debounceMs: number;
+  /** Whether this process refreshes what is due; what somebody asks for is refreshed in any. */
+  readonly leads: () => boolean;
   readonly logger: Logger;
 }
 
@@ -107,7 +113,8 @@ export class Refresher {
   settle(): Promise<void> {
     this.#round = this.#round.then(async () => {
       for (const name of this.#o.project.tables.keys()) {
-        if (this.#closed || !this.#due.delete(name)) continue;
+        // What is due stays due, for the case that this process leads later.
+        if (this.#closed || !this.#o.leads() || !this.#due.delete(name)) continue;
         try {
           const outcome = await this.refresh(name);
           if (outcome.kind !== "none") this.changed([name]);
@@ -176,7 +183,9 @@ export class Refresher {
 
   async #refreshOnce(table: RefreshTable, options: RefreshOptions): Promise<RefreshOutcome> {
     const started = performance.now();
-    for (let attempt = 0; attempt < 3; attempt++) {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      await giveWay(attempt);
+      await this.#o.relations.bring?.([table.name], new Set());
       const picture = new Picture(this.#o.relations, this, "committed");
       const outcome = await this.#attempt(table, options, picture, started).finally(() => picture.release());
       if (outcome !== undefined) return outcome;

@@ -46,6 +46,8 @@ export interface CurrentRows {
 export interface VirtualTable {
   readonly columns: readonly Column[];
   readonly inputs: readonly string[];
+  /** True where it tells of all tables and of the whole log beside its inputs. */
+  readonly ofEverything?: boolean;
   relation(picture: Picture): Promise<Relation>;
 }
 
@@ -60,6 +62,11 @@ export interface RelationsOptions {
   readonly virtual: ReadonlyMap<string, VirtualTable>;
   /** Loads the streams' acknowledged events; resolves when everything acknowledged before the call is staged. */
   readonly load: (streams: ReadonlySet<string>) => Promise<void>;
+  /**
+   * Brings what this process knows of tables and streams up to what other processes did before the call; undefined while it works alone. For
+   * pictures of committed rows no stream is asked for.
+   */
+  readonly bring?: ((names: readonly string[], streams: ReadonlySet<string>) => Promise<void>) | undefined;
 }
 
 export class Relations {
@@ -94,7 +101,10 @@ export class Relations {
 
   /** @throws TABLE_UNKNOWN, DELTA_VERSION_GONE */
   async resolve(references: readonly Reference[], reach: Reach): Promise<Resolved> {
-    if (reach === "acknowledged") await this.#o.load(this.#streamsBehind(references.map((r) => r.name)));
+    const names = references.map(({ name }) => name);
+    const streams = reach === "acknowledged" ? this.#streamsBehind(names) : NO_STREAMS;
+    if (this.#o.bring) await this.#o.bring(names, streams);
+    if (reach === "acknowledged") await this.#o.load(streams);
     const picture = new Picture(this.#o, this.#refresher, reach);
     try {
       const relations: Relation[] = [];
@@ -119,6 +129,8 @@ export class Relations {
     return found;
   }
 }
+
+const NO_STREAMS: ReadonlySet<string> = new Set();
 
 /** One consistent picture: snapshots and staged chunks are taken at its beginning and held until it is released. */
 export class Picture {

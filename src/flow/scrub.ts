@@ -20,6 +20,8 @@ const ROUND_MS = 86_400_000;
 export interface ScrubParts {
   readonly lake: LakeTables;
   readonly logger: Logger;
+  /** Whether this process looks at files by itself. */
+  readonly leads: () => boolean;
   /** Told of a table that has a damaged file for the first time. */
   readonly damaged: (table: LakeTable) => void;
 }
@@ -60,6 +62,7 @@ export class Scrub {
     await wait(FIRST_AFTER_MS);
     for (;;) {
       const startedAt = performance.now();
+      while (!this.#o.leads()) await wait(FIRST_AFTER_MS);
       await this.round((sizeBytes) => wait(Math.max(LEAST_PAUSE_MS, sizeBytes / BYTES_PER_MS)));
       await wait(Math.max(LEAST_PAUSE_MS, ROUND_MS - (performance.now() - startedAt)));
     }
