@@ -17,6 +17,7 @@ import { continueLog, examineLog, isDamage } from "../lake/repair-log.ts";
 import type { TableCopy } from "../lake/table-copy.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { type DamagedFile, damagedFile } from "./damaged-file.ts";
+import { giveWay, MOST_ATTEMPTS } from "./give-way.ts";
 import { building, heldTables, tableUnavailable } from "./held-tables.ts";
 import { mendTable, streamOf, type Unavailable } from "./mend-table.ts";
 import { mayLackFields, newHistoryText, STREAM_HISTORY } from "./stream-history.ts";
@@ -41,6 +42,8 @@ export interface LakeTablesOptions {
   readonly log: EventLog;
   /** A table that lacks more than this of bronze's files is built beside the flow. */
   readonly flushBytes: number;
+  /** Present where other processes have the tables open as well. */
+  readonly shared?: object;
 }
 
 export class LakeTables {
@@ -117,7 +120,7 @@ export class LakeTables {
     const location = name.replace(".", "/");
     const { clock, retentionMs, log } = this.#options;
     const stream = streamOf(definition, ofStream);
-    const form = { ...formOf(definition, retentionMs, ofStream), columns, nowMs: clock() };
+    const form = { ...formOf(definition, retentionMs, ofStream), columns, nowMs: clock(), shared: this.#isShared() };
     const open = () =>
       openOne(name, openDeltaTable(this.#store, location, { clock }), form, definition, this.#nullable);
     try {
@@ -128,6 +131,10 @@ export class LakeTables {
         (await mendTable({ ...form, store: this.#store, location, log, stream, definition }, error)) ?? (await open())
       );
     }
+  }
+
+  #isShared(): boolean {
+    return this.#options.shared !== undefined;
   }
 
   /** Why a table takes no events and answers no query; undefined for one that does. */
@@ -153,7 +160,7 @@ export class LakeTables {
     const { clock, retentionMs } = this.#options;
     const location = name.replace(".", "/");
     const remains = await examineLog(this.#store, location);
-    const form = { ...formOf(definition, retentionMs), columns, nowMs: clock() };
+    const form = { ...formOf(definition, retentionMs), columns, nowMs: clock(), shared: this.#isShared() };
     await continueLog(this.#store, location, { ...remains, state: undefined }, form);
     const delta = openDeltaTable(this.#store, location, { clock });
     const opened = await openOne(name, delta, form, definition, this.#nullable);
@@ -421,55 +428,77 @@ function changeRefused(refused: readonly Refused[]): MillraceError {
   return new MillraceError("SCHEMA_CHANGE_REFUSED", { tables: told.join("\n  ") }, { details: refused });
 }
 
-/** Creates or widens one table; what it cannot become is returned. */
+type Form = ReturnType<typeof formOf> & { readonly columns: readonly Column[]; readonly shared: boolean };
+
+/**
+ * Creates or widens one table; what it cannot become is returned. Other processes may be about to do the same: who comes second looks at what
+ * there is by then.
+ */
 async function openOne(
   name: string,
   delta: DeltaTable,
-  { partitionColumns, configuration, columns }: ReturnType<typeof formOf> & { columns: readonly Column[] },
+  form: Form,
   definition: Table | undefined,
   nullable: boolean,
 ): Promise<LakeTable | { differences: readonly Difference[] }> {
-  let snapshot = await delta.snapshot();
-  if (snapshot === undefined) {
-    const own = new Set<string>(META_COLUMNS.map((column) => column.name));
-    const relaxed = columns.map((column) => (own.has(column.name) ? column : { ...column, nullable: true }));
-    await delta.commit({
-      operation: "CREATE",
-      readVersion: -1,
-      schema: { columns: nullable && definition ? relaxed : columns, partitionColumns },
-      configuration,
-    });
-    snapshot = await delta.snapshot();
-  } else {
-    const shape = definition ? shapeDifferences(snapshot, definition) : [];
-    if (shape.length > 0) return { differences: shape };
-    const change = compareColumns(snapshot.columns, columns);
-    if (change.kind === "incompatible") return { differences: change.differences };
-    const [stored, wanted] = [snapshot.partitionColumns, partitionColumns].map(
-      (names) => names.join(", ") || "nothing",
-    );
-    if (stored !== wanted) {
-      const message =
-        `its files are divided by ${stored}, and its definition now wants ${wanted} (partitionBy); put that back, or give the ` +
-        "table a new name: it is then built from all events there are";
-      return { differences: [{ path: "partitionBy", message }] };
+  const { partitionColumns } = form;
+  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+    await giveWay(attempt);
+    const snapshot = await delta.snapshot();
+    const wanted = snapshot === undefined ? creation(form, definition, nullable) : widening(snapshot, form, definition);
+    if (wanted !== undefined && "differences" in wanted) return wanted;
+    if (wanted === undefined && snapshot) {
+      return { name, delta, columns: snapshot.columns, partitionColumns, definition, snapshot };
     }
-    // A table remembers removed files by its own property: unless it follows the setting, a longer one cannot be kept.
-    const follows = Object.entries(configuration).filter(
-      ([key, value]) => (key === REMEMBERS || key === SHAPE) && snapshot?.configuration[key] !== value,
-    );
-    if (change.kind === "additive" || follows.length > 0) {
-      await delta.commit({
-        operation: "ALTER",
-        readVersion: snapshot.version,
-        ...(change.kind === "additive" && { schema: { columns: change.columns, partitionColumns } }),
-        ...(follows.length > 0 && { configuration: Object.fromEntries(follows) }),
-      });
-      snapshot = await delta.snapshot();
-    }
+    if (wanted !== undefined) await delta.commit(wanted); // whatever came of it, the next look tells
   }
-  if (snapshot === undefined) throw new MillraceError("INTERNAL", { what: `creating table ${name}` });
-  return { name, delta, columns: snapshot.columns, partitionColumns, definition, snapshot };
+  throw new MillraceError("COMMIT_CONFLICT", { table: name });
+}
+
+function creation(
+  { columns, partitionColumns, configuration }: Form,
+  definition: Table | undefined,
+  nullable: boolean,
+) {
+  const own = new Set<string>(META_COLUMNS.map((column) => column.name));
+  const relaxed = columns.map((column) => (own.has(column.name) ? column : { ...column, nullable: true }));
+  return {
+    ...{ operation: "CREATE", readVersion: -1, configuration },
+    schema: { columns: nullable && definition ? relaxed : columns, partitionColumns },
+  };
+}
+
+/** The commit that makes a table what its definition says; undefined when it is that already. */
+function widening(
+  snapshot: Snapshot,
+  { columns, partitionColumns, configuration, shared }: Form,
+  definition: Table | undefined,
+): CommitRequest | { differences: readonly Difference[] } | undefined {
+  const shape = definition ? shapeDifferences(snapshot, definition) : [];
+  if (shape.length > 0) return { differences: shape };
+  // A worker with a newer definition has added what this one does not know: its own rows have nothing there.
+  const known = new Set(columns.map((column) => column.name));
+  const newer = shared ? snapshot.columns.filter((column) => column.nullable && !known.has(column.name)) : [];
+  const change = compareColumns(snapshot.columns, [...columns, ...newer]);
+  if (change.kind === "incompatible") return { differences: change.differences };
+  const [stored, wanted] = [snapshot.partitionColumns, partitionColumns].map((names) => names.join(", ") || "nothing");
+  if (stored !== wanted) {
+    const message =
+      `its files are divided by ${stored}, and its definition now wants ${wanted} (partitionBy); put that back, or give the ` +
+      "table a new name: it is then built from all events there are";
+    return { differences: [{ path: "partitionBy", message }] };
+  }
+  // A table remembers removed files by its own property: unless it follows the setting, a longer one cannot be kept.
+  const follows = Object.entries(configuration).filter(
+    ([key, value]) => (key === REMEMBERS || key === SHAPE) && snapshot.configuration[key] !== value,
+  );
+  if (change.kind !== "additive" && follows.length === 0) return undefined;
+  return {
+    operation: "ALTER",
+    readVersion: snapshot.version,
+    ...(change.kind === "additive" && { schema: { columns: change.columns, partitionColumns } }),
+    ...(follows.length > 0 && { configuration: Object.fromEntries(follows) }),
+  };
 }
 
 /** What a new table is given beside its columns. */
