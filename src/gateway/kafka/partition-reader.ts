@@ -152,9 +152,7 @@ export class PartitionReader {
     );
     this.#queue.push({ records, bytes });
     this.#queuedBytes += bytes;
-    this.#busy ??= this.#work().finally(() => {
-      this.#busy = undefined;
-    });
+    this.#busy ??= this.#work();
   }
 
   /** Called every few seconds: writes down how far it is. @throws what the store of checkpoints says */
@@ -180,20 +178,17 @@ export class PartitionReader {
   }
 
   async #work(): Promise<void> {
-    while (!this.#closed) {
-      const [first] = this.#queue;
-      if (!first) return;
-      try {
+    try {
+      for (let first = this.#queue[0]; first && !this.#closed; first = this.#queue[0]) {
         await this.#settle(first.records);
-      } catch (error) {
-        if (this.#closed) return;
-        // A partition that is no longer this process's is read by whoever has it.
-        if (!(error instanceof Ended)) this.problem = asMillraceError(error, this.#o.subject);
-        return;
+        this.#queue.shift();
+        this.#queuedBytes -= first.bytes;
       }
-      this.#queue.shift();
-      this.#queuedBytes -= first.bytes;
+    } catch (error) {
+      // A partition that is no longer this process's is read by whoever has it.
+      if (!(error instanceof Ended || this.#closed)) this.problem = asMillraceError(error, this.#o.subject);
     }
+    this.#busy = undefined;
   }
 
   /** Round by round. */
@@ -311,9 +306,14 @@ export class PartitionReader {
   async #widen(): Promise<void> {
     const { log, stream } = this.#o;
     const partitions = log.partitions(stream);
-    if (partitions === this.#partitions || this.position <= Math.max(-1, ...this.#done)) return;
+    if (partitions === this.#partitions || this.#needsMarks) return;
     await this.#checkpoint(partitions);
     this.#partitions = partitions;
+  }
+
+  /** True while what is in the log already is not settled: a process after this one must find its marks again. */
+  get #needsMarks(): boolean {
+    return this.position <= Math.max(-1, ...this.#done);
   }
 
   async #checkpointIfDue(): Promise<void> {
@@ -326,8 +326,9 @@ export class PartitionReader {
     // The marks of a round that is under way must lie behind the ends.
     if (this.#inRound) return;
     const { checkpoints, partition } = this.#o;
-    const checkpoint = { position: this.position, ends: this.#ends(partitions) };
     const written = this.#written;
+    const ends = this.#needsMarks && written ? written.ends : this.#ends(partitions);
+    const checkpoint = { position: this.position, ends };
     const isWritten = written?.position === checkpoint.position && written.ends.length === partitions;
     if (isWritten && checkpoint.ends.every((end, target) => end === written.ends[target])) return;
     this.#writing = checkpoints.write(partition, checkpoint).finally(() => {
