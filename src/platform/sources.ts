@@ -1,5 +1,6 @@
 /** Topics of others that a project reads into its streams, between those that read them and the parts that feed, count and show them. */
 import { createHash } from "node:crypto";
+import { join } from "node:path";
 import { Gauge, type Registry } from "prom-client";
 import type { Column, Project } from "../define/project.ts";
 import {
@@ -21,8 +22,11 @@ import { KafkaSource, type SourcePartition, type SourceStatus } from "../gateway
 import { SchemaRegistry } from "../gateway/kafka/schema-registry.ts";
 import { type CheckpointStore, SourceCheckpoints } from "../gateway/kafka/source-checkpoint.ts";
 import type { TopicAccess } from "../gateway/kafka/topic-client.ts";
+import type { FileSystem } from "../lake/file-system.ts";
+import { openFsStore } from "../lake/fs-store.ts";
 import type { EventLog } from "../log/event-log.ts";
 import type { ContractDoor } from "./contract-door.ts";
+import type { LakeStore } from "./lake-store.ts";
 
 export interface SourcesParts {
   readonly log: EventLog;
@@ -36,6 +40,22 @@ export interface SourcesParts {
   readonly maxEventBytes: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly report: (error: unknown, what: string) => void;
+}
+
+/**
+ * Where checkpoints lie: with the log. In the data folder where that has the log, else where every process that may go on finds them.
+ */
+export async function checkpointPlace(parts: {
+  readonly lakeStore: Pick<LakeStore, "store" | "remote">;
+  readonly log: EventLog;
+  readonly dir: string;
+  readonly fs: FileSystem;
+  readonly clock: () => number;
+}): Promise<Pick<SourcesParts, "store" | "prefix">> {
+  const { lakeStore, log, dir, fs, clock } = parts;
+  const isHere = log.hold !== undefined || lakeStore.remote === undefined;
+  if (!isHere) return { store: lakeStore.store, prefix: "_sources/" };
+  return { store: await openFsStore(join(dir, "sources"), { fs, clock }), prefix: "" };
 }
 
 /** A process that is silent for longer loses its partitions to others; one that comes back under its name gets them back at once. */
