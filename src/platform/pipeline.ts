@@ -3,7 +3,6 @@
  *
  * Each part works where its role is: the others know of it what they read in the log, the lake and the records, and ask who has it.
  */
-import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Settings } from "../config/settings.ts";
 import type { Project } from "../define/project.ts";
@@ -12,7 +11,6 @@ import type { GeoDatabase } from "../engine/geo-database.ts";
 import { DEAD_LETTER_STREAM } from "../flow/dead-letters.ts";
 import { Flow } from "../flow/flow.ts";
 import type { FileSystem } from "../lake/file-system.ts";
-import { openFsStore } from "../lake/fs-store.ts";
 import type { EventLog } from "../log/event-log.ts";
 import type { LogFs } from "../log/file-system.ts";
 import { runTables } from "../orchestrate/run-tables.ts";
@@ -31,7 +29,7 @@ import { openEngine } from "./means.ts";
 import { Orchestration } from "./orchestration.ts";
 import { published, publishing } from "./publishing.ts";
 import { Reacting } from "./reactions.ts";
-import { Sources, sourceTable } from "./sources.ts";
+import { checkpointPlace, Sources, sourceTable } from "./sources.ts";
 
 export interface PipelineParts {
   readonly project: Project;
@@ -137,8 +135,7 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
   opened(sources, (part) => part.close());
   await sources.open({
     ...{ log, admit, env, maxEventBytes: settings.maxEventBytes, report: warn },
-    // What is there of these can be made again from the log, but not for ever.
-    ...{ store: await openFsStore(join(dir, "sources"), { fs: lakeFs, clock }), prefix: "" },
+    ...(await checkpointPlace({ lakeStore, log, dir, fs: lakeFs, clock })),
     worker: cluster.workerId,
     deadLetters: (letters) => flow.deadLetters(letters),
   });
