@@ -170,7 +170,7 @@ export class Expressions {
     const aggregate = AGGREGATES[call];
     const rule = aggregate ?? FUNCTIONS[call];
     if (rule === undefined) throw unreviewed(call, isOperator);
-    if (String(node.schema ?? "") !== "")
+    if (!["", "main"].includes(String(node.schema ?? "")))
       throw new Refused(`${node.schema}.${call}, a function of a schema`, "call it without the schema");
     const orders = isNode(node.order_bys) ? ((node.order_bys.orders ?? []) as unknown[]) : [];
     if (orders.length > 0) throw new Refused(`${call}(… order by …)`, VARIANT);

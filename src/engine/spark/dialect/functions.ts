@@ -142,8 +142,9 @@ function divide(args: readonly Value[]): Value {
   const [x, y] = [double(a), double(b)];
   const divisor = typeof b.constant === "string" ? undefined : b.constant;
   if (divisor !== undefined && Number(divisor) !== 0) return { sql: `(${x} / ${y})`, type: DOUBLE };
-  const byZero = `CASE WHEN ${x} > 0D THEN CAST('Infinity' AS DOUBLE) WHEN ${x} < 0D THEN CAST('-Infinity' AS DOUBLE) WHEN ${x} = 0D THEN CAST('NaN' AS DOUBLE) END`;
-  return { sql: `(CASE WHEN ${y} = 0D THEN ${byZero} ELSE ${x} / ${y} END)`, type: DOUBLE };
+  // x times infinity is infinity with the sign of x, and not a number where x is zero.
+  const byZero = `${x} * CASE WHEN ${y} = 0D THEN CAST('Infinity' AS DOUBLE) END`;
+  return { sql: `coalesce(try_divide(${x}, ${y}), ${byZero})`, type: DOUBLE };
 }
 
 /** Whole numbers only, for of others the two mean different things. By zero it is null. */
@@ -184,11 +185,7 @@ function round(args: readonly Value[]): Value {
   if (kindOf(a) === "decimal") return { sql: `round(${a.sql}, ${places})`, type: a.type };
   if (places === 0) return { sql: `round(${double(a)}, 0)`, type: DOUBLE };
   // By the product of doubles, as DuckDB has it; Spark alone would round the shortest text of the double.
-  const product = `${double(a)} * 1E${places}D`;
-  return {
-    sql: `(CASE WHEN abs(${product}) < 9E15D THEN round(${product}, 0) / 1E${places}D ELSE ${double(a)} END)`,
-    type: DOUBLE,
-  };
+  return { sql: `(round(${double(a)} * 1E${places}D, 0) / 1E${places}D)`, type: DOUBLE };
 }
 
 function extreme(name: "greatest" | "least"): Rule {
