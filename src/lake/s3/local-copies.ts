@@ -119,11 +119,12 @@ export class LocalCopies {
   }
 
   /** The object was removed: its copy goes as well, once nobody reads it. */
-  drop(key: string): void {
+  async drop(key: string): Promise<void> {
     const copy = this.#copies.get(key);
     if (copy === undefined) return;
     if (copy.holders > 0 || !copy.ready) copy.gone = true;
     else this.#remove(key, copy);
+    await this.#leaving.get(key);
   }
 
   /** CRC-32 of the copy as it is on the disk now; undefined where there is none. */

@@ -124,7 +124,7 @@ class BucketStore implements S3Store {
   async delete(key: string): Promise<void> {
     checkKey(key);
     await this.#objects.delete(key);
-    this.#copies.drop(key);
+    await this.#copies.drop(key);
   }
 
   async stage(key: string): Promise<string> {

@@ -75,15 +75,22 @@ export class S3Requests {
     options: RunOptions = {},
   ): Promise<{ readonly kind: "done"; readonly value: T } | Extract<Fault, { kind: "absent" | "exists" }>> {
     const timeoutMs = options.timeoutMs ?? this.#o.timeoutMs;
-    const until = performance.now() + timeoutMs;
+    let until = performance.now() + timeoutMs;
     for (let tries = 0; ; tries++) {
       options.signal?.throwIfAborted();
+      const begun = performance.now();
+      let bodyMs = 0;
+      const extend = (bytes: number) => {
+        bodyMs += bytes / LEAST_BYTES_PER_MS;
+      };
       this.#counts.set(operation, (this.#counts.get(operation) ?? 0) + 1);
       try {
-        return { kind: "done", value: await this.#attempt(work, timeoutMs, options) };
+        return { kind: "done", value: await this.#attempt(work, timeoutMs, options, extend) };
       } catch (cause) {
         if (cause instanceof LocalFailure) throw cause.cause;
         options.signal?.throwIfAborted();
+        // While a body was on its way the service did something.
+        until += Math.min(bodyMs, performance.now() - begun);
         const fault = readFault(cause);
         if (fault.kind === "absent" || fault.kind === "exists") return fault;
         const pause = fault.kind === "passing" ? this.#pause(tries, fault.retryAfterMs) : 0;
@@ -108,6 +115,7 @@ export class S3Requests {
     work: (attempt: Attempt) => Promise<T>,
     timeoutMs: number,
     { bodyBytes = 0, signal: outer }: RunOptions,
+    extend: (bytes: number) => void,
   ): Promise<T> {
     const end = new AbortController();
     const answerMs = Math.min(ANSWER_MS, Math.max(1_000, timeoutMs / 2));
@@ -117,6 +125,7 @@ export class S3Requests {
       answerMs + bodyBytes / LEAST_BYTES_PER_MS,
     );
     let transfer: NodeJS.Timeout | undefined;
+    extend(bodyBytes);
     const onOuter = () => end.abort(outer?.reason);
     outer?.addEventListener("abort", onOuter, { once: true });
     try {
@@ -126,6 +135,7 @@ export class S3Requests {
           alive: () => silence.refresh(),
           allow(bytes) {
             clearTimeout(transfer);
+            extend(bytes);
             const ms = answerMs + bytes / LEAST_BYTES_PER_MS;
             transfer = setTimeout(() => giveUp(`${bytes} bytes did not come within ${Math.round(ms)} ms`), ms);
             silence.refresh();

@@ -1,6 +1,5 @@
 /** A local file as an object: in one request where it is small, else in parts that go side by side. */
 import { type FileHandle, open } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import {
   AbortMultipartUploadCommand,
@@ -8,6 +7,7 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import type { S3Access, S3Objects } from "./s3-objects.ts";
@@ -20,8 +20,8 @@ const PARTS_AT_ONCE = 4;
 const MOST_PARTS = 10_000;
 /** Times an upload begins anew that the service has forgotten. */
 const MOST_RESTARTS = 2;
-/** A part that the service forgets to remove costs money until the bucket's own rule for unfinished uploads takes it. */
-const ABORT_TRIES = 3;
+/** Parts that stay cost money until the bucket's own rule for unfinished uploads takes them; nobody waits long for that. */
+const ABORT_MS = 3_000;
 
 export interface UploadOptions {
   readonly partBytes?: number;
@@ -62,6 +62,8 @@ class PartedUpload {
   readonly #file: FileHandle;
   readonly #sizeBytes: number;
   readonly #partBytes: number;
+  /** True when the service may hold an upload whose id never came. */
+  #leftOne = false;
 
   constructor(access: S3Access, key: string, file: FileHandle, sizeBytes: number, partBytes: number) {
     this.#s3 = access;
@@ -81,6 +83,8 @@ class PartedUpload {
     } catch (error) {
       await this.#abort(id);
       throw error;
+    } finally {
+      if (this.#leftOne) await this.#abortOthers(id);
     }
   }
 
@@ -95,7 +99,12 @@ class PartedUpload {
       ChecksumAlgorithm: "CRC32",
       ...encryption(extra),
     });
-    const begun = await requests.run("write", this.#key, ({ signal }) => client.send(command, { abortSignal: signal }));
+    let tries = 0;
+    const begun = await requests.run("write", this.#key, ({ signal }) => {
+      tries++;
+      return client.send(command, { abortSignal: signal });
+    });
+    this.#leftOne = tries > 1;
     if (begun.kind !== "done" || !begun.value.UploadId) throw requests.error(NO_UPLOAD, "write", this.#key);
     return begun.value.UploadId;
   }
@@ -168,17 +177,29 @@ class PartedUpload {
 
   /** Should this fail, the bucket's own rule for unfinished uploads is left; the failure that led here is the one to tell. */
   async #abort(id: string): Promise<void> {
+    const { client, requests } = this.#s3;
     const command = new AbortMultipartUploadCommand({ ...this.#object, UploadId: id });
-    for (let tries = 0; tries < ABORT_TRIES; tries++) {
-      const sent = this.#s3.client.send(command, { abortSignal: AbortSignal.timeout(2_000) });
-      if (
-        await sent.then(
-          () => true,
-          (error: unknown) => (error as Error).name === "NoSuchUpload",
-        )
-      )
-        return;
-      await sleep(100 * 2 ** tries);
+    const aborted = requests.run(
+      "delete",
+      this.#key,
+      ({ signal }) => unlessForgotten(client.send(command, { abortSignal: signal })),
+      { timeoutMs: ABORT_MS },
+    );
+    await aborted.catch(() => undefined);
+  }
+
+  /** The key is this upload's alone, and so is every other upload of it. Who may not list them has the bucket's own rule. */
+  async #abortOthers(id: string): Promise<void> {
+    const { client, requests } = this.#s3;
+    const { Bucket, Key } = this.#object;
+    const command = new ListMultipartUploadsCommand({ Bucket, Prefix: Key });
+    const listed = await requests
+      .run("list", this.#key, ({ signal }) => client.send(command, { abortSignal: signal }), { timeoutMs: ABORT_MS })
+      .catch(() => undefined);
+    if (listed?.kind !== "done") return;
+    for (const upload of listed.value.Uploads ?? []) {
+      if (upload.Key === Key && upload.UploadId !== undefined && upload.UploadId !== id)
+        await this.#abort(upload.UploadId);
     }
   }
 
