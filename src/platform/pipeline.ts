@@ -4,7 +4,7 @@
  * Each part works where its role is: the others know of it what they read in the log, the lake and the records, and ask who has it.
  */
 import type { Logger } from "pino";
-import type { Settings } from "../config/settings.ts";
+import type { Role, Settings } from "../config/settings.ts";
 import type { Project } from "../define/project.ts";
 import type { DuckdbEngine } from "../engine/duckdb-engine.ts";
 import type { GeoDatabase } from "../engine/geo-database.ts";
@@ -16,6 +16,7 @@ import type { LogFs } from "../log/file-system.ts";
 import { runTables } from "../orchestrate/run-tables.ts";
 import type { Delivery } from "../react/deliver/delivery.ts";
 import type { Publisher } from "../serve/publisher.ts";
+import type { LeasedWork } from "../state/leases.ts";
 import type { State } from "../state/state.ts";
 import { Alerting } from "./alerting.ts";
 import { FlowCatalogue } from "./catalogue.ts";
@@ -27,7 +28,7 @@ import { functionTable } from "./function-table.ts";
 import { type LakeStore, openLakeStore } from "./lake-store.ts";
 import { openEngine } from "./means.ts";
 import { Orchestration } from "./orchestration.ts";
-import { published, publishing } from "./publishing.ts";
+import { fenceOf, published, publishing, watchPublications } from "./publishing.ts";
 import { Reacting } from "./reactions.ts";
 import { checkpointPlace, Sources, sourceTable } from "./sources.ts";
 
@@ -89,13 +90,19 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
         ...sourceTable(() => sources.statuses()),
       ]),
       reactions: sources.beside(reacting),
+      ...(cluster.sharing && { shared: cluster.sharing }),
       published: () => published(publisher),
-      publishAgain: async (table) => publisher?.again(table),
+      async publishAgain(table) {
+        // Of what others have committed, the newest.
+        if (cluster.sharing !== undefined) (await flow.resolve([{ name: table }], "committed")).release();
+        await publisher?.again(table);
+      },
       redeliver: redelivery(() => delivery),
     }),
     (part) => part.close(),
   );
-  const { bi, connection } = await state;
+  const records = await state;
+  const { bi, connection } = records;
   publisher = opened(
     publishing({
       ...{ flow, engine, clock, connection: { ...connection, ...(bi && { database: bi.database }) }, report: warn },
@@ -107,11 +114,11 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
   const sql = { engine, inspector: engine.inspector, catalogue };
   const orchestration = opened(
     new Orchestration({
-      ...{ project, state: await state, flow, ...sql, env, settings, clock },
+      ...{ project, state: records, flow, ...sql, env, settings, clock },
       report: (error, what) => logger.error({ err: error }, what),
       warn: (finding, what) => logger.warn(finding, what),
     }),
-    (part) => part.close(),
+    (part) => part.end(),
   );
   const alerting = opened(
     new Alerting({
@@ -143,11 +150,34 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
   return {
     ...whole,
     begin() {
-      whole.orchestration.begin();
-      whole.alerting.start();
-      whole.publisher.start();
-      whole.delivery.begin();
-      whole.sources.begin();
+      const { leases, roles } = cluster;
+      const lead = (role: Role, work: LeasedWork) => {
+        if (roles.includes(role)) opened(leases.want(role, work), (wanted) => wanted.end());
+      };
+      lead("orchestrate", {
+        gained: (lease) => whole.orchestration.begin(lease),
+        lost: (lease) => whole.orchestration.end(lease.signal.aborted ? "at once" : "orderly"),
+      });
+      lead("react", {
+        async gained() {
+          whole.alerting.start();
+          whole.delivery.begin();
+        },
+        async lost() {
+          await whole.delivery.close();
+          await whole.alerting.close();
+        },
+      });
+      lead("serve", { gained: (lease) => whole.publisher.start(fenceOf(lease)), lost: () => whole.publisher.stop() });
+      if (cluster.sharing !== undefined) {
+        const watching = new AbortController();
+        const watched = watchPublications(whole.publisher, records, watching.signal);
+        opened(watching, async () => {
+          watching.abort();
+          await watched;
+        });
+      }
+      if (roles.includes("flow")) whole.sources.begin();
     },
   };
 }
