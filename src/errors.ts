@@ -646,6 +646,12 @@ export const ERRORS = {
       'the log of stream "{stream}", partition {partition}, ended at offset {had} and now ends at {has}: {topic} was made again, or its brokers have lost acknowledged events',
     hint: "Nothing is taken from or added to it, because offsets would be given twice. What is stored is safe. Bring the topic back from a copy; or give the project a new kafkaTopicPrefix and a new lake, and import the tables.",
   },
+  LOG_WORKER_TWICE: {
+    status: 409,
+    retryable: false,
+    message: 'another process has joined group {group} as worker "{worker}"',
+    hint: "Give every process a workerId of its own, and stop the one that should not run.",
+  },
   LOG_BATCH_INVALID: {
     status: 400,
     retryable: false,

@@ -38,6 +38,8 @@ export interface PartitionView {
 /** Longest a broker may take for an answer that does not wait for anything by itself. */
 const REQUEST_TIMEOUT_MS = 8_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** Members of a group wait for each other, for a minute at most. */
+const GROUP_TIMEOUT_MS = 75_000;
 /** Between two looks at the cluster while a caller waits for a leader. */
 const RETRY_MS = 100;
 
@@ -79,6 +81,10 @@ export class Cluster {
 
   get brokerCount(): number {
     return this.#brokers.size;
+  }
+
+  hasBroker(broker: number): boolean {
+    return this.#brokers.has(broker);
   }
 
   /** What is known of a topic; undefined before it was asked for. */
@@ -218,7 +224,7 @@ export class Cluster {
     const { sasl, tls, clientId } = this.settings;
     const connection = new Connection(clientId, {
       connectTimeout: CONNECT_TIMEOUT_MS,
-      requestTimeout: LONG_LANES.has(lane.split("/")[0] as string) ? 300_000 : REQUEST_TIMEOUT_MS,
+      requestTimeout: lane.startsWith("group/") ? GROUP_TIMEOUT_MS : REQUEST_TIMEOUT_MS,
       maxInflights: 16,
       ...(sasl && { sasl: { ...sasl } }),
       ...(tls && {
@@ -238,9 +244,6 @@ export class Cluster {
     }
   }
 }
-
-/** Lanes whose requests wait on purpose: members of a group for each other. */
-const LONG_LANES = new Set(["group"]);
 
 /** The versions that are spoken. All of them are known since Kafka 3.2. */
 const SPOKEN = [

@@ -99,7 +99,7 @@ export class KafkaLog implements EventLog {
   }
 
   async #open(stream: string, wanted: number): Promise<void> {
-    const name = `${this.#options.topicPrefix}${stream}`;
+    const name = this.topicOf(stream);
     if (!/^\w[\w-]{0,199}$/.test(stream) || name.length > MAX_TOPIC_NAME)
       throw new MillraceError("LOG_STREAM_NAME", { stream });
     const { replication, maxBatchBytes, warn } = this.#options;
@@ -111,6 +111,11 @@ export class KafkaLog implements EventLog {
     await this.#lookAgain(partitions);
     if (this.#closed) throw new MillraceError("SHUTTING_DOWN");
     this.#streams.set(stream, partitions);
+  }
+
+  /** The topic of a stream, and what else of this project is named in the cluster. */
+  topicOf(stream: string): string {
+    return `${this.#options.topicPrefix}${stream}`;
   }
 
   partitions(stream: string): number {
