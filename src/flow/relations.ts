@@ -140,6 +140,8 @@ export class Picture {
   readonly #memo = new Map<string, Promise<Relation>>();
   readonly #snapshots = new Map<string, Snapshot>();
   readonly #staged = new Map<string, { chunk: Chunk; to: number }[]>();
+  /** By stream and partition the first offset that is staged or will be. */
+  readonly #stagedFrom = new Map<string, readonly number[]>();
   readonly #pins: (() => void)[] = [];
 
   constructor(options: RelationsOptions, refresher: CurrentRows | undefined, reach: Reach) {
@@ -153,6 +155,10 @@ export class Picture {
       const held = stagings.flatMap((staging) => staging.chunks.map((chunk) => ({ chunk, to: chunk.to })));
       for (const { chunk } of held) this.#pins.push(chunk.pin());
       this.#staged.set(stream, held);
+      this.#stagedFrom.set(
+        stream,
+        stagings.map((staging) => staging.chunks[0]?.from ?? staging.end),
+      );
     }
   }
 
@@ -224,6 +230,13 @@ export class Picture {
   /** Staged rows above what a table's snapshot reflects, as SQL, one statement per chunk. */
   stagedSql(table: string, stream: string, select: (chunk: Chunk, from: number, to: number) => string): string[] {
     const snapshot = this.snapshot(table);
+    for (const [partition, from] of (this.#stagedFrom.get(stream) ?? []).entries()) {
+      const stored = committedTo(snapshot, stream, partition);
+      if (stored + 1 >= from) continue;
+      // Rather no answer than one that lacks events.
+      const what = `reading ${table} at offset ${stored + 1} of ${stream}/${partition}, where staging begins at ${from},`;
+      throw new MillraceError("INTERNAL", { what });
+    }
     const parts: string[] = [];
     for (const { chunk, to } of this.#staged.get(stream) ?? []) {
       const from = Math.max(chunk.from, committedTo(snapshot, stream, chunk.partition) + 1);

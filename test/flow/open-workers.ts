@@ -39,6 +39,8 @@ export interface WorkerOptions {
 export type Worker = Awaited<ReturnType<Cluster["open"]>>;
 
 export class Cluster {
+  /** True while no worker hears of commits. */
+  deaf = false;
   readonly dir: string;
   readonly log: EventLog;
   readonly #o: ClusterOptions;
@@ -87,6 +89,7 @@ export class Cluster {
       turns: { inTurn: (name, work) => this.#inTurn(name, work) },
       notices: {
         committed: (tables) => {
+          if (this.deaf) return;
           for (const [name, listener] of this.#listeners) if (name !== options.name) listener(tables);
         },
         on: (listener) => {
