@@ -123,12 +123,20 @@ async function open(
   const state = openRecords(settings, dir, project);
   state.catch(() => undefined); // it may fail while something else is being opened; whoever awaits it is told
   opened(state, async (pending) => (await pending.catch(() => undefined))?.close());
-  const { log, assignment } = await openLog({ settings, dir, workerId, clock, fs: logFs, logger });
+  const { log, assignment } = await openLog({
+    settings,
+    project: project.name,
+    dir,
+    workerId,
+    clock,
+    fs: logFs,
+    logger,
+  });
   opened(log, (part) => part.close());
   const mustStop = new AbortController();
   const cluster = opened(
     await openCluster({
-      ...{ settings, workerId, version, state, assignment },
+      ...{ settings, workerId, version, state, log, assignment },
       ownKey: async () => settings.adminKey ?? (await readFile(adminKeyFile, "utf8")).trim(),
       fenced: (error) => mustStop.abort(error),
       report: (error, what) => logger.warn({ err: error }, what),

@@ -10,8 +10,9 @@ import { type ResolvedSettings, ROLES, type Role, type Settings } from "../confi
 import { MillraceError } from "../errors.ts";
 import type { Sharing } from "../flow/sharing.ts";
 import { claimLake } from "../lake/lake-owner.ts";
-import type { Assignment } from "../log/assignment.ts";
+import type { Assignment, Owned } from "../log/assignment.ts";
 import type { EventLog } from "../log/event-log.ts";
+import { soleAssignment } from "../log/sole-assignment.ts";
 import { type Leases, openLeases, soleLeases } from "../state/leases.ts";
 import type { State } from "../state/state.ts";
 import { openWorkers, type Workers } from "../state/workers.ts";
@@ -27,6 +28,7 @@ export interface ClusterParts {
   readonly workerId: string;
   readonly version: string;
   readonly state: Promise<State>;
+  readonly log: EventLog;
   readonly assignment: Assignment;
   /** What it asks others with, where nobody has asked it. */
   readonly ownKey: () => Promise<string | undefined>;
@@ -39,6 +41,8 @@ export interface Cluster {
   readonly workerId: string;
   readonly roles: readonly Role[];
   readonly leases: Leases;
+  /** Divides the partitions of groups among the processes. */
+  readonly assignment: Assignment;
   /** Undefined for a process that works alone. */
   readonly sharing: Sharing | undefined;
   /** Those that others reach; told of the process once it serves. */
@@ -72,23 +76,60 @@ export async function openCluster(parts: ClusterParts): Promise<Cluster> {
       await leases.close();
       await leave();
     };
-    return { workerId, roles, leases, sharing: undefined, workers, peers, close };
+    return {
+      workerId,
+      roles,
+      leases,
+      assignment: soleAssignment(parts.log),
+      sharing: undefined,
+      workers,
+      peers,
+      close,
+    };
   }
   await workers;
   const leases = await openLeases(await state, { holder: workerId, report });
-  const own = roles.includes("flow") ? assignment : undefined;
+  const known = await workers;
+  const told = toldTo(known, assignment);
+  const own = roles.includes("flow") ? told : undefined;
   const sharing = await openSharing({ state: await state, leases, workerId, assignment: own, report });
   const close = async () => {
     await sharing.close();
     await leases.close();
     await leave();
   };
-  return { workerId, roles, leases, sharing, workers, peers, close };
+  return { workerId, roles, leases, assignment: told, sharing, workers, peers, close };
+}
+
+/** The groups, and the registry is told what is this process's own in each. */
+function toldTo(workers: Workers, assignment: Assignment): Assignment {
+  return {
+    async join(options) {
+      const own = new Map<string, Owned>();
+      const tell = () => void workers.owns(options.group, [...own.values()]);
+      const name = ({ stream, partition }: Owned) => `${stream}/${partition}`;
+      return assignment.join({
+        ...options,
+        async gained(partitions) {
+          await options.gained(partitions);
+          for (const one of partitions) own.set(name(one), one);
+          tell();
+        },
+        async lost(partitions, how) {
+          for (const one of partitions) own.delete(name(one));
+          tell();
+          await options.lost(partitions, how);
+        },
+      });
+    },
+    close: () => assignment.close(),
+  };
 }
 
 /** Parts that processes can share, with the setting that makes each so. */
 function sharedParts(settings: Settings): { readonly setting: string; readonly shared: boolean }[] {
   return [
+    { setting: "kafkaBrokers", shared: settings.kafkaBrokers !== undefined },
     { setting: "storeUrl", shared: settings.storeUrl !== undefined },
     { setting: "postgresUrl", shared: settings.postgresUrl !== undefined },
   ];

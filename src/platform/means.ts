@@ -12,6 +12,7 @@ import type { EventLog } from "../log/event-log.ts";
 import type { LogFs } from "../log/file-system.ts";
 import { soleAssignment } from "../log/sole-assignment.ts";
 import { openState, type State } from "../state/state.ts";
+import { openLogOnKafka } from "./kafka-log.ts";
 
 /** The platform's records: embedded, or a server by URL. A server that is ours takes longest to come up of all parts. */
 export function openRecords(settings: Settings, dir: string, project: Project): Promise<State> {
@@ -30,6 +31,8 @@ export interface OpenedLog {
 export interface LogParts {
   readonly settings: Settings;
   readonly dir: string;
+  /** The project's name. */
+  readonly project: string;
   /** Of this process, among those that share the log. */
   readonly workerId: string;
   readonly clock: () => number;
@@ -37,7 +40,10 @@ export interface LogParts {
   readonly logger: Logger;
 }
 
-export async function openLog({ settings, dir, clock, fs, logger }: LogParts): Promise<OpenedLog> {
+/** @throws what `openEmbeddedLog` and `openLogOnKafka` throw */
+export async function openLog({ settings, project, workerId, dir, clock, fs, logger }: LogParts): Promise<OpenedLog> {
+  if (settings.kafkaBrokers !== undefined)
+    return openLogOnKafka({ settings, project, workerId, clock, warn: (warning) => logger.warn(warning) });
   const log = await openEmbeddedLog({
     dir: join(dir, "log"),
     segmentBytes: settings.segmentBytes,
