@@ -79,6 +79,11 @@ export const SETTINGS = {
     min: 1_024,
     doc: "Unflushed bytes of a stream that start a flush before its time.",
   }),
+  checkpointIntervalMs: duration({
+    default: 10_000,
+    min: 100,
+    doc: "How often workers that share lanes of reactions write what has changed to the bucket: requests, against events that the next owner of a lane applies again. A process that works alone writes to its own disk every second.",
+  }),
   segmentBytes: bytes({ default: 128 * MIB, min: 4_096, doc: "Size at which the log begins a new segment file." }),
   retentionMs: duration({
     default: 7 * DAY_MS,
@@ -246,6 +251,16 @@ export const SETTINGS = {
     default: 20_000,
     min: 1_000,
     doc: "How long a request to the bucket is tried again before it fails. Work that failed is tried again after that.",
+  }),
+  sparkUrl: url({
+    of: ["sc"],
+    secret: true,
+    doc: "Spark Connect server for tables that ask for it: sc://HOST:PORT/;token=…;use_ssl=true. Not set: the embedded engine computes all.",
+  }),
+  sparkMinInputBytes: bytes({
+    default: 0,
+    min: 0,
+    doc: 'Size of a refresh\'s input files from which on Spark computes it, for tables that name no engine. 0: only those with engine: "spark".',
   }),
 } as const satisfies Record<string, Setting<unknown>>;
 

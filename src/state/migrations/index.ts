@@ -2,7 +2,8 @@ import { apiKeys } from "./001-api-keys.ts";
 import { runs } from "./002-runs.ts";
 import { aws } from "./003-aws.ts";
 import { workers } from "./004-workers.ts";
+import { lanes } from "./005-lanes.ts";
 import type { Migration } from "./migration.ts";
 
 /** Every step in its order. */
-export const MIGRATIONS: readonly Migration[] = [apiKeys, runs, aws, workers];
+export const MIGRATIONS: readonly Migration[] = [apiKeys, runs, aws, workers, lanes];
