@@ -158,7 +158,7 @@ async function open(
     (part) => part.close(),
   );
   const workers = await cluster.workers;
-  const ready = readiness({ dir, pipeline, stopping: () => (closing ? "the platform is stopping" : undefined) });
+  const ready = readiness({ dir, log, pipeline, stopping: () => (closing ? "the platform is stopping" : undefined) });
   const gateway = createGateway({
     ...{ log, streams: project.streams, keys, ready, registry, settings, partitionOf, report },
     doors: settings.role.includes("gateway"),

@@ -2,6 +2,7 @@ import { statfs } from "node:fs/promises";
 import type { TableBeingBuilt } from "../flow/catch-up.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
+import type { EventLog } from "../log/event-log.ts";
 import type { Pipeline } from "./pipeline.ts";
 
 /** Below this much free space the next flush may fail, so senders should be told before. */
@@ -9,6 +10,7 @@ const LEAST_FREE_BYTES = 64 * 1024 * 1024;
 
 export interface ReadinessParts {
   readonly dir: string;
+  readonly log: Pick<EventLog, "problems">;
   /** Why this process takes nothing more, while it stops. */
   readonly stopping: () => string | undefined;
   /** Undefined for a process that only takes events. */
@@ -16,9 +18,12 @@ export interface ReadinessParts {
 }
 
 /** Whether the whole path from the door to the tables works, as far as it leads through this process, part by part. */
-export function readiness({ dir, stopping, pipeline }: ReadinessParts): () => Promise<Readiness> {
+export function readiness({ dir, log, stopping, pipeline }: ReadinessParts): () => Promise<Readiness> {
   return async () => {
     const checks: Checks = pipeline === undefined ? {} : await behindTheLog(pipeline);
+    const problems = log.problems?.();
+    if (problems !== undefined)
+      checks["log"] = problems.length === 0 ? { ok: true } : { ok: false, message: problems.join("; ") };
     const { bavail, bsize } = await statfs(dir);
     const free = bavail * bsize;
     checks["disk"] =
