@@ -107,12 +107,12 @@ async function plan(): Promise<KafkaEndpoint> {
 }
 
 async function kafkaJars(): Promise<string> {
-  const { kafka } = VERSIONS;
+  const { kafka, slf4j } = VERSIONS;
   // The server finds its log library only if one is there: this one writes to the standard error, hence to server.log.
   const artefacts = [
     `org.apache.kafka:kafka_2.13:${kafka}`,
     `org.apache.kafka:kafka-tools:${kafka}`,
-    "org.slf4j:slf4j-simple:1.7.36",
+    `org.slf4j:slf4j-simple:${slf4j}`,
   ];
   return join(await mavenJars(`kafka-${kafka}`, artefacts), "jars");
 }

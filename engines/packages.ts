@@ -22,12 +22,21 @@ export async function cachedPackage(name: string, make: (folder: string) => Prom
   return folder;
 }
 
-/** The jars of these artefacts (`group:artefact:version`) and of all that they need, from Maven's repositories. */
-export function mavenJars(name: string, artefacts: readonly string[]): Promise<string> {
+/**
+ * The jars of these artefacts (`group:artefact:version`), in a folder `jars/`, from Maven's repositories: with all that they need,
+ * unless they are wanted `alone`.
+ */
+export function mavenJars(
+  name: string,
+  artefacts: readonly string[],
+  { alone = false }: { alone?: boolean } = {},
+): Promise<string> {
+  const without = "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>";
   return cachedPackage(name, async (folder) => {
     const dependencies = artefacts.map((artefact) => {
       const [group, id, version] = artefact.split(":");
-      return `<dependency><groupId>${group}</groupId><artifactId>${id}</artifactId><version>${version}</version></dependency>`;
+      const named = `<groupId>${group}</groupId><artifactId>${id}</artifactId><version>${version}</version>`;
+      return `<dependency>${named}${alone ? without : ""}</dependency>`;
     });
     await writeFile(
       join(folder, "pom.xml"),
