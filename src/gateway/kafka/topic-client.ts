@@ -257,7 +257,7 @@ export class TopicClient {
     const { subject: source, group } = this.#access;
     const inner = innermost(error);
     const says = (ids: readonly string[]) => ids.find((id) => findErrorBy(error as Error, "apiId", id) !== null);
-    const refused = says(REFUSALS) ?? (findErrorBy(error as Error, "code", "PLT_KFK_AUTHENTICATION") && inner);
+    const refused = says(REFUSALS) ?? (/\bSASL\b|authenticat/i.test(inner) ? inner : undefined);
     if (refused) return new MillraceError("SOURCE_REFUSED", { source, group, reason: refused }, { cause: error });
     if (says(UNKNOWN) || /^Unknown topic/.test(inner))
       return new MillraceError("SOURCE_TOPIC_UNKNOWN", { source }, { cause: error });
