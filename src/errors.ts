@@ -1255,6 +1255,12 @@ export const ERRORS = {
     message: "{what} is done by worker {worker}, which cannot be reached at {url}: {reason}",
     hint: "Check advertiseUrl of that worker, and that workers reach each other. If it has died, another one takes over in a moment.",
   },
+  LEASE_FREE: {
+    status: 503,
+    retryable: true,
+    message: "no worker does the work of {lease} at this moment",
+    hint: "A worker with that role takes it over within seconds: `millrace workers` shows whether there is one.",
+  },
   LEASE_LOST: {
     status: 503,
     retryable: true,

@@ -5,9 +5,10 @@
 import { readFile, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { collectDefaultMetrics, Registry } from "prom-client";
-import type { Settings } from "./config/settings.ts";
+import type { Role, Settings } from "./config/settings.ts";
 import { MillraceError } from "./errors.ts";
 import { deadLetterSink } from "./flow/dead-letters.ts";
 import { scopeGuard } from "./gateway/auth.ts";
@@ -24,7 +25,7 @@ import { pipelineMetrics } from "./platform/metrics.ts";
 import { openPipeline, openStreams } from "./platform/pipeline.ts";
 import { readiness } from "./platform/readiness.ts";
 import { elsewhere } from "./platform/roles.ts";
-import { serveRoutes } from "./platform/routes.ts";
+import { runRoutes, serveRoutes } from "./platform/routes.ts";
 import { keepPoolAwake } from "./platform/wake-pool.ts";
 import { workersRoute } from "./serve/workers-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
@@ -169,14 +170,15 @@ async function open(
       createdAtMs: (await stat(dir)).birthtimeMs,
     },
   });
+  const peers = await cluster.peers;
+  peers.remember(gateway.app);
   gateway.app.register(workersRoute, { workers, requireScope: scopeGuard(keys) });
   if (pipeline !== undefined) {
     pipelineMetrics(registry, pipeline, clock);
-    if (settings.role.includes("serve"))
-      serveRoutes(gateway.app, {
-        ...{ pipeline, project, resolved, dir, log, state: records, keys, admit, registry, ready, version },
-        ...{ startedAtMs, clock },
-      });
+    const parts = { pipeline, project, resolved, dir, log, state: records, keys, peers, admit, registry, ready, clock };
+    const has = (role: Role) => settings.role.includes(role);
+    if (has("serve")) serveRoutes(gateway.app, { ...parts, version, startedAtMs });
+    if (has("serve") || has("orchestrate")) runRoutes(gateway.app, parts);
   }
   opened(gateway, (part) => part.close());
   const { url } = await gateway.listen();
@@ -188,7 +190,11 @@ async function open(
   return {
     ...{ url, adminKeyFile, settings, bi: records.bi, mustStop: mustStop.signal },
     close() {
-      closing ??= closeAll();
+      closing ??= (async () => {
+        // Whose name another process has taken has nothing to wait for.
+        await sleep(settings.drainDelayMs, undefined, { signal: mustStop.signal }).catch(() => undefined);
+        await closeAll();
+      })();
       return closing;
     },
   };

@@ -166,6 +166,11 @@ export const SETTINGS = {
     of: ["http", "https"],
     doc: "Where the other processes reach this one: http://10.0.0.7:8080. Not set: the address that is bound; the host's name, where that is 0.0.0.0.",
   }),
+  drainDelayMs: duration({
+    default: 0,
+    min: 0,
+    doc: "How long a process that is told to stop goes on answering while /readyz says no, so that load balancers learn of it first.",
+  }),
   adminKey: optionalText({
     secret: true,
     doc: "A key of all scopes, for deployments in which nobody can read the data folder's admin.key: mk_, 12 of a-z0-9, _, 43 of A-Z a-z 0-9 - _.",

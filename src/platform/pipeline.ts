@@ -31,6 +31,7 @@ import { Orchestration } from "./orchestration.ts";
 import { fenceOf, published, publishing, watchPublications } from "./publishing.ts";
 import { Reacting } from "./reactions.ts";
 import { checkpointPlace, Sources, sourceTable } from "./sources.ts";
+import { workerTable } from "./worker-table.ts";
 
 export interface PipelineParts {
   readonly project: Project;
@@ -88,6 +89,7 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
         ...featureTables(project),
         ...functionTable(() => reacting.functions()),
         ...sourceTable(() => sources.statuses()),
+        ...workerTable(async () => (await cluster.workers).list()),
       ]),
       reactions: sources.beside(reacting),
       ...(cluster.sharing && { shared: cluster.sharing }),
@@ -106,6 +108,7 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
   publisher = opened(
     publishing({
       ...{ flow, engine, clock, connection: { ...connection, ...(bi && { database: bi.database }) }, report: warn },
+      shared: cluster.sharing !== undefined,
     }),
     (part) => part.close(),
   );

@@ -3,6 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { Registry } from "prom-client";
 import type { ResolvedSettings } from "../config/settings.ts";
 import type { Project } from "../define/project.ts";
+import { MillraceError } from "../errors.ts";
 import type { Admit } from "../flow/dead-letter-desk.ts";
 import { scopeGuard } from "../gateway/auth.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
@@ -28,6 +29,7 @@ import { backups } from "./backups.ts";
 import { deadLetters } from "./dead-letters.ts";
 import { destinations } from "./delivering.ts";
 import { featureReads } from "./features.ts";
+import type { Peers } from "./peers.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { biUsers } from "./publishing.ts";
 
@@ -39,6 +41,7 @@ export interface RouteParts {
   readonly log: EventLog;
   readonly state: State;
   readonly keys: ApiKeys;
+  readonly peers: Peers;
   readonly admit: Admit;
   readonly registry: Registry;
   readonly ready: () => Promise<Readiness>;
@@ -47,15 +50,31 @@ export interface RouteParts {
   readonly clock: () => number;
 }
 
+/** Runs of workflows: who does not execute them asks who does to begin, end or change one. */
+export function runRoutes(
+  app: FastifyInstance,
+  { pipeline, keys, peers }: Pick<RouteParts, "pipeline" | "keys" | "peers">,
+): void {
+  const { orchestration } = pipeline;
+  app.register(async (scope) => {
+    scope.addHook("preHandler", async (request, reply) => {
+      if (request.method === "GET" || orchestration.works) return;
+      const holder = await peers.holderOf("orchestrate");
+      if (holder === undefined) throw new MillraceError("LEASE_FREE", { lease: "orchestrate" }, { retryAfterS: 1 });
+      return peers.forward(holder, request, reply);
+    });
+    scope.register(runsRoute, { runs: orchestration.runs, requireScope: scopeGuard(keys) });
+  });
+}
+
 /** What people and programs ask a platform for, beside sending events. */
 export function serveRoutes(app: FastifyInstance, parts: RouteParts): void {
   const { pipeline, project, resolved, dir, log, state, keys, registry, ready, clock } = parts;
-  const { lakeStore, engine, flow, catalogue, reacting, publisher, orchestration, alerting, delivery } = pipeline;
+  const { lakeStore, engine, flow, catalogue, reacting, publisher, alerting, delivery } = pipeline;
   const { settings } = resolved;
   const requireScope = scopeGuard(keys);
   app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings });
   app.register(tablesRoute, { catalogue, requireScope });
-  app.register(runsRoute, { runs: orchestration.runs, requireScope });
   app.register(receiptsRoute, { receipt: (stream, id, options) => flow.receipt(stream, id, options), requireScope });
   app.register(alertsRoute, { alerts: alerting.desk, requireScope });
   app.register(destinationsRoute, { destinations: destinations(delivery, flow), requireScope });
