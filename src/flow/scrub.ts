@@ -26,6 +26,8 @@ export interface ScrubParts {
   readonly damaged: (table: LakeTable) => void;
 }
 
+const UNKNOWN = Symbol("it could not be looked at");
+
 export class Scrub {
   readonly #o: ScrubParts;
   readonly #end = new AbortController();
@@ -72,6 +74,7 @@ export class Scrub {
     const { lake, logger } = this.#o;
     if (file.checksum === undefined) return;
     const reason = await this.#fault(table, file, file.checksum);
+    if (reason === UNKNOWN) return;
     // A file may have left its table, and then the disk, while it was read.
     const live = table.snapshot.files.some(({ path }) => path === file.path);
     if (!lake.mark(table, file, live ? reason : undefined) || reason === undefined) return;
@@ -79,12 +82,15 @@ export class Scrub {
     this.#o.damaged(table);
   }
 
-  async #fault(table: LakeTable, file: DataFile, expected: string): Promise<string | undefined> {
+  /** What is wrong with the file; undefined for one that is as it was written. */
+  async #fault(table: LakeTable, file: DataFile, expected: string): Promise<string | typeof UNKNOWN | undefined> {
     try {
       const found = await this.#o.lake.checksum(table, file);
       return found === expected ? undefined : `does not match its checksum (${found} instead of ${expected})`;
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
+      // A store that is away says nothing about its files.
+      if (error.code.startsWith("STORE_")) return UNKNOWN;
       return error.code === "OBJECT_NOT_FOUND" ? "is gone" : `cannot be read: ${error.message}`;
     }
   }
