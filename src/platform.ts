@@ -25,7 +25,7 @@ import { pipelineMetrics } from "./platform/metrics.ts";
 import { openPipeline, openStreams } from "./platform/pipeline.ts";
 import { readiness } from "./platform/readiness.ts";
 import { elsewhere } from "./platform/roles.ts";
-import { runRoutes, serveRoutes } from "./platform/routes.ts";
+import { reactRoutes, runRoutes, serveRoutes } from "./platform/routes.ts";
 import { keepPoolAwake } from "./platform/wake-pool.ts";
 import { workersRoute } from "./serve/workers-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
@@ -179,6 +179,7 @@ async function open(
     const has = (role: Role) => settings.role.includes(role);
     if (has("serve")) serveRoutes(gateway.app, { ...parts, version, startedAtMs });
     if (has("serve") || has("orchestrate")) runRoutes(gateway.app, parts);
+    if (has("react")) reactRoutes(gateway.app, parts);
   }
   opened(gateway, (part) => part.close());
   const { url } = await gateway.listen();

@@ -16,6 +16,7 @@ import type { LogFs } from "../log/file-system.ts";
 import { runTables } from "../orchestrate/run-tables.ts";
 import type { Delivery } from "../react/deliver/delivery.ts";
 import type { Publisher } from "../serve/publisher.ts";
+import { LaneRows } from "../state/lane-records.ts";
 import type { LeasedWork } from "../state/leases.ts";
 import type { State } from "../state/state.ts";
 import { Alerting } from "./alerting.ts";
@@ -29,6 +30,7 @@ import { type LakeStore, openLakeStore } from "./lake-store.ts";
 import { openEngine } from "./means.ts";
 import { Orchestration } from "./orchestration.ts";
 import { fenceOf, published, publishing, watchPublications } from "./publishing.ts";
+import { reactPeers } from "./react-peers.ts";
 import { Reacting } from "./reactions.ts";
 import { checkpointPlace, Sources, sourceTable } from "./sources.ts";
 import { workerTable } from "./worker-table.ts";
@@ -141,6 +143,12 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
   await reacting.open({
     ...{ flow, engine, log, dataDir: dir, admit, settings, clock, logFs: parts.logFs, lakeFs },
     report: warn,
+    shared: cluster.sharing && {
+      assignment: cluster.roles.includes("react") ? cluster.assignment : undefined,
+      ...{ store, records: new LaneRows(state), peers: reactPeers(cluster.peers), worker: cluster.workerId },
+      // The group's own membership is told of as it changes.
+      owns: async () => undefined,
+    },
   });
   opened(sources, (part) => part.close());
   await sources.open({

@@ -18,6 +18,7 @@ import { deadLettersRoute } from "../serve/dead-letters-route.ts";
 import { destinationsRoute } from "../serve/destinations-route.ts";
 import { featuresRoute } from "../serve/features-route.ts";
 import { functionsRoute } from "../serve/functions-route.ts";
+import { reactCallsRoute } from "../serve/react-calls-route.ts";
 import { receiptsRoute } from "../serve/receipts-route.ts";
 import { runsRoute } from "../serve/runs-route.ts";
 import { sqlRoute } from "../serve/sql-route.ts";
@@ -65,6 +66,11 @@ export function runRoutes(
     });
     scope.register(runsRoute, { runs: orchestration.runs, requireScope: scopeGuard(keys) });
   });
+}
+
+/** What other workers ask of the lanes that are here. */
+export function reactRoutes(app: FastifyInstance, { pipeline, keys }: Pick<RouteParts, "pipeline" | "keys">): void {
+  app.register(reactCallsRoute, { answers: pipeline.reacting, requireScope: scopeGuard(keys) });
 }
 
 /** What people and programs ask a platform for, beside sending events. */
