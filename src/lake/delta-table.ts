@@ -39,10 +39,17 @@ export interface DeltaTable {
 
   /**
    * Removes the data files that no version within `retentionMs` refers to, oldest first, and returns their paths. Files no
-   * commit knows are left alone for an hour at least: they may be being written. Those that `keep` names stay in any case.
+   * commit knows are left alone for an hour at least, or for `orphansForMs`: they may be being written. Those that `keep` names stay in any
+   * case. `nowMs`: by the clock of the store, where others write there too; this process's own unless given.
    * @throws DELTA_COMMIT_INVALID when `retentionMs` is more than the table's `delta.deletedFileRetentionDuration` (a week)
    */
-  vacuum(options: { retentionMs: number; dryRun?: boolean; keep?: (path: string) => boolean }): Promise<string[]>;
+  vacuum(options: {
+    retentionMs: number;
+    dryRun?: boolean;
+    keep?: (path: string) => boolean;
+    nowMs?: number;
+    orphansForMs?: number;
+  }): Promise<string[]>;
 
   /** The newest version known, to be written elsewhere; undefined when nothing was read yet or there is no table. */
   copy(): TableCopy | undefined;
