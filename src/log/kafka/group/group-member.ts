@@ -41,6 +41,7 @@ const PROTOCOL = "millrace";
 const REBALANCE_MS = 60_000;
 const PROGRESS_MS = 1_000;
 const PAUSE_MS = 300;
+const BEAT_MS = 1_000;
 const JOIN_TIMEOUT_MS = 30_000;
 
 export class GroupMember implements Membership {
@@ -246,7 +247,9 @@ export class GroupMember implements Membership {
   async #stayAlive(): Promise<void> {
     const { workerId, sessionMs } = this.#options;
     const { group } = this.#coordinator;
-    for (let pause = sessionMs / 6; !this.#stopping && !this.#rejoin; ) {
+    // Often enough that a hand-over is heard of within a second.
+    const pauseMs = Math.min(BEAT_MS, sessionMs / 6);
+    for (let pause = pauseMs; !this.#stopping && !this.#rejoin; ) {
       const woken = Promise.withResolvers<void>();
       this.#wake = woken.resolve;
       const timer = setTimeout(woken.resolve, pause);
@@ -261,7 +264,7 @@ export class GroupMember implements Membership {
           ),
         );
         this.#confirmedAt = askedAt;
-        pause = sessionMs / 6;
+        pause = pauseMs;
       } catch (error) {
         if (error instanceof BrokerRefusal && error.refusal === "REBALANCE_IN_PROGRESS") return;
         if (!passes(error)) throw error;
