@@ -14,7 +14,6 @@ import type { FileSystem } from "../lake/file-system.ts";
 import type { EventLog } from "../log/event-log.ts";
 import type { LogFs } from "../log/file-system.ts";
 import { runTables } from "../orchestrate/run-tables.ts";
-import type { Delivery } from "../react/deliver/delivery.ts";
 import type { Publisher } from "../serve/publisher.ts";
 import { LaneRows } from "../state/lane-records.ts";
 import type { LeasedWork } from "../state/leases.ts";
@@ -23,7 +22,7 @@ import { Alerting } from "./alerting.ts";
 import { FlowCatalogue } from "./catalogue.ts";
 import { type Cluster, claimSharedLake } from "./cluster.ts";
 import type { ContractDoor } from "./contract-door.ts";
-import { delivering, redelivery } from "./delivering.ts";
+import { Delivering, redelivery } from "./delivering.ts";
 import { featureTables } from "./features.ts";
 import { functionTable } from "./function-table.ts";
 import { type LakeStore, openLakeStore } from "./lake-store.ts";
@@ -33,6 +32,7 @@ import { fenceOf, published, publishing, watchPublications } from "./publishing.
 import { reactPeers } from "./react-peers.ts";
 import { Reacting } from "./reactions.ts";
 import { checkpointPlace, Sources, sourceTable } from "./sources.ts";
+import { openSpark, type Spark } from "./spark.ts";
 import { workerTable } from "./worker-table.ts";
 
 export interface PipelineParts {
@@ -57,13 +57,15 @@ export interface PipelineParts {
 export interface Pipeline {
   readonly lakeStore: LakeStore;
   readonly engine: DuckdbEngine;
+  /** Undefined where no server is named. */
+  readonly spark: Spark | undefined;
   readonly flow: Flow;
   readonly catalogue: FlowCatalogue;
   readonly reacting: Reacting;
   readonly publisher: Publisher;
   readonly orchestration: Orchestration;
   readonly alerting: Alerting;
-  readonly delivery: Delivery;
+  readonly delivery: Delivering;
   readonly sources: Sources;
   /** Begins what nobody asks for, once the process serves. */
   begin(): void;
@@ -77,10 +79,12 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
   const { store } = lakeStore;
   await claimSharedLake(lakeStore, log, dir);
   const engine = opened(await openEngine(settings, dir, project, parts.geo, lakeStore.inputs), (part) => part.close());
+  const spark = await openSpark({ settings, project, engine, lakeStore, dir, clock });
+  if (spark !== undefined) opened(spark, (part) => part.close());
   const reacting = new Reacting(project);
   const sources = new Sources(project);
   let publisher: Publisher | undefined;
-  let delivery: Delivery | undefined;
+  let delivery: Delivering | undefined;
   const flow = opened(
     await Flow.open({
       ...settings,
@@ -94,6 +98,7 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
         ...workerTable(async () => (await cluster.workers).list()),
       ]),
       reactions: sources.beside(reacting),
+      chooseEngine: spark?.chooseEngine,
       ...(cluster.sharing && { shared: cluster.sharing }),
       published: () => published(publisher),
       async publishAgain(table) {
@@ -129,16 +134,21 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
     new Alerting({
       ...{ project, flow, log, ...sql, dataDir: dir, fs: lakeFs, clock, report: warn },
       lanes: () => reacting.lanes(),
+      store: cluster.sharing && store,
     }),
-    (part) => part.close(),
+    (part) => part.stop(),
   );
   delivery = opened(
-    await delivering({
-      shouldDeliver: (change, destination) => alerting.shouldDeliver(change, destination),
-      ...{ project, flow, log, admit, env, clock, report: warn },
-    }),
-    (part) => part.close(),
+    new Delivering(
+      {
+        shouldDeliver: (change, destination) => alerting.shouldDeliver(change, destination),
+        ...{ project, flow, log, admit, env, clock, report: warn },
+      },
+      cluster.sharing && reactPeers(cluster.peers),
+    ),
+    (part) => part.stop(),
   );
+  if (cluster.roles.includes("react")) await delivery.check();
   opened(reacting, (part) => part.close());
   await reacting.open({
     ...{ flow, engine, log, dataDir: dir, admit, settings, clock, logFs: parts.logFs, lakeFs },
@@ -157,7 +167,19 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
     worker: cluster.workerId,
     deadLetters: (letters) => flow.deadLetters(letters),
   });
-  const whole = { lakeStore, engine, flow, catalogue, reacting, publisher, orchestration, alerting, delivery, sources };
+  const whole = {
+    lakeStore,
+    engine,
+    spark,
+    flow,
+    catalogue,
+    reacting,
+    publisher,
+    orchestration,
+    alerting,
+    delivery,
+    sources,
+  };
   return {
     ...whole,
     begin() {
@@ -172,11 +194,11 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
       lead("react", {
         async gained() {
           whole.alerting.start();
-          whole.delivery.begin();
+          await whole.delivery.start();
         },
         async lost() {
-          await whole.delivery.close();
-          await whole.alerting.close();
+          await whole.delivery.stop();
+          await whole.alerting.stop();
         },
       });
       lead("serve", { gained: (lease) => whole.publisher.start(fenceOf(lease)), lost: () => whole.publisher.stop() });

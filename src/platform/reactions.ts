@@ -15,14 +15,7 @@ import type { Assignment, Membership, Owned } from "../log/assignment.ts";
 import type { EventLog } from "../log/event-log.ts";
 import type { LogFs } from "../log/file-system.ts";
 import { FileCheckpoints } from "../react/checkpoint-file.ts";
-import {
-  carriedEvent,
-  type LaneCall,
-  type ReactAnswers,
-  type ReactCall,
-  type ReactPeers,
-  receivedEvent,
-} from "../react/lane-calls.ts";
+import { carriedEvent, type LaneCall, type ReactPeers, receivedEvent } from "../react/lane-calls.ts";
 import type { LaneRecords } from "../react/lane-records.ts";
 import { ObjectCheckpoints } from "../react/object-checkpoints.ts";
 import type { OperatorPlan } from "../react/operator.ts";
@@ -69,7 +62,7 @@ const MOVING_MS = 5_000;
 const ASK_AGAIN_MS = 200;
 
 /** Made before the flow, which asks it; opened behind it. A project without operators has no reactor, and no thread. */
-export class Reacting implements Reactions, ReactAnswers {
+export class Reacting implements Reactions {
   readonly #project: Project;
   #plans: readonly OperatorPlan[] = [];
   #reactor: Reactor | undefined;
@@ -165,8 +158,7 @@ export class Reacting implements Reactions, ReactAnswers {
   }
 
   /** Answers another process. @throws REACT_UNAVAILABLE for a lane that is not here (any more), and what the call throws */
-  async answer(call: ReactCall): Promise<unknown> {
-    if (call.to !== "lane") throw new MillraceError("INTERNAL", { what: "asking a lane what is not its own" });
+  async answer(call: LaneCall): Promise<unknown> {
     const { operator, partition } = call;
     const reactor = this.#reactor;
     if (!reactor || !this.#isHere(operator, call)) throw notHere(operator);

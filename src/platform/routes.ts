@@ -10,6 +10,7 @@ import type { Readiness } from "../gateway/health-routes.ts";
 import { FORMAT_VERSION } from "../log/data-folder.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { partitionOf } from "../log/partitioner.ts";
+import type { ReactAnswers } from "../react/lane-calls.ts";
 import { adminRoute } from "../serve/admin-route.ts";
 import { alertsRoute } from "../serve/alerts-route.ts";
 import { backupRoute } from "../serve/backup-route.ts";
@@ -70,7 +71,11 @@ export function runRoutes(
 
 /** What other workers ask of the lanes that are here. */
 export function reactRoutes(app: FastifyInstance, { pipeline, keys }: Pick<RouteParts, "pipeline" | "keys">): void {
-  app.register(reactCallsRoute, { answers: pipeline.reacting, requireScope: scopeGuard(keys) });
+  const { reacting, delivery } = pipeline;
+  const answers: ReactAnswers = {
+    answer: (call) => (call.to === "lane" ? reacting.answer(call) : delivery.answer(call)),
+  };
+  app.register(reactCallsRoute, { answers, requireScope: scopeGuard(keys) });
 }
 
 /** What people and programs ask a platform for, beside sending events. */
