@@ -83,7 +83,7 @@ export function connectFailure(error: unknown, broker: string, settings: Connect
   const chain = chainOf(error);
   const reason = reasonOf(error);
   const says = (pattern: RegExp): boolean =>
-    chain.some(({ code, message }) => pattern.test(`${String(code)} ${message}`));
+    chain.some(({ code, apiId, message }) => pattern.test(`${code} ${apiId} ${message}`));
   if (says(/PLT_KFK_AUTHENTICATION|SASL_AUTHENTICATION_FAILED|UNSUPPORTED_SASL_MECHANISM|ILLEGAL_SASL_STATE|SASL /)) {
     const told = says(/ILLEGAL_SASL_STATE/)
       ? "it takes no credentials on this port"
@@ -103,8 +103,9 @@ export function connectFailure(error: unknown, broker: string, settings: Connect
   return new MillraceError("KAFKA_UNREACHABLE", { broker, reason }, { cause: error });
 }
 
-function chainOf(error: unknown): { code?: unknown; message: string }[] {
-  const chain: (Error & { code?: unknown })[] = [];
+/** An error and its causes; `code` is that of the socket or the library, `apiId` that of the protocol. */
+function chainOf(error: unknown): { code?: unknown; apiId?: unknown; message: string }[] {
+  const chain: (Error & { code?: unknown; apiId?: unknown })[] = [];
   for (let next: unknown = error; next instanceof Error && chain.length < 10; ) {
     chain.push(next);
     next = next.cause ?? (next as { errors?: unknown[] }).errors?.[0];

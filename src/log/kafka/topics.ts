@@ -130,7 +130,7 @@ function judged(
     );
   const replicas = view.partitions[0]?.replicas ?? 1;
   const minInSync = Number(configs.get("min.insync.replicas") ?? 1);
-  if (replicas >= 3 && minInSync < 2)
+  if (configs.size > 0 && replicas >= 3 && minInSync < 2)
     warn(`topic ${topic} acknowledges events that one broker has: set min.insync.replicas=2 on it`);
   if (configs.get("unclean.leader.election.enable") === "true")
     warn(
