@@ -112,6 +112,10 @@ export interface TableBase {
   readonly functions?: Readonly<Record<string, string>>;
   /** How it is published to PostgreSQL, where it is. */
   readonly serve?: Serving;
+  /** Which engine it asks for. */
+  readonly engine?: "duckdb" | "spark";
+  /** Its statement in Spark's own SQL, where it has one. */
+  readonly spark?: string;
   /** Why the table follows its inputs the way it does, in one sentence. */
   readonly reason: string;
   readonly file: string;

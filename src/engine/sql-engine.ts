@@ -51,6 +51,8 @@ export interface FileInput {
   readonly partition: Readonly<Record<string, string | null>>;
   /** Where it is known; a hint of how much work the file is. */
   readonly rowCount?: number | undefined;
+  /** Where it is known, for whoever chooses an engine by it. */
+  readonly sizeBytes?: number | undefined;
 }
 
 /** Brings the files that a statement reads to their local paths, where they are not there all the time. */

@@ -14,6 +14,7 @@ import { AlertRecords } from "./alert-records.ts";
 import { ALERT_TABLE, Alerts, alertView } from "./alerts.ts";
 import { Background } from "./background.ts";
 import { CatchUp, type TableBeingBuilt } from "./catch-up.ts";
+import type { ChooseEngine } from "./choose-engine.ts";
 import { ACTION_STREAM, ActionLog, deadLetterView } from "./dead-letter-actions.ts";
 import { DeadLetterDesk } from "./dead-letter-desk.ts";
 import { DEAD_LETTER_TABLE, type DeadLetter, deadLetterSink, isInternal } from "./dead-letters.ts";
@@ -81,6 +82,8 @@ export interface FlowOptions {
   readonly redeliver?: Redeliver;
   /** What this process shares with others; undefined for one that works alone. */
   readonly shared?: Sharing;
+  /** Who computes what refreshes store; the embedded engine unless given. */
+  readonly chooseEngine?: ChooseEngine | undefined;
 }
 
 export class Flow {
@@ -158,6 +161,7 @@ export class Flow {
       project,
       lake,
       engine: o.engine,
+      chooseEngine: o.chooseEngine,
       relations,
       letters: new RefreshLetters({
         ...{ engine: o.engine, relations: this.relations, actions: this.#actions, shared, clock: o.clock },

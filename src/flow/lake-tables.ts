@@ -14,6 +14,7 @@ import { dataFilePath } from "../lake/file-path.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import { openDeltaTable } from "../lake/open-delta-table.ts";
 import { continueLog, examineLog, isDamage } from "../lake/repair-log.ts";
+import { storeNowMs } from "../lake/store-clock.ts";
 import type { TableCopy } from "../lake/table-copy.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { type DamagedFile, damagedFile } from "./damaged-file.ts";
@@ -255,18 +256,26 @@ export class LakeTables {
       columns: snapshot.columns,
       files: files.map((file) => {
         const key = `${table.delta.location}/${file.path}`;
-        const { partition, stats } = file;
-        return { path: this.#store.localPath(key), uri: this.#store.uri(key), partition, rowCount: stats?.rowCount };
+        const { partition, stats, sizeBytes } = file;
+        const rowCount = stats?.rowCount;
+        return { path: this.#store.localPath(key), uri: this.#store.uri(key), partition, rowCount, sizeBytes };
       }),
     };
   }
 
-  /** Runs a statement and stores its rows as files of the table, durable but not yet part of it. */
-  async write(table: LakeTable, statement: Statement, options: RunOptions = {}): Promise<DataFile[]> {
+  /**
+   * Runs a statement and stores its rows as files of the table, durable but not yet part of it. `engine`: who computes it, when it is
+   * not the embedded one.
+   */
+  async write(
+    table: LakeTable,
+    statement: Statement,
+    options: RunOptions & { readonly engine?: SqlEngine | undefined } = {},
+  ): Promise<DataFile[]> {
     const keys = new Map<string, string>();
     let written: WrittenFile[] = [];
     try {
-      written = await this.#engine.write(
+      written = await (options.engine ?? this.#engine).write(
         statement,
         {
           partitionColumns: table.partitionColumns,
@@ -307,14 +316,18 @@ export class LakeTables {
    * Removes what no version within the retention time needs: data files (also those a crash left behind) and old entries of the
    * tables' logs. Returns how many of each.
    */
-  vacuum(retentionMs: number, nowMs: number): Promise<{ files: number; entries: number }> {
+  vacuum(retentionMs: number, ownNowMs: number): Promise<{ files: number; entries: number }> {
     return this.undisturbed(async () => {
       const removed = { files: 0, entries: 0 };
       const failures: unknown[] = [];
+      await this.#refresh?.(this.names());
+      // What other processes are writing is told by its age alone, and that by one clock.
+      const nowMs = this.#isShared() ? await storeNowMs(this.#store) : ownNowMs;
+      const others = this.#isShared() ? { nowMs, orphansForMs: OTHERS_ORPHANS_MS } : {};
       for (const { delta } of this.#tables.values()) {
         const keep = (path: string) => this.#onTheirWay.has(`${delta.location}/${path}`);
         try {
-          removed.files += (await delta.vacuum({ retentionMs, keep })).length;
+          removed.files += (await delta.vacuum({ retentionMs, keep, ...others })).length;
           removed.entries += (await cleanLog(this.#store, delta.location, { retentionMs, nowMs })).length;
         } catch (error) {
           // One table that refuses must not let all others grow.
@@ -405,6 +418,9 @@ function moveOn(table: LakeTable, snapshot: Snapshot): boolean {
   table.snapshot = snapshot;
   return true;
 }
+
+/** No replay of another process, whose files are committed in the end, takes this long. */
+const OTHERS_ORPHANS_MS = 2 * 86_400_000;
 
 /** For how long a table remembers the files it no longer has. */
 const REMEMBERS = "delta.deletedFileRetentionDuration";
@@ -518,5 +534,6 @@ export function definitionHash(table: Table): string {
   const essence: unknown[] = [table.sql, table.mode === "refresh" ? table.by : null, table.partitionBy];
   if (table.geoDatabase !== undefined) essence.push(table.geoDatabase);
   if (table.functions !== undefined) essence.push(table.functions);
+  if (table.spark !== undefined) essence.push({ spark: table.spark });
   return createHash("sha256").update(JSON.stringify(essence)).digest("hex").slice(0, 16);
 }

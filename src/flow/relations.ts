@@ -306,7 +306,7 @@ export function unknownTable(name: string, known: Iterable<string>): MillraceErr
 }
 
 /** The stored table behind a name that SQL may use: a stream's own rows are in a table that is the stream itself, or in bronze. */
-export function sourceTable(project: Project, name: string): string {
+export function sourceTable(project: Pick<Project, "streams" | "tables">, name: string): string {
   if (!project.streams.has(name)) return name;
   const same = [...project.tables.values()].find(
     (table) => table.mode === "append" && table.stream === name && isStreamItself(table),

@@ -4,6 +4,7 @@ import { loadProject } from "../define/load-project.ts";
 import type { Project } from "../define/project.ts";
 import { openDuckdbInspector } from "../engine/duckdb-inspector.ts";
 import { type GeoDatabase, openGeoDatabase } from "../engine/geo-database.ts";
+import { sparkExamination } from "./spark.ts";
 
 export interface Loaded {
   readonly project: Project;
@@ -19,7 +20,12 @@ export async function loadWithSettings(
 ): Promise<Loaded> {
   const inspector = await openDuckdbInspector();
   let geo: GeoDatabase | undefined;
+  const spark = sparkExamination(
+    (ofProject, dir) => resolveSettings({ flags, env, project: ofProject, projectDir: dir }).settings,
+    inspector,
+  );
   const project = await loadProject(projectDir, inspector, {
+    examine: spark.examine,
     horizonMs: (ofProject) => resolveSettings({ flags, env, project: ofProject }).settings.horizonMs,
     configured: async (ofProject, dir) => {
       const { geoDatabase } = resolveSettings({ flags, env, project: ofProject, projectDir: dir }).settings;
@@ -27,7 +33,10 @@ export async function loadWithSettings(
       geo = await openGeoDatabase(geoDatabase);
       inspector.locateBy(geo);
     },
-  }).finally(() => inspector.close());
+  }).finally(async () => {
+    await spark.close();
+    inspector.close();
+  });
   return {
     project,
     resolved: resolveSettings({ flags, env, project: project.settings, projectDir: project.dir }),

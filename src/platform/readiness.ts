@@ -47,6 +47,9 @@ async function behindTheLog(parts: Omit<Pipeline, "begin">): Promise<Checks> {
   const storeProblem = await parts.lakeStore.remote?.problem();
   if (parts.lakeStore.remote)
     checks["store"] = storeProblem === undefined ? { ok: true } : { ok: false, message: storeProblem.message };
+  const sparkProblem = await parts.spark?.problem();
+  if (parts.spark)
+    checks["spark"] = sparkProblem === undefined ? { ok: true } : { ok: false, message: sparkProblem.message };
   const unavailable = Object.entries(parts.flow.unavailable());
   checks["tables"] =
     unavailable.length === 0

@@ -3,6 +3,7 @@
  * or written for Spark by whoever defined it, names them.
  */
 
+import { randomBytes } from "node:crypto";
 import { nearestMatch } from "../../define/nearest.ts";
 import type { Column } from "../../define/project.ts";
 import type { SqlAst } from "../../define/sql-inspector.ts";
@@ -30,6 +31,8 @@ export interface PlanContext {
 export async function sparkPlan(statement: Statement, context: PlanContext): Promise<SparkPlan> {
   const references: ConnectRelation[] = [];
   const names = new Map<Relation, { identifier: string; columns: readonly Known[] }>();
+  // Names of a plan's relations are views of the whole session while it is planned: those of two statements must never be the same.
+  const prefix = `__m${randomBytes(6).toString("hex")}_`;
   let counter = 0;
 
   async function body(part: Statement): Promise<{ sql: string; columns: readonly Known[] }> {
@@ -42,8 +45,10 @@ export async function sparkPlan(statement: Statement, context: PlanContext): Pro
     const inputs = new Map<string, { identifier: string; columns: readonly Known[] }>();
     for (const [name, relation] of part.inputs) inputs.set(name.toLowerCase(), await define(relation));
     if (part.spark !== undefined) {
-      const sql = renameInputs(part.spark.sql, (name) => inputs.get(name)?.identifier);
-      return { sql, columns: known(part.spark.columns) };
+      const { sql, columns } = part.spark;
+      const renamed = renameInputs(sql, (name) => inputs.get(name)?.identifier);
+      const list = columns.map((column) => typed(quoteSparkName(column.name), column));
+      return { sql: `SELECT ${list.join(", ")} FROM (${renamed}\n)`, columns: known(columns) };
     }
     const { sql, columns, refusals } = translate(await context.parse(part.sql), (name) => {
       const input = inputs.get(name);
@@ -60,7 +65,7 @@ export async function sparkPlan(statement: Statement, context: PlanContext): Pro
     const before = names.get(relation);
     if (before !== undefined) return before;
     const { input, columns } = await relationOf(relation);
-    const defined = { identifier: `__m${counter++}`, columns };
+    const defined = { identifier: `${prefix}${counter++}`, columns };
     names.set(relation, defined);
     references.push({ subqueryAlias: { alias: defined.identifier, input } });
     return defined;
@@ -82,7 +87,7 @@ export async function sparkPlan(statement: Statement, context: PlanContext): Pro
         const sql = filesSql(
           relation,
           (read) => {
-            const alias = `__m${counter++}`;
+            const alias = `${prefix}${counter++}`;
             references.push({ subqueryAlias: { alias, input: read } });
             return alias;
           },

@@ -1,4 +1,5 @@
 /** A statement's rows as Parquet files that Spark writes and the platform takes. */
+import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import type { Column, ColumnType } from "../../define/project.ts";
 import { quoteSparkName } from "../../define/sql-text.ts";
@@ -6,7 +7,7 @@ import { sparkType } from "../../define/types.ts";
 import { fileStats } from "../duckdb-file-stats.ts";
 import type { LocalSql, RunOptions, WriteTarget, WrittenFile } from "../sql-engine.ts";
 import type { ConnectRelation, ConnectWrite } from "./connect-protocol.ts";
-import { moveFile, type SparkFile, type SparkFiles, type SparkPlace } from "./spark-files.ts";
+import type { SparkFile, SparkFiles, SparkPlace } from "./spark-files.ts";
 import { readFooters } from "./spark-footers.ts";
 import type { SparkSession } from "./spark-session.ts";
 import { fieldsOf, needsCast, sparkColumns } from "./spark-types.ts";
@@ -46,10 +47,11 @@ export async function writeWithSpark(
     const written: WrittenFile[] = [];
     for (const copied of await readFooters(local, [...byPath.keys()], stored)) {
       if (copied.rowCount === 0) continue;
-      const partition = partitionOf(byPath.get(copied.path) as SparkFile, partitionColumns, columns);
+      const file = byPath.get(copied.path) as SparkFile;
+      const partition = partitionOf(file, partitionColumns, columns);
       const path = await target.path(partition);
       scratch.push(path);
-      await moveFile(copied.path, path);
+      await files.take(file, path);
       written.push({ path, sizeBytes: copied.sizeBytes, partition, stats: fileStats(copied, stored) });
     }
     scratch.length = 0;
@@ -97,10 +99,11 @@ function shapedFor(
     const text = column.type.kind === "binary" ? `hex(${name})` : `CAST(${name} AS STRING)`;
     list.push(`CASE WHEN ${name} IS NULL THEN 'n' ELSE concat('v', ${text}) END AS __p${i}`);
   }
+  const alias = `__w${randomBytes(6).toString("hex")}`;
   return {
     withRelations: {
-      root: { sql: { query: `SELECT ${list.join(", ")} FROM __written` } },
-      references: [{ subqueryAlias: { alias: "__written", input: relation } }],
+      root: { sql: { query: `SELECT ${list.join(", ")} FROM ${alias}` } },
+      references: [{ subqueryAlias: { alias, input: relation } }],
     },
   };
 }

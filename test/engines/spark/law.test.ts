@@ -17,6 +17,7 @@ import { type DuckdbEngine, openDuckdbEngine } from "../../../src/engine/duckdb-
 import { openDuckdbInspector } from "../../../src/engine/duckdb-inspector.ts";
 import { parseSparkUrl } from "../../../src/engine/spark/spark-address.ts";
 import { openSparkEngine, type SparkEngine } from "../../../src/engine/spark/spark-engine.ts";
+import { localSparkFiles } from "../../../src/engine/spark/spark-files.ts";
 import type { Relation, SqlEngine, Statement } from "../../../src/engine/sql-engine.ts";
 import { parseBronze, sourceTable } from "../../../src/flow/relations.ts";
 import { openFsStore } from "../../../src/lake/fs-store.ts";
@@ -146,7 +147,11 @@ class World {
     const address = parseSparkUrl(await sparkUrl());
     assert.ok(typeof address === "object");
     const parse = (sql: string) => duckdb.inspector.parse(sql);
-    const spark = openSparkEngine({ address, parse, local: duckdb.local, stagingDir: join(dataDir, "spark") });
+    const spark = openSparkEngine({
+      address,
+      parse,
+      writing: { local: duckdb.local, files: await localSparkFiles(join(dataDir, "spark")) },
+    });
     return new World(project, duckdb, spark, dataDir);
   }
 

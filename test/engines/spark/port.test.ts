@@ -7,6 +7,7 @@ import type { Column } from "../../../src/define/project.ts";
 import { type DuckdbEngine, openDuckdbEngine } from "../../../src/engine/duckdb-engine.ts";
 import { parseSparkUrl } from "../../../src/engine/spark/spark-address.ts";
 import { openSparkEngine, type SparkEngine } from "../../../src/engine/spark/spark-engine.ts";
+import { localSparkFiles } from "../../../src/engine/spark/spark-files.ts";
 import type { Relation, SqlEngine, Statement, WrittenFile } from "../../../src/engine/sql-engine.ts";
 import { sparkUrl } from "./server.ts";
 
@@ -24,7 +25,11 @@ before(async () => {
   const address = parseSparkUrl(await sparkUrl());
   assert.ok(typeof address === "object");
   const parse = (sql: string) => duckdb.inspector.parse(sql);
-  spark = openSparkEngine({ address, parse, local: duckdb.local, stagingDir: join(dir, "spark") });
+  spark = openSparkEngine({
+    address,
+    parse,
+    writing: { local: duckdb.local, files: await localSparkFiles(join(dir, "spark")) },
+  });
 });
 after(async () => {
   await spark.close();
@@ -208,5 +213,19 @@ describe("a Spark engine", () => {
       o: outer,
     });
     assert.deepEqual(await rows(spark, statement), await rows(duckdb, statement));
+  });
+
+  test("runs statements side by side without one seeing the other's inputs", async () => {
+    const inputs = await Promise.all(
+      [1, 2, 3, 4, 5, 6].map(async (n) => {
+        const files = await write(duckdb, plain(`select ${n}::int as n from range(${n * 10})`));
+        return { kind: "files", columns: [{ name: "n", type: { kind: "integer" }, nullable: true }], files } as const;
+      }),
+    );
+    const counted = inputs.map((t) => rows(spark, over("select min(n), max(n), count(*) from t", { t })));
+    assert.deepEqual(
+      await Promise.all(counted),
+      [1, 2, 3, 4, 5, 6].map((n) => [[n, n, n * 10]]),
+    );
   });
 });

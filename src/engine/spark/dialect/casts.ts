@@ -7,7 +7,11 @@ import { quoteSparkLiteral } from "../../../define/sql-text.ts";
 import { sparkType } from "../../../define/types.ts";
 import { isFloating, isInstant, isInteger, isNull, isText, kindOf, Refused, type Value } from "./value.ts";
 
-/** @throws Refused */
+/**
+ * Always a cast, also to the type that the value is thought to have: what is stored is exactly of its column's type, and one to the same type costs
+ * nothing.
+ * @throws Refused
+ */
 export function castTo(value: Value, to: ColumnType): Value {
   const plain = { sql: `CAST(${value.sql} AS ${sparkType(to)})`, type: to };
   if (isNull(value)) return plain;
@@ -20,13 +24,12 @@ export function castTo(value: Value, to: ColumnType): Value {
     case "short":
     case "integer":
     case "long":
-      if (isInteger(value) || from === "boolean") return from === to.kind ? { ...value, type: to } : plain;
+      if (isInteger(value) || from === "boolean") return plain;
       if (from === "decimal") return { sql: `CAST(round(${value.sql}) AS ${sparkType(to)})`, type: to };
       if (isFloating(value)) return { sql: `CAST(rint(${value.sql}) AS ${sparkType(to)})`, type: to };
       break;
     case "float":
     case "double":
-      if (from === to.kind) return value;
       if (isInteger(value) || isFloating(value) || from === "decimal") return plain;
       break;
     case "decimal":
@@ -35,26 +38,24 @@ export function castTo(value: Value, to: ColumnType): Value {
       break;
     case "string":
     case "json":
-      if (isText(value)) return { ...value, type: to };
+      if (isText(value)) return plain;
       if (isInteger(value) || ["decimal", "boolean", "date"].includes(from)) return plain;
       if (isFloating(value)) throw refuse("which the two write differently", "round it to a decimal first");
       if (isInstant(value)) throw refuse("which the two write differently", "strftime(x, '%Y-%m-%d %H:%M:%S')");
       break;
     case "boolean":
-      if (from === "boolean") return value;
-      if (isInteger(value)) return plain;
+      if (from === "boolean" || isInteger(value)) return plain;
       break;
     case "date":
-      if (from === "date") return value;
-      if (isInstant(value)) return plain;
+      if (from === "date" || isInstant(value)) return plain;
       break;
     case "timestamp":
     case "timestamp_ntz":
-      if (isInstant(value)) return { ...value, type: { kind: "timestamp" } };
-      if (from === "date") return { sql: `CAST(${value.sql} AS TIMESTAMP)`, type: { kind: "timestamp" } };
+      if (from === "date" || isInstant(value))
+        return { sql: `CAST(${value.sql} AS TIMESTAMP)`, type: { kind: "timestamp" } };
       break;
     case "binary":
-      if (from === "binary") return value;
+      if (from === "binary") return plain;
       break;
     case "struct":
     case "array":
