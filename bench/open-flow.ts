@@ -53,7 +53,6 @@ export class BenchFlow {
       log: this.#log,
       engine: this.engine,
       store: await openFsStore(this.lakeRoot),
-      lakeRoot: this.lakeRoot,
       dataDir: this.dir,
       flushIntervalMs: 24 * HOUR_MS,
       flushBytes: 64 * 1024 * 1024,

@@ -550,18 +550,81 @@ export const ERRORS = {
     message: 'the contract of stream "{stream}" cannot be checked: {reason}',
     hint: "Change the stream's schema in {file}.",
   },
+  // --- topics of others as sources
+  SOURCE_UNSET: {
+    status: 422,
+    retryable: false,
+    message: "{source} needs the environment variable {variable}, which {reason}",
+    hint: "Set the variable that the stream's `from` names with env(…), and start again.",
+  },
+  SOURCE_UNREACHABLE: {
+    status: 503,
+    retryable: true,
+    message: "{source} cannot be read: {reason}",
+    hint: "Check `brokers`, `tls` and the network between; it goes on by itself where it stopped.",
+  },
+  SOURCE_REFUSED: {
+    status: 502,
+    retryable: true,
+    message: "{source} does not let the platform read: {reason}",
+    hint: "Check `sasl` and `tls`; reading needs Read and Describe on the topic, and Read on the group {group}. It goes on by itself once it may.",
+  },
+  SOURCE_TOPIC_UNKNOWN: {
+    status: 404,
+    retryable: true,
+    message: "{source} cannot be read: the brokers have no such topic",
+    hint: "Check the topic's name and `brokers`; it is read as soon as it is there.",
+  },
+  SOURCE_TOPIC_REPLACED: {
+    status: 409,
+    retryable: false,
+    message: "{source} is not the topic that was read before: {reason}",
+    hint: "Give `from` another `group`: it begins at `start`. What was read of the former topic stays.",
+  },
+  SOURCE_RECORDS_GONE: {
+    status: 410,
+    retryable: false,
+    message:
+      "{source} has lost records before they were read: partition {partition} begins at offset {start}, and {from} is the next one to read",
+    hint: 'Give `from` another `group` with `start: "earliest"`: it goes on with what is there, and nothing is read twice. Let the topic keep records longer than the platform may be away.',
+  },
+  SOURCE_PROGRESS_GONE: {
+    status: 409,
+    retryable: false,
+    message:
+      "it is not known how far {source} was read: the log of the stream begins at offset {start} of partition {partition}, and what says it lay before, behind {from}",
+    hint: "Give `from` another `group`, and as `start` the time at which the platform stopped; streams with an `id` count what is read twice as duplicates.",
+  },
+  SOURCE_REGISTRY: {
+    status: 503,
+    retryable: true,
+    message: "the schema registry of {source} does not answer: {reason}",
+    hint: "Check `registry` and the network between; nothing is skipped, and it goes on by itself.",
+  },
+  SOURCE_RECORD_UNREADABLE: {
+    status: 422,
+    retryable: false,
+    message: "the record is no event: {reason}",
+    hint: "Its bytes are kept in the dead letter. Correct the sender, or `format` and `fields` of the stream's `from`.",
+  },
+  SOURCE_TOMBSTONE: {
+    status: 422,
+    retryable: false,
+    message: "the record has no value (a tombstone){key}",
+    hint: 'Say `tombstones: { flag: "…" }` to have it as an event in which that field is true, or `tombstones: "skip"`.',
+  },
   // --- log
   LOG_UNAVAILABLE: {
     status: 503,
     retryable: true,
     message: 'the log of stream "{stream}" cannot be written: {reason}',
-    hint: "Nothing was acknowledged; send the events again. If it lasts, free space on or repair the disk of {dir}.",
+    hint: "Nothing was acknowledged; send the events again. If it lasts, {remedy}.",
   },
   LOG_UNREADABLE: {
     status: 503,
     retryable: true,
     message: 'the log of stream "{stream}" cannot be read at {file}: {reason}',
-    hint: "Try again; if it lasts, check the disk and the file's permissions.",
+    hint: "Try again; if it lasts, check the disk and the file's permissions, or the brokers of kafkaBrokers.",
   },
   LOG_CORRUPT: {
     status: 500,
@@ -594,11 +657,67 @@ export const ERRORS = {
     message: '"{stream}" cannot be the name of a stream in the log; letters, digits, _ and - are allowed',
     hint: "Rename the stream.",
   },
+  LOG_BATCH_TOO_LARGE: {
+    status: 413,
+    retryable: false,
+    message:
+      'a batch of {bytes} bytes for stream "{stream}" is more than topic {topic} takes at once, which is {allowed} (max.message.bytes)',
+    hint: "Send fewer events at once, lower maxBodyBytes, or raise max.message.bytes of the topic.",
+  },
+  LOG_WENT_BACK: {
+    status: 503,
+    retryable: false,
+    message:
+      'the log of stream "{stream}", partition {partition}, ended at offset {had} and now ends at {has}: {topic} was made again, or its brokers have lost acknowledged events',
+    hint: "Nothing is taken from or added to it, because offsets would be given twice. What is stored is safe. Bring the topic back from a copy; or give the project a new kafkaTopicPrefix and a new lake, and import the tables.",
+  },
+  LOG_WORKER_TWICE: {
+    status: 409,
+    retryable: false,
+    message: 'another process has joined group {group} as worker "{worker}"',
+    hint: "Give every process a workerId of its own, and stop the one that should not run.",
+  },
   LOG_BATCH_INVALID: {
     status: 400,
     retryable: false,
     message: 'a batch for stream "{stream}" is malformed: {flaw}',
     hint: "Give one event per line, each ended by a line break, and their number.",
+  },
+  KAFKA_UNREACHABLE: {
+    status: 503,
+    retryable: true,
+    message: "Kafka does not answer at {broker}: {reason}",
+    hint: "Check kafkaBrokers and that the brokers run. The addresses that they advertise must be reachable from here as well.",
+  },
+  KAFKA_CREDENTIALS: {
+    status: 503,
+    retryable: false,
+    message: "Kafka at {broker} refuses the credentials: {reason}",
+    hint: "Check kafkaSasl, kafkaUser and kafkaPassword.",
+  },
+  KAFKA_TLS: {
+    status: 503,
+    retryable: false,
+    message: "there is no TLS connection to Kafka at {broker}: {reason}",
+    hint: "Check kafkaTls, and that kafkaTlsCa names the authority that signed the brokers' certificates; kafkaTlsCert and kafkaTlsKey where they ask for one.",
+  },
+  KAFKA_NOT_ALLOWED: {
+    status: 503,
+    retryable: false,
+    message: "Kafka does not let {user} {operation} {resource}",
+    hint: "Grant it there (docs/kafka.md lists what is needed), or check kafkaUser.",
+  },
+  KAFKA_TOO_OLD: {
+    status: 503,
+    retryable: false,
+    message: "the Kafka broker {broker} does not know {what}",
+    hint: "Kafka 3.2 or later is needed.",
+  },
+  KAFKA_TOPIC_UNFIT: {
+    status: 409,
+    retryable: false,
+    message: 'topic {topic} cannot hold stream "{stream}": {reason}',
+    hint: "{remedy}",
   },
   DATA_FOLDER_IN_USE: {
     status: 409,
@@ -710,6 +829,60 @@ export const ERRORS = {
     message: 'the lake cannot {operation} "{key}": {reason}',
     hint: "Free space on the disk or repair its permissions; nothing that was acknowledged is lost, and the work is tried again.",
   },
+  STORE_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    message: 'the store at {place} does not {operation} "{key}": {reason}',
+    hint: "See whether the service is up and storeUrl and s3Endpoint name it. Nothing that was acknowledged is lost, and the work is tried again.",
+  },
+  STORE_BUCKET_MISSING: {
+    status: 503,
+    retryable: true,
+    message: 'there is no bucket "{bucket}" at {endpoint}, which storeUrl names',
+    hint: "Create the bucket or correct storeUrl or s3Endpoint; should it have been removed, bring its objects back. The work is tried again.",
+  },
+  STORE_ACCESS_DENIED: {
+    status: 503,
+    retryable: true,
+    message: 'the store at {place} does not let these credentials {operation} "{key}": {reason}',
+    hint: "Allow them s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on the objects and s3:ListBucket on the bucket, or set other ones (s3AccessKeyId and s3SecretAccessKey, or those of the environment).",
+  },
+  STORE_CREDENTIALS: {
+    status: 503,
+    retryable: true,
+    message: "the store at {place} does not take the credentials: {reason}",
+    hint: "Set s3AccessKeyId and s3SecretAccessKey; without them those of the environment count (AWS_ACCESS_KEY_ID, AWS_PROFILE, a web identity or the machine's role).",
+  },
+  STORE_REGION: {
+    status: 503,
+    retryable: true,
+    message: 'the bucket "{bucket}" is not reached in the region {region}: {reason}',
+    hint: "Set s3Region to the bucket's region.",
+  },
+  STORE_CLOCK_SKEW: {
+    status: 503,
+    retryable: true,
+    message: "the clock of this machine and that of the store at {place} are {apart} apart, and 5 minutes are allowed",
+    hint: "Set the machine's clock by NTP: requests are signed with the time, and files are removed by their age.",
+  },
+  STORE_ENCRYPTION: {
+    status: 503,
+    retryable: true,
+    message: "the store at {place} does not encrypt as s3Encryption asks ({asked}): {reason}",
+    hint: "See whether the key of s3KmsKey exists, is enabled and may be used by these credentials, or choose another s3Encryption.",
+  },
+  STORE_UNSUPPORTED: {
+    status: 501,
+    retryable: false,
+    message: "the store at {place} cannot hold tables: {reason}",
+    hint: "Use a service that honours `If-None-Match: *` on PUT (AWS S3, MinIO, Ceph, R2 and others do, in their newer versions): without it two writers could replace each other's commits.",
+  },
+  STORE_ELSEWHERE: {
+    status: 409,
+    retryable: false,
+    message: "the tables of this data folder are in {there}, and the settings name {here}",
+    hint: "Set storeUrl as it was. To move the tables, copy all of them first (`aws s3 sync`) while nothing runs, then remove {mark}.",
+  },
   DELTA_FEATURE_UNSUPPORTED: {
     status: 501,
     retryable: false,
@@ -819,6 +992,36 @@ export const ERRORS = {
     message: "the query needed more memory than the engine may use: {reason}",
     hint: "Narrow the query, or raise engineMemoryBytes.",
   },
+  SPARK_DIALECT: {
+    status: 422,
+    retryable: false,
+    message: "{subject} cannot be computed by Spark: {what}",
+    hint: 'Instead: {instead}. Or compute the table with the embedded engine: engine: "duckdb".',
+  },
+  SPARK_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    message: "Spark at {spark} cannot be reached: {reason}",
+    hint: "Check that the server runs and that sparkUrl names it. It is tried again with the next refresh; tables that it does not compute go on.",
+  },
+  SPARK_REFUSED: {
+    status: 503,
+    retryable: true,
+    message: "Spark at {spark} refuses the platform: {reason}",
+    hint: "Check the token in sparkUrl (sc://host:port/;token=…). It is tried again with the next refresh.",
+  },
+  SPARK_UNSUPPORTED: {
+    status: 503,
+    retryable: true,
+    message: "{spark} is no Spark Connect server of version 4.0 or newer: got {got}",
+    hint: "Name a Spark Connect server of Spark 4 in sparkUrl; its port is 15002 unless it was started with another.",
+  },
+  SPARK_STAGING: {
+    status: 503,
+    retryable: true,
+    message: "Spark wrote files that the platform does not find in {place}: {reason}",
+    hint: "Spark and the platform must see the same files: run both on one machine, or share the data folder under the same path.",
+  },
   // --- flow
   SCHEMA_CHANGE_REFUSED: {
     status: 500,
@@ -892,6 +1095,13 @@ export const ERRORS = {
     retryable: true,
     message: "events of {stream} could not be stored in its tables: {reason}",
     hint: "They are safe in the log and visible to queries; the flush is tried again by itself.",
+  },
+  WORKERS_BEHIND: {
+    status: 503,
+    retryable: true,
+    message:
+      "events of {stream} (partitions {partitions}) are stored by other workers, which have not got far enough within {seconds} s",
+    hint: "They are safe in the log. See that a worker with the role flow runs and reports no failing flush; then try again.",
   },
   TRANSFORM_FAILED: {
     status: 422,
@@ -1038,6 +1248,43 @@ export const ERRORS = {
     retryable: true,
     message: "the platform's records in PostgreSQL cannot be reached: {reason}",
     hint: "Events are still accepted and stored. Check that the PostgreSQL server runs, and try again.",
+  },
+  // --- processes that share the work
+  ROLE_ABSENT: {
+    status: 421,
+    retryable: false,
+    message: "this worker does not have the role {role}; {who}",
+    hint: "Ask a worker that has the role: `millrace workers` lists them.",
+  },
+  CLUSTER_INCOMPLETE: {
+    status: 409,
+    retryable: false,
+    message: "{why}, and several processes need a log, a store and records that they share; not set: {lacking}",
+    hint: "Set what is missing, the same for every process, or run one process with every role.",
+  },
+  LAKE_OF_ANOTHER_LOG: {
+    status: 409,
+    retryable: false,
+    message: "the lake in {lake} belongs to the log {expected}, and this process has the log {got}",
+    hint: "Name that log, or another place for the lake. Two logs over one lake would give offsets that are taken; nothing was changed.",
+  },
+  WORKER_FORMAT: {
+    status: 409,
+    retryable: false,
+    message: "{what} has format {got}; this release reads and writes format {allowed}",
+    hint: "Run releases of one format together: end the workers of the other one first. Nothing was changed.",
+  },
+  WORKER_UNREACHABLE: {
+    status: 503,
+    retryable: true,
+    message: "{what} is done by worker {worker}, which cannot be reached at {url}: {reason}",
+    hint: "Check advertiseUrl of that worker, and that workers reach each other. If it has died, another one takes over in a moment.",
+  },
+  LEASE_FREE: {
+    status: 503,
+    retryable: true,
+    message: "no worker does the work of {lease} at this moment",
+    hint: "A worker with that role takes it over within seconds: `millrace workers` shows whether there is one.",
   },
   LEASE_LOST: {
     status: 503,
@@ -1425,6 +1672,12 @@ export const ERRORS = {
     message:
       "lane {lane} ({stream}, partition {partition}) has applied events up to {position}, and the log ends at {end}; it goes on from there",
     hint: "The log has lost its end, or is of an older backup. State reflects events that are no longer there.",
+  },
+  REACT_LANE_TAKEN: {
+    status: 503,
+    retryable: true,
+    message: "lane {lane} ({stream}, partition {partition}) is another worker's now",
+    hint: "Nothing needs to be done: the other worker goes on from the last checkpoint. Ask again in a moment.",
   },
   REACT_UNAVAILABLE: {
     status: 503,

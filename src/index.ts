@@ -32,6 +32,15 @@ export type {
 export { opsgenie, pagerduty, slack, smtp, toStream, webhook } from "./define/destinations.ts";
 export type { FeatureDefinition, FeatureOptions } from "./define/feature.ts";
 export { feature } from "./define/feature.ts";
+export type {
+  KafkaSaslOptions,
+  KafkaTlsOptions,
+  KafkaTopic,
+  KafkaTopicOptions,
+  RecordPart,
+  SchemaRegistryOptions,
+} from "./define/kafka-topic.ts";
+export { kafkaTopic } from "./define/kafka-topic.ts";
 export type { Lookup, LookupOptions, LookupRows } from "./define/lookup.ts";
 export { lookup } from "./define/lookup.ts";
 export type {

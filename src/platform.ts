@@ -2,72 +2,37 @@
  * The composition root: the only place that chooses which adapter stands behind a port, and that knows all parts. It opens them
  * from the ground up, serves, and closes them in the opposite order.
  */
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { collectDefaultMetrics, Registry } from "prom-client";
-import { resolveSettings, type Settings } from "./config/settings.ts";
-import { loadProject } from "./define/load-project.ts";
-import { openDuckdbEngine } from "./engine/duckdb-engine.ts";
-import { openDuckdbInspector } from "./engine/duckdb-inspector.ts";
-import { type GeoDatabase, openGeoDatabase } from "./engine/geo-database.ts";
+import type { Role, Settings } from "./config/settings.ts";
 import { MillraceError } from "./errors.ts";
-import { Flow } from "./flow/flow.ts";
+import { deadLetterSink } from "./flow/dead-letters.ts";
 import { scopeGuard } from "./gateway/auth.ts";
-import { SESSION_COOKIE, sessionOf } from "./gateway/credentials.ts";
 import { createGateway } from "./gateway/gateway.ts";
 import { type FileSystem, nodeFileSystem } from "./lake/file-system.ts";
-import { openFsStore } from "./lake/fs-store.ts";
-import { FORMAT_VERSION, openDataFolder } from "./log/data-folder.ts";
-import { openEmbeddedLog } from "./log/embedded-log.ts";
+import { openDataFolder } from "./log/data-folder.ts";
 import { type LogFs, nodeFs } from "./log/file-system.ts";
 import { partitionOf } from "./log/partitioner.ts";
-import { runTables } from "./orchestrate/run-tables.ts";
-import { administration } from "./platform/administration.ts";
-import { Alerting } from "./platform/alerting.ts";
-import { backups } from "./platform/backups.ts";
-import { FlowCatalogue } from "./platform/catalogue.ts";
+import { advertisedUrl, openCluster, refuseLonely, workerIdOf } from "./platform/cluster.ts";
+import { consoleRoutes } from "./platform/console.ts";
 import { contractDoor } from "./platform/contract-door.ts";
-import { deadLetters } from "./platform/dead-letters.ts";
-import { delivering, destinations, redelivery } from "./platform/delivering.ts";
-import { featureReads, featureTables } from "./platform/features.ts";
-import { functionTable } from "./platform/function-table.ts";
-import { live } from "./platform/live.ts";
-import { deliveryMetrics, flowMetrics, publishMetrics, reactionMetrics } from "./platform/metrics.ts";
-import { Orchestration } from "./platform/orchestration.ts";
-import { biUsers, published, publishing } from "./platform/publishing.ts";
-import { Reacting } from "./platform/reactions.ts";
+import { loadWithSettings } from "./platform/loaded.ts";
+import { openLog, openRecords } from "./platform/means.ts";
+import { pipelineMetrics } from "./platform/metrics.ts";
+import { openPipeline, openStreams } from "./platform/pipeline.ts";
 import { readiness } from "./platform/readiness.ts";
+import { elsewhere } from "./platform/roles.ts";
+import { reactRoutes, runRoutes, serveRoutes } from "./platform/routes.ts";
 import { keepPoolAwake } from "./platform/wake-pool.ts";
-import type { Delivery } from "./react/deliver/delivery.ts";
-import { adminRoute } from "./serve/admin-route.ts";
-import { alertsRoute } from "./serve/alerts-route.ts";
-import { backupRoute } from "./serve/backup-route.ts";
-import { biUsersRoute } from "./serve/bi-users-route.ts";
-import { consoleRoute, readConsole } from "./serve/console-route.ts";
-import { deadLettersRoute } from "./serve/dead-letters-route.ts";
-import { destinationsRoute } from "./serve/destinations-route.ts";
-import { featuresRoute } from "./serve/features-route.ts";
-import { functionsRoute } from "./serve/functions-route.ts";
-import { mapRoute } from "./serve/map-route.ts";
-import { notebooksRoute } from "./serve/notebooks-route.ts";
-import type { Publisher } from "./serve/publisher.ts";
-import { receiptsRoute } from "./serve/receipts-route.ts";
-import { runsRoute } from "./serve/runs-route.ts";
-import { sessionRoute } from "./serve/session-route.ts";
-import { sqlRoute } from "./serve/sql-route.ts";
-import { tablesRoute } from "./serve/tables-route.ts";
+import { workersRoute } from "./serve/workers-route.ts";
 import { openApiKeys } from "./state/api-keys.ts";
 import type { BiAddress } from "./state/embedded-postgres.ts";
-import { Notebooks } from "./state/notebooks.ts";
 import { openSessions } from "./state/sessions.ts";
-import { openState } from "./state/state.ts";
 import { StreamTagRecords } from "./state/stream-tags.ts";
-
-/** The console as it was built; in a package it lies beside the compiled sources. */
-const CONSOLE = fileURLToPath(new URL("../packages/console/dist", import.meta.url));
 
 export interface Platform {
   /** Where it serves, for example `http://127.0.0.1:8080`. */
@@ -76,6 +41,8 @@ export interface Platform {
   readonly settings: Settings;
   /** Where BI tools connect; undefined while the project serves no table, or the server is one by URL. */
   readonly bi: BiAddress | undefined;
+  /** Aborts when the platform must be closed, with the error that says why: another process runs under its name. */
+  readonly mustStop: AbortSignal;
   /** Takes nothing new, stores what was acknowledged, and stops. Calling it again waits for the same end. */
   close(): Promise<void>;
 }
@@ -143,206 +110,101 @@ async function open(
   closeAll: () => Promise<void>,
 ): Promise<Platform> {
   const startedAtMs = clock();
-  const inspector = await openDuckdbInspector();
-  let geo: GeoDatabase | undefined;
-  const project = await loadProject(projectDir, inspector, {
-    horizonMs: (ofProject) => resolveSettings({ flags, env, project: ofProject }).settings.horizonMs,
-    configured: async (ofProject, dir) => {
-      const { geoDatabase } = resolveSettings({ flags, env, project: ofProject, projectDir: dir }).settings;
-      if (geoDatabase === undefined) return;
-      geo = await openGeoDatabase(geoDatabase);
-      inspector.locateBy(geo);
-    },
-  }).finally(() => inspector.close());
-  const resolved = resolveSettings({ flags, env, project: project.settings, projectDir: project.dir });
+  const { project, resolved, geo } = await loadWithSettings(projectDir, flags, env);
   const { settings } = resolved;
+  refuseLonely(resolved);
   const logger = pino({ level: settings.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
+  const report = (error: unknown, what: string) => logger.error({ err: error }, what);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  const version = createRequire(import.meta.url)("../package.json").version as string;
 
   const { dir } = opened(await openDataFolder(settings.dataDir), (folder) => folder.close());
-  const serves = [...project.tables.values()].some(({ serve }) => serve !== undefined);
+  const adminKeyFile = join(dir, "admin.key");
+  const workerId = await workerIdOf(settings, dir);
   // The server takes longest to come up, and nothing before the keys needs it.
-  const state = openState(
-    settings.postgresUrl === undefined
-      ? { folder: join(dir, "postgres"), listen: serves ? { host: settings.biHost, port: settings.biPort } : undefined }
-      : { url: settings.postgresUrl },
-  );
+  const state = openRecords(settings, dir, project);
   state.catch(() => undefined); // it may fail while something else is being opened; whoever awaits it is told
   opened(state, async (pending) => (await pending.catch(() => undefined))?.close());
-  const log = opened(
-    await openEmbeddedLog({
-      dir: join(dir, "log"),
-      segmentBytes: settings.segmentBytes,
-      retentionMs: settings.retentionMs,
-      clock,
-      fs: logFs,
-      report: (finding) => logger.warn(finding, "log: recovery"),
-    }),
-    (part) => part.close(),
-  );
-  const engine = opened(
-    await openDuckdbEngine({
-      memoryBytes: settings.engineMemoryBytes,
-      threads: settings.engineThreads,
-      tempDir: join(dir, "tmp"),
-      allowedDirs: [dir],
-      geo,
-      functions: [...project.sqlFunctions.values()],
-    }),
-    (part) => part.close(),
-  );
-  const store = await openFsStore(join(dir, "lake"), { fs: lakeFs, clock });
-  const reacting = new Reacting(project);
-  let publisher: Publisher | undefined;
-  let delivery: Delivery | undefined;
-  const flow = opened(
-    await Flow.open({
-      ...settings,
-      retentionMs: settings.historyMs,
-      project,
-      log,
-      engine,
-      store,
-      lakeRoot: join(dir, "lake"),
-      dataDir: dir,
-      indexFiles,
-      logger,
-      clock,
-      virtual: new Map([...runTables(state), ...featureTables(project), ...functionTable(() => reacting.functions())]),
-      reactions: reacting,
-      published: () => published(publisher),
-      publishAgain: async (table) => publisher?.again(table),
-      redeliver: redelivery(() => delivery),
-    }),
-    (part) => part.close(),
-  );
-  const adminKeyFile = join(dir, "admin.key");
-  const awsSecretFile = join(dir, "aws.secret");
-  const keys = opened(await openApiKeys(await state, { adminKeyFile, awsSecretFile }), (part) => part.close());
-  const sessions = opened(await openSessions(await state, { keys, clock }), (part) => part.close());
-  const callers = { verify: (token: string) => keys.verify(token) ?? sessions.verify(token) };
-
-  const { bi, connection } = await state;
-  publisher = opened(
-    publishing({
-      ...{ flow, engine, clock, connection: { ...connection, ...(bi && { database: bi.database }) } },
+  const { log, assignment } = await openLog({
+    settings,
+    project: project.name,
+    dir,
+    workerId,
+    clock,
+    fs: logFs,
+    logger,
+  });
+  opened(log, (part) => part.close());
+  const mustStop = new AbortController();
+  const cluster = opened(
+    await openCluster({
+      ...{ settings, workerId, version, state, log, assignment },
+      ownKey: async () => settings.adminKey ?? (await readFile(adminKeyFile, "utf8")).trim(),
+      fenced: (error) => mustStop.abort(error),
       report: (error, what) => logger.warn({ err: error }, what),
     }),
     (part) => part.close(),
   );
-  flow.lake.onCommit((table) => publisher?.committed(table));
-  const ready = readiness({ flow, log, dir, publisher, reacting });
-  flowMetrics(registry, flow);
-  publishMetrics(registry, publisher);
-  reactionMetrics(registry, () => reacting.lanes());
+  const admit = contractDoor({ streams: project.streams, log, partitionOf, limits: settings });
+  const means = { project, settings, geo, env, dir, state, log, cluster, admit, logger, clock };
+  const works = settings.role.some((role) => role !== "gateway");
+  const pipeline = works
+    ? await openPipeline({ ...means, logFs, lakeFs, indexFiles, opened })
+    : await openStreams(means, lakeFs);
+  const records = await state;
+  const keys = opened(
+    await openApiKeys(records, {
+      ...{ adminKeyFile, adminKey: settings.adminKey, shared: cluster.sharing !== undefined },
+      ...{ awsSecretFile: join(dir, "aws.secret"), awsSecret: settings.awsSecret, cacheMs: settings.keyCacheMs },
+    }),
+    (part) => part.close(),
+  );
+  const sessions = opened(await openSessions(records, { keys, clock }), (part) => part.close());
+  const callers = { verify: (token: string) => keys.verify(token) ?? sessions.verify(token) };
+  const workers = await cluster.workers;
+  const ready = readiness({ dir, log, pipeline, stopping: () => (closing ? "the platform is stopping" : undefined) });
   const gateway = createGateway({
-    log,
-    streams: project.streams,
-    keys: callers,
-    deadLetters: { record: (entries) => flow.deadLetters(entries) },
-    ready,
-    registry,
-    settings,
-    partitionOf,
+    ...{ log, streams: project.streams, keys: callers, ready, registry, settings, partitionOf, report },
+    doors: settings.role.includes("gateway"),
+    elsewhere: elsewhere(settings.role, () => workers.known()),
+    deadLetters: { record: deadLetterSink(log, clock) },
     kinesis: {
       ...{ accessKeys: keys, tags: new StreamTagRecords(state), retentionMs: settings.retentionMs, clock },
       createdAtMs: (await stat(dir)).birthtimeMs,
     },
-    report: (error, what) => logger.error({ err: error }, what),
   });
-  const requireScope = scopeGuard(callers);
-  const catalogue = new FlowCatalogue(flow);
-  gateway.app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings });
-  gateway.app.register(tablesRoute, { catalogue, requireScope });
-  const orchestration = opened(
-    new Orchestration({
-      ...{ project, state: await state, flow, engine, inspector: engine.inspector, catalogue, env, settings, clock },
-      report: (error, what) => logger.error({ err: error }, what),
-      warn: (finding, what) => logger.warn(finding, what),
-    }),
-    (part) => part.close(),
-  );
-  gateway.app.register(runsRoute, { runs: orchestration.runs, requireScope });
-  const alerting = opened(
-    new Alerting({
-      ...{ project, flow, log, engine, inspector: engine.inspector, catalogue, dataDir: dir, fs: lakeFs, clock },
-      lanes: () => reacting.lanes(),
-      report: (error, what) => logger.warn({ err: error }, what),
-    }),
-    (part) => part.close(),
-  );
-  gateway.app.register(receiptsRoute, {
-    receipt: (stream, id, options) => flow.receipt(stream, id, options),
-    requireScope,
-  });
-  const admit = contractDoor({ streams: project.streams, log, partitionOf, limits: settings });
-  gateway.app.register(alertsRoute, { alerts: alerting.desk, requireScope });
-  delivery = opened(
-    await delivering({
-      shouldDeliver: (change, destination) => alerting.shouldDeliver(change, destination),
-      ...{ project, flow, log, admit, env, clock },
-      report: (error, what) => logger.warn({ err: error }, what),
-    }),
-    (part) => part.close(),
-  );
-  deliveryMetrics(registry, delivery, clock);
-  const delivered = destinations(delivery, flow);
-  gateway.app.register(destinationsRoute, { destinations: delivered, requireScope });
-  gateway.app.register(featuresRoute, {
-    features: featureReads({
-      ...{ project, partitionOf, clock, partitions: (stream) => log.partitions(stream) },
-      read: (feature, partition, request) => reacting.read(feature, partition, request),
-    }),
-    requireScope,
-  });
-  gateway.app.register(functionsRoute, { functions: () => reacting.functions(), requireScope });
-  gateway.app.register(deadLettersRoute, { deadLetters: deadLetters(flow, admit), requireScope });
-  const version = createRequire(import.meta.url)("../package.json").version as string;
-  const administered = administration({
-    ...{ flow, log, keys, publisher, reacting, resolved, registry, ready, version, startedAtMs },
-  });
-  gateway.app.register(adminRoute, { administration: administered, requireScope });
-  gateway.app.register(mapRoute, {
-    live: live({
-      ...{ project, clock, alerts: alerting.desk, destinations: () => delivered.list() },
-      status: () => administered.status(),
-      ledger: () => administered.ledger(),
-    }),
-    ...{ requireScope, closing: gateway.closing },
-  });
-  gateway.app.register(sessionRoute, { sessions, cookie: SESSION_COOKIE, tokenOf: sessionOf, clock });
-  gateway.app.register(notebooksRoute, { notebooks: new Notebooks(await state), requireScope });
-  gateway.app.register(consoleRoute, { files: await readConsole(CONSOLE) });
-  gateway.app.register(biUsersRoute, { biUsers: biUsers(publisher, { bi, url: settings.postgresUrl }), requireScope });
-  gateway.app.register(backupRoute, {
-    backups: backups({
-      ...{ dataDir: dir, dataFormat: FORMAT_VERSION, project: project.name, millrace: version },
-      ...{ log, store, lake: flow.lake, state, clock },
-    }),
-    requireScope,
-  });
-  opened(reacting, (part) => part.close());
-  await reacting.open({
-    ...{ flow, engine, log, dataDir: dir, admit, settings, clock, logFs, lakeFs },
-    report: (error, what) => logger.warn({ err: error }, what),
-  });
+  const peers = await cluster.peers;
+  peers.remember(gateway.app);
+  gateway.app.register(workersRoute, { workers, requireScope: scopeGuard(callers) });
+  if (pipeline !== undefined) {
+    pipelineMetrics(registry, pipeline, clock);
+    const parts = {
+      ...{ pipeline, project, resolved, dir, log, state: records, keys, callers, peers, admit, registry, ready, clock },
+    };
+    const has = (role: Role) => settings.role.includes(role);
+    if (has("serve")) {
+      const { administered } = serveRoutes(gateway.app, { ...parts, version, startedAtMs });
+      await consoleRoutes(gateway, { ...parts, administered, sessions });
+    }
+    if (has("serve") || has("orchestrate")) runRoutes(gateway.app, parts);
+    if (has("react")) reactRoutes(gateway.app, parts);
+  }
   opened(gateway, (part) => part.close());
   const { url } = await gateway.listen();
-  orchestration.begin();
-  alerting.start();
-  publisher.start();
-  delivery.begin();
+  await workers.serves(advertisedUrl(settings, url));
+  pipeline?.begin();
   logger.debug({ url, startMs: clock() - startedAtMs }, "ready");
 
   let closing: Promise<void> | undefined;
   return {
-    url,
-    adminKeyFile,
-    settings,
-    bi,
+    ...{ url, adminKeyFile, settings, bi: records.bi, mustStop: mustStop.signal },
     close() {
-      closing ??= closeAll();
+      closing ??= (async () => {
+        // Whose name another process has taken has nothing to wait for.
+        await sleep(settings.drainDelayMs, undefined, { signal: mustStop.signal }).catch(() => undefined);
+        await closeAll();
+      })();
       return closing;
     },
   };

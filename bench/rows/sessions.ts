@@ -50,7 +50,7 @@ async function measured(events: number, tables: readonly string[]) {
     const log = await openEmbeddedLog({ dir: join(dir, "log"), segmentBytes: 128 << 20, retentionMs: WEEK_MS });
     const flow = await Flow.open({
       project: await loadProject(join(import.meta.dirname, "../sessions-project"), engine.inspector),
-      ...{ log, engine, store: await openFsStore(join(dir, "lake")), lakeRoot: join(dir, "lake"), dataDir: dir },
+      ...{ log, engine, store: await openFsStore(join(dir, "lake")), dataDir: dir },
       ...{ flushIntervalMs: WEEK_MS, flushBytes: 64 << 20, maxEventBytes: 1 << 20, refreshDebounceMs: WEEK_MS },
       ...{ retentionMs: WEEK_MS, horizonMs: WEEK_MS, partitions: 1, clock: Date.now },
       // Events that are in no log are an imbalance, as the ledger's recount rightly says. Failures are thrown.

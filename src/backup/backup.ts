@@ -117,6 +117,8 @@ interface Wanted {
   /** Below the backup's folder. */
   readonly path: string;
   readonly from: string;
+  /** In the store; undefined for what is none of its objects. */
+  readonly key?: string;
   readonly bytes: number;
   /** `name`: the name says that the content never changes; `content`: it may be the same; `none`: it surely is not. */
   readonly sharable: "name" | "content" | "none";
@@ -238,8 +240,8 @@ class Backup {
     }
     for (const { location, files } of tables) {
       for (const { path, sizeBytes: bytes } of files) {
-        const from = await store.localPath(`${location}/${path}`);
-        wanted.push({ path: `${DATA}/lake/${location}/${path}`, from, bytes, sharable: "name" });
+        const key = `${location}/${path}`;
+        wanted.push({ path: `${DATA}/lake/${key}`, from: store.localPath(key), key, bytes, sharable: "name" });
       }
     }
     return wanted;
@@ -308,7 +310,8 @@ class Backup {
       }
       await rm(to); // the earlier copy is damaged; this backup gets a good one
     }
-    const copied = await copyFile(file.from, to, file.bytes, { create: this.#create, signal });
+    const release = file.key === undefined ? () => undefined : await this.#source.store.hold([file.key], signal);
+    const copied = await copyFile(file.from, to, file.bytes, { create: this.#create, signal }).finally(release);
     if (copied.bytes !== file.bytes) {
       const reason = `${file.from} has ${copied.bytes} bytes where ${file.bytes} belong`;
       throw new MillraceError("BACKUP_FAILED", { dir: this.#dir, reason });

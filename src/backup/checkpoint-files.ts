@@ -1,8 +1,8 @@
-/** Files in which what reacts to events remembers how far it is. They are appended to, or replaced whole by newer ones. */
+/** Files in which what reacts to events, or reads topics of others, remembers how far it is. They are appended to, or replaced whole by newer ones. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 
-const FOLDERS = ["react", "alerts"];
+const FOLDERS = ["react", "alerts", "sources"];
 /** Ends of names of files that are not finished, and count for nothing. */
 const UNFINISHED = [".building", ".unfinished"];
 
@@ -23,6 +23,8 @@ async function collect(dataDir: string, name: string, found: CheckpointCopy[]): 
   const entries = await orNothing(readdir(join(dataDir, name), { withFileTypes: true }));
   for (const entry of entries ?? []) {
     const below = `${name}/${entry.name}`;
+    // A store's place for files it is writing.
+    if (entry.name === ".tmp") continue;
     if (entry.isDirectory()) await collect(dataDir, below, found);
     else if (!UNFINISHED.some((end) => entry.name.endsWith(end))) {
       const path = join(dataDir, below);

@@ -19,6 +19,7 @@ import { start } from "./start.ts";
 import { status } from "./status.ts";
 import { tables } from "./tables.ts";
 import { where } from "./where.ts";
+import { workers } from "./workers.ts";
 
 /** Every command, in the order in which a newcomer meets them. */
 export const COMMANDS: readonly Command[] = [
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   importCommand,
   tables,
   status,
+  workers,
   ledger,
   where,
   deadLetters,

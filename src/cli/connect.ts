@@ -7,7 +7,7 @@ import { HttpClient } from "./http-client.ts";
 const DEFAULT_URL = "http://127.0.0.1:8080";
 
 /**
- * A client for the platform the caller means: `--url` and `--key`, else MILLRACE_URL and MILLRACE_KEY, else the local one with the
+ * A client for the platform the caller means: `--url` and `--key`, else MILLRACE_URL and MILLRACE_KEY (or the MILLRACE_ADMIN_KEY that platforms are given), else the local one with the
  * admin key of the data folder in the current folder.
  * @throws PLATFORM_KEY_MISSING, COMMAND_WRONG
  */
@@ -20,7 +20,9 @@ export function connect({ flags, terminal }: Call): HttpClient {
       usage: `Give one like ${DEFAULT_URL}.`,
     });
   }
-  return new HttpClient({ url, key: flags.text("key") ?? terminal.env.MILLRACE_KEY ?? localKey(terminal.cwd, url) });
+  const { MILLRACE_KEY, MILLRACE_ADMIN_KEY } = terminal.env;
+  const key = flags.text("key") ?? MILLRACE_KEY ?? MILLRACE_ADMIN_KEY ?? localKey(terminal.cwd, url);
+  return new HttpClient({ url, key });
 }
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readDuration } from "../config/quantity.ts";
@@ -20,6 +20,8 @@ export interface RunningPlatform {
   readonly url: string;
   readonly adminKeyFile: string;
   readonly settings: Settings;
+  /** Aborts when the platform must be closed, with the error that says why. */
+  readonly mustStop: AbortSignal;
   /** Where BI tools connect, if they can. */
   readonly bi: { readonly host: string; readonly port: number; readonly database: string } | undefined;
   /** Takes nothing new, stores what was acknowledged, and stops. */
@@ -70,6 +72,7 @@ at once, and nothing acknowledged is lost then either. docs/settings.md says mor
         await run.close();
         await platform.close();
       }
+      if (platform.mustStop.aborted) throw platform.mustStop.reason;
       return run.failed ? 1 : 0;
     } finally {
       stop.end();
@@ -85,7 +88,8 @@ class Run {
   failed = false;
   readonly #call: Call;
   readonly #platform: RunningPlatform;
-  readonly #key: string;
+  /** Undefined where others made the keys, and this process was given none. */
+  readonly #key: string | undefined;
   readonly #client: HttpClient;
   readonly #summary: StartSummary;
   readonly #simulatorFailed = new AbortController();
@@ -94,8 +98,9 @@ class Run {
   constructor(call: Call, platform: RunningPlatform) {
     this.#call = call;
     this.#platform = platform;
-    this.#key = readFileSync(platform.adminKeyFile, "utf8").trim();
-    this.#client = new HttpClient({ url: platform.url, key: this.#key });
+    const { adminKeyFile, settings } = platform;
+    this.#key = settings.adminKey ?? (existsSync(adminKeyFile) ? readFileSync(adminKeyFile, "utf8").trim() : undefined);
+    this.#client = new HttpClient({ url: platform.url, key: this.#key ?? "" });
     this.#summary = new StartSummary(call.terminal.stdout);
   }
 
@@ -108,13 +113,18 @@ class Run {
       stdout.write(
         `BI tools: host ${bi.host}, port ${bi.port}, database ${bi.database} (millrace bi-users create NAME)\n`,
       );
-    stdout.write(`admin key in ${near.startsWith("..") ? this.#platform.adminKeyFile : near}\n`);
+    if (existsSync(this.#platform.adminKeyFile))
+      stdout.write(`admin key in ${near.startsWith("..") ? this.#platform.adminKeyFile : near}\n`);
   }
 
   simulate(projectDir: string): void {
     const { simulator } = this.#platform.settings;
     if (simulator === undefined) {
       this.#summary.note(`no simulator: ${projectDir} names none in millrace.config.ts`);
+      return;
+    }
+    if (this.#key === undefined) {
+      this.#summary.note("no simulator: it needs a key, and others have made the keys; set adminKey");
       return;
     }
     this.#simulator = new Simulator(simulator, { url: this.#platform.url, key: this.#key }, (reason) => {
@@ -126,14 +136,15 @@ class Run {
 
   /** Shows the summary until the signal, or until the time is over: sooner when the simulator that should fill it fails. */
   async watch(stopped: AbortSignal, runForMs: number | undefined): Promise<void> {
-    const stop = runForMs === undefined ? stopped : AbortSignal.any([stopped, this.#simulatorFailed.signal]);
+    const ends = [stopped, this.#platform.mustStop];
+    const stop = AbortSignal.any(runForMs === undefined ? ends : [...ends, this.#simulatorFailed.signal]);
     const endMs = runForMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + runForMs;
     while (!stop.aborted && performance.now() < endMs) {
       const pauseMs = Math.min(this.#summary.everyMs, endMs - performance.now());
       // Rejects when stopped meanwhile, which the loop's condition sees.
       await sleep(pauseMs, undefined, { signal: stop }).catch(() => undefined);
       if (stop.aborted) return;
-      this.#summary.show(await this.#status(), Date.now());
+      if (this.#tellsStatus) this.#summary.show(await this.#status(), Date.now());
     }
   }
 
@@ -143,6 +154,7 @@ class Run {
 
   /** The day's sales, where the project has such a table, and the ledger of all that came in. */
   async showResults(): Promise<void> {
+    if (!this.#tellsStatus) return;
     const { terminal, flags } = this.#call;
     if (!flags.has("json")) terminal.stdout.write("\nstoring what came in …\n");
     const { tables } = await this.#drained();
@@ -170,6 +182,11 @@ class Run {
     }
   }
 
+  /** A process without that role knows no more than what comes in at its own door. */
+  get #tellsStatus(): boolean {
+    return this.#key !== undefined && this.#platform.settings.role.includes("serve");
+  }
+
   #status(): Promise<PlatformStatus> {
     return this.#client.json<PlatformStatus>("/v1/status");
   }
@@ -186,6 +203,7 @@ function settingOptions(): Record<string, Option> {
         bytes: "SIZE",
         path: "PATH",
         choice: "WORD",
+        choices: "WORDS",
         url: "URL",
       };
       return [flagName(name), { type: "string", value: value[setting.kind], doc: setting.doc }];

@@ -2,7 +2,7 @@ import { formatDuration, formatSize, readDuration, readSize } from "./quantity.t
 
 /** What is said about a setting, once. */
 export interface Setting<Value> {
-  readonly kind: "text" | "integer" | "duration" | "bytes" | "path" | "choice" | "url";
+  readonly kind: "text" | "integer" | "duration" | "bytes" | "path" | "choice" | "choices" | "url";
   readonly default: Value | ((machine: Machine) => Value);
   /** Says the default where it depends on the machine. */
   readonly defaultText?: string;
@@ -34,10 +34,12 @@ export function allowed(setting: Setting<unknown>): string {
       return `a size (512KiB, 64MiB)${from(formatSize)}`;
     case "choice":
       return `one of ${setting.of?.join(", ")}`;
+    case "choices":
+      return `one or more of ${setting.of?.join(", ")}, separated by commas`;
     case "path":
       return "a path";
     case "url":
-      return "a URL that begins with postgres:// or postgresql://";
+      return `a URL that begins with ${setting.of?.map((scheme) => `${scheme}://`).join(" or ")}`;
     case "text":
       return "text that is not empty";
   }
@@ -47,7 +49,7 @@ export function allowed(setting: Setting<unknown>): string {
 export function formatValue(setting: Setting<unknown>, value: unknown): string {
   if (setting.kind === "duration") return formatDuration(value as number);
   if (setting.kind === "bytes") return formatSize(value as number);
-  return String(value);
+  return Array.isArray(value) ? value.join(",") : String(value);
 }
 
 /** The value that was meant, or undefined when it is none of the setting's kind. Its range is not looked at. */
@@ -63,8 +65,15 @@ export function readValue(setting: Setting<unknown>, raw: unknown): unknown {
       return whole(typeof raw === "number" ? raw : isText ? readSize(raw) : undefined);
     case "choice":
       return setting.of?.find((option) => option === raw);
+    case "choices": {
+      const words = Array.isArray(raw) ? raw : isText ? raw.split(",").map((word) => word.trim()) : [];
+      const known = setting.of?.filter((option) => words.includes(option)) ?? [];
+      return known.length > 0 && words.every((word) => setting.of?.includes(word)) ? Object.freeze(known) : undefined;
+    }
     case "url":
-      return isText && /^postgres(ql)?:\/\//.test(raw) && URL.canParse(withHost(raw)) ? raw : undefined;
+      return isText && setting.of?.some((scheme) => raw.startsWith(`${scheme}://`)) && URL.canParse(withHost(raw))
+        ? raw
+        : undefined;
     case "text":
     case "path":
       return isText ? raw : undefined;
@@ -126,6 +135,20 @@ export function choice<const Of extends string>(declared: Declared<Of> & { of: r
   return { kind: "choice", ...declared };
 }
 
-export function url(declared: Omit<Declared<string>, "default">): Setting<string | undefined> {
+/** Some of a few words, in the order of the declaration. */
+export function choices<const Of extends string>(
+  declared: Declared<readonly Of[]> & { of: readonly Of[] },
+): Setting<readonly Of[]> {
+  return { kind: "choices", ...declared };
+}
+
+/** Text that is only needed by who uses what it is for. */
+export function optionalText(declared: Omit<Declared<string>, "default">): Setting<string | undefined> {
+  return { kind: "text", default: undefined, ...declared };
+}
+
+export function url(
+  declared: Omit<Declared<string>, "default"> & { readonly of: readonly string[] },
+): Setting<string | undefined> {
   return { kind: "url", default: undefined, ...declared };
 }

@@ -6,6 +6,7 @@ import {
   allowed,
   bytes,
   choice,
+  choices,
   duration,
   environmentName,
   file,
@@ -13,6 +14,7 @@ import {
   formatValue,
   integer,
   type Machine,
+  optionalText,
   path,
   program,
   readValue,
@@ -23,6 +25,10 @@ import {
 
 const MIB = 1_048_576;
 const DAY_MS = 86_400_000;
+
+/** What a process may do (docs/workers.md). */
+export const ROLES = ["gateway", "flow", "react", "orchestrate", "serve"] as const;
+export type Role = (typeof ROLES)[number];
 
 /**
  * Every setting, declared once: its documentation (`docs/settings.md`), the flags of `millrace start`, the names in the
@@ -72,6 +78,11 @@ export const SETTINGS = {
     default: 64 * MIB,
     min: 1_024,
     doc: "Unflushed bytes of a stream that start a flush before its time.",
+  }),
+  checkpointIntervalMs: duration({
+    default: 10_000,
+    min: 100,
+    doc: "How often workers that share lanes of reactions write what has changed to the bucket: requests, against events that the next owner of a lane applies again. A process that works alone writes to its own disk every second.",
   }),
   segmentBytes: bytes({ default: 128 * MIB, min: 4_096, doc: "Size at which the log begins a new segment file." }),
   retentionMs: duration({
@@ -138,8 +149,123 @@ export const SETTINGS = {
     doc: "Port on which the embedded PostgreSQL takes BI tools; 0 takes any free one.",
   }),
   postgresUrl: url({
+    of: ["postgres", "postgresql"],
     secret: true,
     doc: "PostgreSQL server for the platform's records and for served tables: postgres://user:password@host/database. Not set: an embedded one.",
+  }),
+  role: choices({
+    default: ROLES,
+    of: ROLES,
+    defaultText: "all of them",
+    doc: "What this process does. Several processes share the work when log, store and records are shared: Kafka, S3 and a PostgreSQL server.",
+  }),
+  workerId: optionalText({
+    doc: "Name of this process among those that share the work; the same when it is started again. Not set: the host's name and a random word, kept in the data folder.",
+  }),
+  advertiseUrl: url({
+    of: ["http", "https"],
+    doc: "Where the other processes reach this one: http://10.0.0.7:8080. Not set: the address that is bound; the host's name, where that is 0.0.0.0.",
+  }),
+  drainDelayMs: duration({
+    default: 0,
+    min: 0,
+    doc: "How long a process that is told to stop goes on answering while /readyz says no, so that load balancers learn of it first.",
+  }),
+  adminKey: optionalText({
+    secret: true,
+    doc: "A key of all scopes, for deployments in which nobody can read the data folder's admin.key: mk_, 12 of a-z0-9, _, 43 of A-Z a-z 0-9 - _.",
+  }),
+  awsSecret: optionalText({
+    secret: true,
+    doc: "What the secrets of access keys for AWS's clients are derived from, where several processes take their requests: 43 of A-Z a-z 0-9 - _. Not set: one that the data folder keeps.",
+  }),
+  keyCacheMs: duration({
+    default: DAY_MS / 2,
+    min: 1_000,
+    doc: "How long API keys hold as they were last read while PostgreSQL cannot be reached. After that requests are answered 503 until it can.",
+  }),
+  kafkaBrokers: optionalText({
+    doc: "Kafka brokers that keep the log: HOST:PORT, several separated by commas, of which any is enough to find the others. Not set: the data folder.",
+  }),
+  kafkaTopicPrefix: optionalText({
+    doc: "Topics are named by it and the stream. Not set: the project's name and a dot.",
+  }),
+  kafkaReplication: integer({
+    default: 3,
+    min: 1,
+    max: 32,
+    doc: "Brokers that keep each event, for topics that have to be made. From 3 on, an event is acknowledged when two have it.",
+  }),
+  kafkaCompression: choice({
+    default: "zstd",
+    of: ["none", "lz4", "zstd"],
+    doc: "How batches of events are compressed on their way to the brokers, and kept there.",
+  }),
+  kafkaTls: choice({
+    default: "off",
+    of: ["off", "on"],
+    doc: "Whether connections to the brokers are encrypted.",
+  }),
+  kafkaTlsCa: file({
+    doc: "Certificates (PEM) of the authority that the brokers' certificates come from. Not set: those that the machine trusts.",
+  }),
+  kafkaTlsCert: file({ doc: "Certificate (PEM) of this client, where the brokers ask for one." }),
+  kafkaTlsKey: file({ doc: "Key (PEM) of kafkaTlsCert." }),
+  kafkaSasl: choice({
+    default: "scram-sha-512",
+    of: ["plain", "scram-sha-256", "scram-sha-512"],
+    doc: "How kafkaUser proves who it is.",
+  }),
+  kafkaUser: optionalText({ doc: "User at the brokers. Not set: none is named." }),
+  kafkaPassword: optionalText({ secret: true, doc: "Password of kafkaUser." }),
+  storeUrl: url({
+    of: ["s3"],
+    doc: "Bucket that holds the tables: s3://BUCKET or s3://BUCKET/PREFIX, at AWS or any service that speaks its protocol. Not set: the data folder.",
+  }),
+  s3Endpoint: url({
+    of: ["http", "https"],
+    doc: "Address of an S3-compatible service: https://minio.example.com:9000. Not set: AWS.",
+  }),
+  s3Region: optionalText({
+    doc: "Region of the bucket. Not set: as the environment says (AWS_REGION, a profile); us-east-1 with an s3Endpoint.",
+  }),
+  s3PathStyle: choice({
+    default: "auto",
+    of: ["auto", "on", "off"],
+    doc: "Whether the bucket is part of the path (on) or of the host's name (off). auto: on with an s3Endpoint.",
+  }),
+  s3AccessKeyId: optionalText({
+    secret: true,
+    doc: "Access key for the bucket. Not set: the usual chain of AWS (environment, profile, web identity, the machine's role).",
+  }),
+  s3SecretAccessKey: optionalText({ secret: true, doc: "Secret of s3AccessKeyId." }),
+  s3Encryption: choice({
+    default: "bucket",
+    of: ["bucket", "s3", "kms"],
+    doc: "Encryption by the service: as the bucket's own rule says (bucket), with keys of S3 (s3: SSE-S3), or of KMS (kms: SSE-KMS).",
+  }),
+  s3KmsKey: optionalText({
+    doc: "Id or ARN of the KMS key for `s3Encryption: kms`. Not set: the bucket's default key.",
+  }),
+  storeCacheBytes: bytes({
+    default: 10 * 1_024 * MIB,
+    min: 0,
+    doc: "Local copies of the bucket's data files, kept in the data folder. A query that needs more than this gets it while it runs.",
+  }),
+  storeTimeoutMs: duration({
+    default: 20_000,
+    min: 1_000,
+    doc: "How long a request to the bucket is tried again before it fails. Work that failed is tried again after that.",
+  }),
+  sparkUrl: url({
+    of: ["sc"],
+    secret: true,
+    doc: "Spark Connect server for tables that ask for it: sc://HOST:PORT/;token=…;use_ssl=true. Not set: the embedded engine computes all.",
+  }),
+  sparkMinInputBytes: bytes({
+    default: 0,
+    min: 0,
+    doc: 'Size of a refresh\'s input files from which on Spark computes it, for tables that name no engine. 0: only those with engine: "spark".',
   }),
 } as const satisfies Record<string, Setting<unknown>>;
 

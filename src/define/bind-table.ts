@@ -116,6 +116,11 @@ class TableBinding {
         unknownColumn: (option, name) => this.unknownColumn(option, name, names),
         problem: (found) => this.problems.push(found),
       });
+    if (way.mode === "append" && (draft.engine === "spark" || draft.spark !== undefined)) {
+      const option = draft.engine === "spark" ? "engine" : "spark";
+      const allowed = `none: it takes events as they come (${way.reason}), which the embedded engine does; Spark computes tables that combine rows`;
+      this.report("OPTION_INVALID", { option, subject, got: JSON.stringify(draft[option]), allowed });
+    }
     if (this.problems.length > 0) return undefined;
 
     const texts = [draft.sql, ...Object.values(draft.partitionBy), ...Object.values(by)].join(" ");
@@ -134,6 +139,8 @@ class TableBinding {
       ...(geoDatabase && { geoDatabase }),
       ...(called.length > 0 && { functions }),
       ...(serve && { serve }),
+      ...(draft.engine && { engine: draft.engine }),
+      ...(draft.spark && { spark: draft.spark }),
       reason: `${way.mode}: ${way.reason}`,
       file: draft.file,
     };

@@ -45,7 +45,7 @@ const DEFAULT_HORIZON_MS = 7 * 86_400_000;
 export async function loadProject(
   dir: string,
   inspector: SqlInspector,
-  { horizonMs = horizonIn, configured }: LoadOptions = {},
+  { horizonMs = horizonIn, configured, examine }: LoadOptions = {},
 ): Promise<Project> {
   const folder = resolve(dir);
   if (!existsSync(folder))
@@ -54,13 +54,18 @@ export async function loadProject(
     throw new MillraceError("PROJECT_NOT_FOUND", { dir: folder, reason: `it holds no ${CONFIG_FILE}` });
   }
   // Modules know themselves by their real path, so places in them are compared with the real folder.
-  return new Loading(await realpath(folder), inspector, horizonMs, configured).run();
+  return new Loading(await realpath(folder), inspector, horizonMs, configured, examine).run();
 }
 
 export interface LoadOptions {
   readonly horizonMs?: (settings: Project["settings"]) => number;
   /** Called once the configuration is read, before any SQL is. What it throws is thrown. */
   readonly configured?: (settings: Project["settings"], dir: string) => Promise<void>;
+  /** What else is wrong with a table, when all of them are bound: that an engine of the installation cannot compute it. */
+  readonly examine?: (
+    table: Table,
+    project: Pick<Project, "streams" | "tables" | "settings" | "dir">,
+  ) => Promise<readonly Problem[]>;
 }
 
 function horizonIn({ horizonMs }: Project["settings"]): number {
@@ -99,6 +104,7 @@ class Loading {
   private readonly inspector: SqlInspector;
   private readonly horizonMs: (settings: Project["settings"]) => number;
   private readonly configured: LoadOptions["configured"];
+  private readonly examine: LoadOptions["examine"];
   private readonly problems: ProjectProblem[] = [];
   private modules: readonly string[] = [];
 
@@ -107,8 +113,10 @@ class Loading {
     inspector: SqlInspector,
     horizonMs: (settings: Project["settings"]) => number,
     configured: LoadOptions["configured"],
+    examine: LoadOptions["examine"],
   ) {
     this.configured = configured;
+    this.examine = examine;
     this.dir = dir;
     this.inspector = inspector;
     this.horizonMs = horizonMs;
@@ -163,6 +171,7 @@ class Loading {
     const bound = await bindTables(streams, drafts, broken, this.inspector);
     for (const { draft, problem: found } of bound.problems)
       this.report({ ...places.get(draft)!, name: draft.name }, [found]);
+    await this.examineTables(bound.tables, drafts, places, { streams, settings: config?.settings ?? {} });
     this.bindWorkflows(workflows, [
       ...[...streams.keys()].map((name) => `bronze.${name}`),
       ...drafts.map(({ name }) => name),
@@ -229,6 +238,22 @@ class Loading {
     for (const draft of made) {
       drafts.push(draft);
       places.set(draft, one);
+    }
+  }
+
+  /** A table that does not bind says nothing about an engine. */
+  private async examineTables(
+    tables: ReadonlyMap<string, Table>,
+    drafts: readonly TableDraft[],
+    places: ReadonlyMap<TableDraft, Found>,
+    { streams, settings }: Pick<Project, "streams" | "settings">,
+  ): Promise<void> {
+    if (this.examine === undefined || this.problems.length > 0) return;
+    for (const draft of drafts) {
+      const table = tables.get(draft.name);
+      if (table === undefined) continue;
+      const found = await this.examine(table, { streams, tables, settings, dir: this.dir });
+      this.report({ ...places.get(draft)!, name: draft.name }, found);
     }
   }
 

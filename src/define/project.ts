@@ -8,6 +8,7 @@ import type { Alert } from "./bind-alerts.ts";
 import type { Destination } from "./read-destination.ts";
 import type { Feature } from "./read-feature.ts";
 import type { StreamFunction } from "./read-function.ts";
+import type { TopicSource } from "./read-kafka-topic.ts";
 import type { SessionsRole } from "./read-sessions.ts";
 import type { SqlFunction } from "./read-sql-function.ts";
 import type { Window } from "./read-window.ts";
@@ -84,6 +85,8 @@ export interface Stream {
   readonly partitions?: number;
   /** A source of Segment's messages: the Segment door takes them, and holds them to the tracking plan where there is one. */
   readonly segment?: { readonly plan?: TrackingPlan };
+  /** A topic of others that is read into it. */
+  readonly from?: TopicSource;
   /** Where it was defined, relative to the project's folder. */
   readonly file: string;
 }
@@ -109,6 +112,10 @@ export interface TableBase {
   readonly functions?: Readonly<Record<string, string>>;
   /** How it is published to PostgreSQL, where it is. */
   readonly serve?: Serving;
+  /** Which engine it asks for. */
+  readonly engine?: "duckdb" | "spark";
+  /** Its statement in Spark's own SQL, where it has one. */
+  readonly spark?: string;
   /** Why the table follows its inputs the way it does, in one sentence. */
   readonly reason: string;
   readonly file: string;

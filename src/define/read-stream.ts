@@ -5,10 +5,11 @@ import { didYouMean } from "./nearest.ts";
 import { invalidOption, isNameList, isRecord, unknownOptions } from "./options.ts";
 import { type Problem, problem } from "./problem.ts";
 import type { Column, Stream } from "./project.ts";
+import { readKafkaTopic } from "./read-kafka-topic.ts";
 import { MESSAGES, SEGMENT_RULES } from "./segment-rules.ts";
 import { duckdbType } from "./types.ts";
 
-const OPTIONS = ["schema", "id", "key", "time", "horizon", "partitions"];
+const OPTIONS = ["schema", "id", "key", "time", "horizon", "partitions", "from"];
 
 /** Names become folders, file names and topics. */
 export const STREAM_NAME = /^[a-z][a-z0-9_]{0,99}$/;
@@ -32,7 +33,7 @@ export function readStream(
     return [...problems, invalidOption(subject, "the second argument", options, "an object of options")];
   problems.push(...unknownOptions(subject, options, OPTIONS));
 
-  const { id = [], key, time, horizon, partitions } = options;
+  const { id = [], key, time, horizon, partitions, from } = options;
   const segment = (options as { readonly [MESSAGES]?: NonNullable<Stream["segment"]> })[MESSAGES];
   const horizonMs = horizon === undefined ? defaultHorizonMs : parseDuration(String(horizon));
   if (horizonMs === undefined)
@@ -57,6 +58,7 @@ export function readStream(
   if (typeof key === "string") fields.check("key", key, isScalar, SCALAR);
   if (typeof time === "string")
     fields.check("time", time, isTime, "a timestamp (z.iso.datetime()) or a date (z.iso.date())");
+  const source = from === undefined ? undefined : readKafkaTopic(from, subject, fields, problems);
   if (problems.length > 0 || horizonMs === undefined) return problems;
   return {
     name,
@@ -68,6 +70,7 @@ export function readStream(
     horizonMs,
     ...(typeof partitions === "number" ? { partitions } : {}),
     ...(segment === undefined ? {} : { segment }),
+    ...(source === undefined ? {} : { from: source }),
     file,
   };
 }
@@ -86,9 +89,13 @@ export class FieldChecks {
     this.problems = problems;
   }
 
+  column(field: string): Column | undefined {
+    return this.columns.find(({ name }) => name === field);
+  }
+
   check(option: string, field: string, fits: (column: Column) => boolean, allowed: string): void {
     const { subject, columns } = this;
-    const column = columns.find((c) => c.name === field);
+    const column = this.column(field);
     if (column === undefined) {
       const names = columns.map((c) => c.name);
       const nearest = didYouMean(field, names);

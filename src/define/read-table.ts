@@ -17,12 +17,14 @@ export interface TableDraft {
   readonly latest: string | undefined;
   readonly tombstone: string | undefined;
   readonly serve: ServingDraft | undefined;
+  readonly engine?: "duckdb" | "spark" | undefined;
+  readonly spark?: string | undefined;
   readonly file: string;
   /** Where the table is one of those that sessions are made of. */
   readonly sessions?: SessionsRole;
 }
 
-const OPTIONS = ["sql", "checks", "partitionBy", "refresh", "key", "latest", "tombstone", "serve"];
+const OPTIONS = ["sql", "checks", "partitionBy", "refresh", "key", "latest", "tombstone", "serve", "engine", "spark"];
 const TABLE_NAME = /^([a-z][a-z0-9_]{0,99})\.([a-z][a-z0-9_]{0,99})$/;
 
 /** Schemas that tables of users cannot be in: the platform fills them, or the engine does. */
@@ -66,6 +68,11 @@ export function readTable(definition: Definition, file: string): TableDraft | re
   if (keyed && refresh !== undefined) {
     problems.push(problem("KEY_NOT_APPEND", { subject, reason: "the definition asks for a refresh" }));
   }
+  const { engine, spark } = options;
+  if (engine !== undefined && engine !== "duckdb" && engine !== "spark")
+    problems.push(invalidOption(subject, "engine", engine, '"duckdb" or "spark"'));
+  if (spark !== undefined && (typeof spark !== "string" || spark.trim() === ""))
+    problems.push(invalidOption(subject, "spark", spark, "a SELECT statement in Spark's SQL"));
   const serve = readServing(options.serve, name, subject, problems);
   if (problems.length > 0) return problems;
   return {
@@ -78,6 +85,9 @@ export function readTable(definition: Definition, file: string): TableDraft | re
     latest: latest as string | undefined,
     tombstone: tombstone as string | undefined,
     serve,
+    engine: engine as TableDraft["engine"],
+    // Closing semicolons would end the statement that it becomes a part of.
+    spark: (spark as string | undefined)?.replace(/[\s;]+$/, ""),
     file,
   };
 }

@@ -15,3 +15,13 @@ export function quoteName(name: string): string {
 export function quoteLiteral(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
+
+/** An identifier as Spark's SQL writes it. */
+export function quoteSparkName(name: string): string {
+  return `\`${name.replaceAll("`", "``")}\``;
+}
+
+/** A string as a literal of Spark's SQL, which knows escapes where standard SQL has none. */
+export function quoteSparkLiteral(text: string): string {
+  return `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
+}

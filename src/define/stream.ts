@@ -1,5 +1,6 @@
 import type * as z from "zod";
 import { type Definition, define } from "./definition.ts";
+import type { KafkaTopic } from "./kafka-topic.ts";
 
 /** Names of the fields of an event. */
 export type FieldOf<Schema extends z.ZodObject> = Extract<keyof z.input<Schema>, string>;
@@ -17,6 +18,8 @@ export interface StreamOptions<Schema extends z.ZodObject = z.ZodObject> {
   readonly horizon?: string;
   /** Number of partitions; events of one key are in one of them. Default: the setting `partitions`. */
   readonly partitions?: number;
+  /** A topic of others whose records are events of the stream: `kafkaTopic("billing.payments", { brokers: env("BILLING_KAFKA") })`. */
+  readonly from?: KafkaTopic;
 }
 
 /** The type keeps the name as well, so that programs can be typed by a project's streams. */

@@ -24,6 +24,16 @@ export interface TableOptions {
   readonly tombstone?: string;
   /** Publishes the table to PostgreSQL, where BI tools read it. */
   readonly serve?: "postgres" | { readonly postgres: PostgresOptions };
+  /**
+   * Which engine computes the table: the embedded one (`duckdb`), or Spark where the setting `sparkUrl` names a server and the embedded one
+   * otherwise. Not given: Spark for inputs of `sparkMinInputBytes` and more, where that is set. Only for tables that combine rows.
+   */
+  readonly engine?: "duckdb" | "spark";
+  /**
+   * The same statement in Spark's own SQL, where `sql` uses what has no exact counterpart there. It names streams and tables behind FROM and
+   * JOIN, the same as `sql`, and gives the same columns; `sql` stays what queries and the embedded engine compute.
+   */
+  readonly spark?: string;
 }
 
 export type TableDefinition = Definition<"table", TableOptions>;

@@ -1,29 +1,34 @@
 import { MillraceError } from "../errors.ts";
 import type { Column, ColumnType } from "./project.ts";
-import { quoteIdentifier } from "./sql-text.ts";
+import { quoteIdentifier, quoteSparkName } from "./sql-text.ts";
 
 /**
- * The one table of types: what each of the platform's types is called in Delta, DuckDB and PostgreSQL. (Spark, when it
- * comes, is one more column.) Decimals and nested types follow from their parts in the functions below.
+ * The one table of types: what each of the platform's types is called in Delta, DuckDB, PostgreSQL and Spark. Decimals and nested
+ * types follow from their parts in the functions below.
  *
  * - `json` is the text of any JSON value: a string in Delta, marked in the field's metadata (see `deltaField`).
  * - `timestamp` is an instant, UTC, in microseconds. `timestamp_ntz` is met only in tables that others wrote.
  */
 const SCALARS = {
-  string: { delta: "string", duckdb: "VARCHAR", postgres: "text" },
-  json: { delta: "string", duckdb: "JSON", postgres: "jsonb" },
-  byte: { delta: "byte", duckdb: "TINYINT", postgres: "smallint" },
-  short: { delta: "short", duckdb: "SMALLINT", postgres: "smallint" },
-  integer: { delta: "integer", duckdb: "INTEGER", postgres: "integer" },
-  long: { delta: "long", duckdb: "BIGINT", postgres: "bigint" },
-  float: { delta: "float", duckdb: "FLOAT", postgres: "real" },
-  double: { delta: "double", duckdb: "DOUBLE", postgres: "double precision" },
-  boolean: { delta: "boolean", duckdb: "BOOLEAN", postgres: "boolean" },
-  timestamp: { delta: "timestamp", duckdb: "TIMESTAMP WITH TIME ZONE", postgres: "timestamp with time zone" },
-  timestamp_ntz: { delta: "timestamp_ntz", duckdb: "TIMESTAMP", postgres: "timestamp" },
-  date: { delta: "date", duckdb: "DATE", postgres: "date" },
-  binary: { delta: "binary", duckdb: "BLOB", postgres: "bytea" },
-} as const satisfies Record<string, { delta: string; duckdb: string; postgres: string }>;
+  string: { delta: "string", duckdb: "VARCHAR", postgres: "text", spark: "STRING" },
+  json: { delta: "string", duckdb: "JSON", postgres: "jsonb", spark: "STRING" },
+  byte: { delta: "byte", duckdb: "TINYINT", postgres: "smallint", spark: "TINYINT" },
+  short: { delta: "short", duckdb: "SMALLINT", postgres: "smallint", spark: "SMALLINT" },
+  integer: { delta: "integer", duckdb: "INTEGER", postgres: "integer", spark: "INT" },
+  long: { delta: "long", duckdb: "BIGINT", postgres: "bigint", spark: "BIGINT" },
+  float: { delta: "float", duckdb: "FLOAT", postgres: "real", spark: "FLOAT" },
+  double: { delta: "double", duckdb: "DOUBLE", postgres: "double precision", spark: "DOUBLE" },
+  boolean: { delta: "boolean", duckdb: "BOOLEAN", postgres: "boolean", spark: "BOOLEAN" },
+  timestamp: {
+    delta: "timestamp",
+    duckdb: "TIMESTAMP WITH TIME ZONE",
+    postgres: "timestamp with time zone",
+    spark: "TIMESTAMP",
+  },
+  timestamp_ntz: { delta: "timestamp_ntz", duckdb: "TIMESTAMP", postgres: "timestamp", spark: "TIMESTAMP_NTZ" },
+  date: { delta: "date", duckdb: "DATE", postgres: "date", spark: "DATE" },
+  binary: { delta: "binary", duckdb: "BLOB", postgres: "bytea", spark: "BINARY" },
+} as const satisfies Record<string, { delta: string; duckdb: string; postgres: string; spark: string }>;
 
 type ScalarKind = keyof typeof SCALARS;
 
@@ -172,6 +177,22 @@ export function postgresType(type: ColumnType): string {
     }
     default:
       return SCALARS[type.kind].postgres;
+  }
+}
+
+/** The type as Spark writes it, fit for `cast(… as …)` and for the schema of a read. */
+export function sparkType(type: ColumnType): string {
+  switch (type.kind) {
+    case "decimal":
+      return `DECIMAL(${type.precision},${type.scale})`;
+    case "struct":
+      return `STRUCT<${type.fields.map((f) => `${quoteSparkName(f.name)}: ${sparkType(f.type)}`).join(", ")}>`;
+    case "array":
+      return `ARRAY<${sparkType(type.element)}>`;
+    case "map":
+      return `MAP<STRING, ${sparkType(type.value)}>`;
+    default:
+      return SCALARS[type.kind].spark;
   }
 }
 

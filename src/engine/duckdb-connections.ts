@@ -6,8 +6,10 @@ import { quoteLiteral } from "../define/sql-text.ts";
 import { MillraceError } from "../errors.ts";
 import { BOUNDED_FUNCTIONS } from "./bounded-functions.ts";
 import { registerDefined } from "./defined-functions.ts";
+import { HeldInputs } from "./duckdb-input-files.ts";
 import type { GeoDatabase } from "./geo-database.ts";
 import { registerFunctions, registerLocateIp } from "./project-functions.ts";
+import type { InputFiles } from "./sql-engine.ts";
 
 export interface DuckdbOptions {
   /** What all statements together may hold in memory; beyond it they spill to `tempDir`. */
@@ -17,6 +19,8 @@ export interface DuckdbOptions {
   readonly tempDir: string;
   /** The only folders statements can read and write. */
   readonly allowedDirs: readonly string[];
+  /** Files that are only there while they are held; undefined where all are there all the time. */
+  readonly inputs?: InputFiles | undefined;
   /** What `locate_ip` reads; without it there is no such function. */
   readonly geo?: GeoDatabase | undefined;
   /** Of the project. */
@@ -34,14 +38,17 @@ export class Connections {
   readonly tempDir: string;
   /** Statements under way, to be told when the engine closes. */
   readonly running = new Set<{ abandon(): void }>();
+  /** Held by every statement that reads them, for as long as it runs. */
+  readonly inputs: HeldInputs;
   readonly #instance: DuckDBInstance;
   readonly #idle: DuckDBConnection[] = [];
   readonly #taken = new Set<DuckDBConnection>();
   #closed = false;
   #drained: (() => void) | undefined;
 
-  private constructor(instance: DuckDBInstance, tempDir: string) {
+  private constructor(instance: DuckDBInstance, tempDir: string, inputs: InputFiles | undefined) {
     this.#instance = instance;
+    this.inputs = new HeldInputs(inputs);
     this.tempDir = tempDir;
   }
 
@@ -57,7 +64,7 @@ export class Connections {
     registerDefined(connection, options.functions ?? []);
     for (const setting of settings(options, spillDir)) await connection.run(`SET GLOBAL ${setting}`);
     connection.closeSync();
-    return new Connections(instance, spillDir);
+    return new Connections(instance, spillDir, options.inputs);
   }
 
   /** @throws SHUTTING_DOWN */

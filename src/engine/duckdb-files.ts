@@ -81,7 +81,7 @@ function readParquet(stored: readonly Column[], files: readonly FileInput[]): st
 const NO_COLUMN: Column = { name: "_no_column", type: { kind: "boolean" }, nullable: true };
 
 /** A path in which no character is a wildcard. */
-function literalGlob(path: string): string {
+export function literalGlob(path: string): string {
   return path.replaceAll(/[*?[]/g, "[$&]");
 }
 

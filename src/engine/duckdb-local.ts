@@ -15,6 +15,7 @@ export function localSql(
   tolerant: LocalSql["tolerant"],
 ): LocalSql {
   const run = async <T>(sql: string, read: (result: Result) => T): Promise<T> => {
+    const release = await connections.inputs.hold(sql);
     try {
       return await connections.with(async (connection) => {
         const result = await connection.run(sql);
@@ -26,6 +27,8 @@ export function localSql(
       });
     } catch (error) {
       throw engineError(error);
+    } finally {
+      release();
     }
   };
   return {
@@ -62,10 +65,13 @@ async function attempts(connections: Connections, sql: string, values: readonly 
       }
     });
   };
+  const release = await connections.inputs.hold(sql);
   try {
     await Promise.all(Array.from({ length: Math.min(ATTEMPTS_AT_A_TIME, values.length) }, work));
   } catch (error) {
     throw engineError(error);
+  } finally {
+    release();
   }
   return outcomes;
 }

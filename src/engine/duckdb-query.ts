@@ -14,7 +14,7 @@ export async function queryRows(
   params: readonly unknown[] | undefined,
   options: RunOptions,
 ): Promise<ResultStream> {
-  const run = await Run.begin(connections, options);
+  const run = await Run.begin(connections, sql, options);
   try {
     const result = await stream(run, sql, params);
     const types = result.columnTypes();

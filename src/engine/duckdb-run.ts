@@ -14,7 +14,9 @@ export class Run {
   readonly #options: RunOptions;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #onAbort = () => this.stop("cancelled");
+  readonly #stop = new AbortController();
   #stopped: "timeout" | "cancelled" | undefined;
+  #release: () => void = () => undefined;
   #ended = false;
   #steps = 0;
 
@@ -28,17 +30,27 @@ export class Run {
     signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  /** @throws QUERY_CANCELLED when the signal has come already. */
-  static async begin(connections: Connections, options: RunOptions): Promise<Run> {
+  /**
+   * Begins with the files that the text reads in their places. The time that this takes is the statement's.
+   * @throws QUERY_CANCELLED when the signal has come already.
+   */
+  static async begin(connections: Connections, sql: string, options: RunOptions): Promise<Run> {
     if (options.signal?.aborted) throw new MillraceError("QUERY_CANCELLED");
     const run = new Run(connections, await connections.take(options.onProgress !== undefined), options);
     connections.running.add(run);
+    try {
+      run.#release = await run.step(() => connections.inputs.hold(sql, run.#stop.signal));
+    } catch (error) {
+      run.end(true);
+      throw error;
+    }
     return run;
   }
 
   stop(reason: "timeout" | "cancelled"): void {
     if (this.#ended || this.#stopped !== undefined) return;
     this.#stopped = reason;
+    this.#stop.abort();
     this.connection.interrupt();
     // An interrupt between two steps of a statement is lost, so it is repeated until the statement has ended.
     this.#timers.push(setInterval(() => this.connection.interrupt(), INTERRUPT_EVERY_MS));
@@ -71,6 +83,7 @@ export class Run {
   end(clean: boolean): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#release();
     this.#connections.running.delete(this);
     for (const timer of this.#timers) clearInterval(timer);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);

@@ -22,7 +22,7 @@ export async function writeFiles(
   options: RunOptions,
 ): Promise<WrittenFile[]> {
   const partitionColumns = target.partitionColumns ?? [];
-  const run = await Run.begin(connections, options);
+  const run = await Run.begin(connections, sql, options);
   const scratch: string[] = [];
   let clean = false;
   try {

@@ -29,6 +29,8 @@ export interface Statement {
   readonly sql: string;
   readonly inputs: ReadonlyMap<string, Relation>;
   readonly params?: readonly unknown[];
+  /** The same in Spark's own SQL, where somebody has written it, and the columns it gives. */
+  readonly spark?: { readonly sql: string; readonly columns: readonly Column[] } | undefined;
 }
 
 /** What a name in a statement stands for. */
@@ -41,12 +43,27 @@ export type Relation =
   | { readonly kind: "native"; readonly sql: string };
 
 export interface FileInput {
-  /** Local path. */
+  /** Local path. Where the store is remote the file is there while a statement that names it runs (`InputFiles`). */
   readonly path: string;
+  /** How an engine with an access of its own names it (`ObjectStore.uri`); undefined for a file that is only here. */
+  readonly uri?: string;
   /** Partition column -> serialised value. */
   readonly partition: Readonly<Record<string, string | null>>;
   /** Where it is known; a hint of how much work the file is. */
   readonly rowCount?: number | undefined;
+  /** Where it is known, for whoever chooses an engine by it. */
+  readonly sizeBytes?: number | undefined;
+}
+
+/** Brings the files that a statement reads to their local paths, where they are not there all the time. */
+export interface InputFiles {
+  /** The folder below which all such paths lie. */
+  readonly root: string;
+  /**
+   * Resolves when the files are there, to what lets go of them. Until then none of them is removed.
+   * @throws ENGINE_IO for a file that there is not; what the signal was aborted with; what the store throws
+   */
+  hold(paths: readonly string[], signal?: AbortSignal): Promise<() => void>;
 }
 
 export interface RunOptions {

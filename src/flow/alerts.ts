@@ -103,6 +103,11 @@ export class Alerts {
       known.set(key, { count: found.count, firing: undefined, byHand: true, held: true });
   }
 
+  /** Reads anew how alerts stand: another process may have looked after them since. */
+  forget(): void {
+    this.#known.clear();
+  }
+
   /** Writes what a person did. Again: nothing. */
   async record(alertId: string, alert: Alert, state: "acknowledged" | "resolved", by: ByHand): Promise<void> {
     await this.#append([alertEvent(alertId, alert, state, this.#o.clock(), by)]);

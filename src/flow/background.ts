@@ -7,10 +7,14 @@ import type { Logger } from "pino";
 import type { AppendTable, Project, Stream } from "../define/project.ts";
 import type { LocalSql } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
+import type { Owned } from "../log/assignment.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { compactTable } from "./compact.ts";
 import { flushChunk } from "./flush.ts";
+import { type Following, storedInAll } from "./following.ts";
 import type { LakeTable, LakeTables } from "./lake-tables.ts";
+import { storedByOthers } from "./other-owners.ts";
+import type { Ownership } from "./ownership.ts";
 import { committedTo } from "./progress.ts";
 import type { Refresher } from "./refresh.ts";
 import { isStreamItself } from "./relations.ts";
@@ -41,6 +45,11 @@ export interface BackgroundParts {
   readonly retentionMs: number;
   /** First offset that a consumer beside the flow still needs. */
   readonly floor: (stream: string, partition: number) => number;
+  readonly ownership: Ownership;
+  /** Whether this process does what one process does for all. */
+  readonly leads: () => boolean;
+  /** Undefined while this process works alone. */
+  readonly following: () => Following | undefined;
   readonly logger: Logger;
   readonly clock: () => number;
 }
@@ -70,7 +79,9 @@ export class Background {
   constructor(o: BackgroundParts) {
     this.#o = o;
     this.#lastVacuumMs = o.clock();
-    this.#scrub = new Scrub({ lake: o.lake, logger: o.logger, damaged: (table) => this.#damaged(table) });
+    this.#scrub = new Scrub({
+      ...{ lake: o.lake, logger: o.logger, leads: o.leads, damaged: (table) => this.#damaged(table) },
+    });
     for (const stream of o.project.streams.values()) {
       const idle = { flushing: undefined, staging: false, lastFlushMs: o.clock(), failure: undefined };
       this.#streams.set(stream.name, { stream, stagings: o.stagings.get(stream.name) ?? [], ...idle });
@@ -112,17 +123,62 @@ export class Background {
     return Object.fromEntries(failed.map((state) => [state.stream.name, state.failure ?? ""]));
   }
 
-  /** Stores every event acknowledged before the call in all tables of its stream. @throws FLUSH_FAILED */
+  /**
+   * Stores every event acknowledged before the call in all tables of its stream. Of partitions that others store it waits until they have.
+   * @throws FLUSH_FAILED, WORKERS_BEHIND
+   */
   async flush(streams: Iterable<string> = this.#streams.keys()): Promise<void> {
-    for (const name of streams) {
+    const following = this.#o.following();
+    const names = [...streams];
+    if (following) await this.#o.log.refresh(names);
+    for (const name of names) {
       const state = this.#state(name);
-      const ends = state.stagings.map((s) => this.#o.log.ends(name, s.partition).end);
-      while (state.stagings.some((s, i) => firstUnflushed(s) < (ends[i] ?? 0))) {
+      const ends = new Map(state.stagings.map((s) => [s, this.#o.log.ends(name, s.partition).end]));
+      while (this.#owned(state).some((s) => firstUnflushed(s) < (ends.get(s) ?? 0))) {
         await this.#flush(state);
         if (state.failure !== undefined)
           throw new MillraceError("FLUSH_FAILED", { stream: name, reason: state.failure });
       }
+      const left = state.stagings.filter((s) => firstUnflushed(s) < (ends.get(s) ?? 0));
+      if (following && left.length > 0) {
+        await storedByOthers(
+          { ...this.#o, following },
+          name,
+          left,
+          (s) => this.#storedTo(s, name) >= (ends.get(s) ?? 0),
+        );
+      }
     }
+  }
+
+  /** One past the last offset that every table of the stream has, as far as is known. */
+  #storedTo(staging: Staging, stream: string): number {
+    return storedInAll(this.#o.project, this.#o.lake, stream, staging.partition) + 1;
+  }
+
+  #owned({ stream, stagings }: StreamState): readonly Staging[] {
+    const { ownership } = this.#o;
+    return stagings.filter((staging) => ownership.owns(stream.name, staging.partition));
+  }
+
+  /**
+   * Ends what is under way for partitions that go to another process; `last`: what of them waits is stored once more, so that the next owner
+   * has little to stage. Nothing of them is flushed from then on.
+   */
+  async handOver(partitions: readonly Owned[], last: boolean): Promise<void> {
+    await Promise.all(
+      [...Map.groupBy(partitions, ({ stream }) => stream)].map(async ([stream, gone]) => {
+        const state = this.#state(stream);
+        await this.alone(stream, async () => {
+          if (!last) return;
+          const numbers = new Set(gone.map(({ partition }) => partition));
+          await this.#flushOnce(
+            state,
+            state.stagings.filter((staging) => numbers.has(staging.partition)),
+          );
+        });
+      }),
+    );
   }
 
   /**
@@ -131,15 +187,26 @@ export class Background {
    */
   async load(streams: ReadonlySet<string>): Promise<void> {
     await Promise.all(
-      [...streams].flatMap((name) => {
+      [...streams].map((name) => {
         const state = this.#state(name);
-        return state.stagings.map(async (staging) => {
-          const { end } = this.#o.log.ends(name, staging.partition);
-          while (staging.bytesBefore(end) > MOST_STAGED * this.#o.flushBytes && state.failure === undefined) {
-            await this.#flush(state);
-          }
-          await staging.loadTo(end);
-        });
+        return this.#load(state, state.stagings);
+      }),
+    );
+  }
+
+  async #load(state: StreamState, stagings: readonly Staging[]): Promise<void> {
+    const { log, ownership, following, flushBytes } = this.#o;
+    const { name } = state.stream;
+    await Promise.all(
+      stagings.map(async (staging) => {
+        const { end } = log.ends(name, staging.partition);
+        const tooMuch = () => staging.bytesBefore(end) > MOST_STAGED * flushBytes;
+        const owns = () => ownership.owns(name, staging.partition);
+        while (tooMuch() && state.failure === undefined && owns()) await this.#flush(state);
+        const others = following();
+        if (others && tooMuch() && !owns())
+          await storedByOthers({ ...this.#o, following: others }, name, [staging], () => !tooMuch());
+        await staging.loadTo(end);
       }),
     );
   }
@@ -161,7 +228,13 @@ export class Background {
    * Lets tables of a stream that were built anew take events again, each after its driver; false when one lacks events that were flushed
    * meanwhile. `last` is done before, while nothing is flushed.
    */
-  readmit(stream: string, tables: readonly AppendTable[], last: () => Promise<void> = async () => undefined) {
+  async readmit(stream: string, tables: readonly AppendTable[], last: () => Promise<void> = async () => undefined) {
+    const following = this.#o.following();
+    if (following) {
+      await last();
+      await following.reconsider();
+      return tables.every(({ name }) => this.#o.lake.held(name) === undefined);
+    }
     return this.alone(stream, async () => {
       await last();
       const { lake } = this.#o;
@@ -203,7 +276,9 @@ export class Background {
 
   /** A table that stands still may need every event there is; one that is being built has them from bronze. */
   async #release(stream: string, partition: number, offset: number): Promise<void> {
-    const { project, lake, log } = this.#o;
+    const { project, lake, log, ownership } = this.#o;
+    ownership.progress(stream, partition, offset);
+    if (this.#o.following()) return; // of a shared log no process knows every consumer
     for (const table of project.tables.values()) {
       const held = table.mode === "append" && table.stream === stream ? lake.held(table.name) : undefined;
       if (held && !held.builds) return;
@@ -222,7 +297,8 @@ export class Background {
     if (now < this.#lastWorkMs) this.#clockWentBack(now);
     this.#lastWorkMs = now;
     for (const state of this.#streams.values()) {
-      const { stagings, stream } = state;
+      const { stream } = state;
+      const stagings = this.#owned(state);
       const waiting = stagings.some((s) => firstUnflushed(s) < this.#o.log.ends(stream.name, s.partition).end);
       if (!waiting) {
         state.lastFlushMs = now;
@@ -236,13 +312,13 @@ export class Background {
       if (due && !state.flushing) void this.#flush(state);
       else if (now - this.#lastQueryMs < EAGER_MS && !state.staging) {
         state.staging = true;
-        const work = this.load(new Set([stream.name])).finally(() => {
+        const work = this.#load(state, stagings).finally(() => {
           state.staging = false;
         });
         this.run(work, "staging");
       }
     }
-    if (now - this.#lastVacuumMs > VACUUM_EVERY_MS) {
+    if (now - this.#lastVacuumMs > VACUUM_EVERY_MS && this.#o.leads()) {
       this.#lastVacuumMs = now;
       this.run(this.#vacuum(now), "vacuum");
     }
@@ -257,7 +333,7 @@ export class Background {
 
   async #flush(state: StreamState): Promise<void> {
     while (state.flushing) await state.flushing;
-    state.flushing = this.#flushOnce(state).then(
+    state.flushing = this.#flushOnce(state, this.#owned(state)).then(
       () => {
         state.failure = undefined;
       },
@@ -276,15 +352,15 @@ export class Background {
     if (state.flushing === work) state.flushing = undefined;
   }
 
-  async #flushOnce(state: StreamState): Promise<void> {
+  async #flushOnce({ stream }: StreamState, stagings: readonly Staging[]): Promise<void> {
     const { project, lake, local, indexes } = this.#o;
-    const { stream } = state;
-    for (const staging of state.stagings) {
+    for (const staging of stagings) {
       const chunk = await staging.seal();
       if (!chunk) continue;
       // Its failure is that of the next seal, which does the same again and reports it.
       const ahead = staging.stageAhead().catch(() => undefined);
-      const tables = await flushChunk({ project, lake, local }, stream, staging, chunk);
+      const unpin = chunk.pin(); // others may have stored it before us, and then it is dropped under our hands
+      const tables = await flushChunk({ project, lake, local }, stream, staging, chunk).finally(unpin);
       await indexes.get(`${stream.name}/${staging.partition}`)?.commit(chunk.to);
       staging.drop(chunk);
       await this.#release(stream.name, staging.partition, chunk.to + 1);
@@ -313,7 +389,7 @@ export class Background {
   }
 
   #compactLater(name: string): void {
-    if (this.#compacting.has(name)) return;
+    if (this.#compacting.has(name) || !this.#o.leads()) return;
     this.#compacting.add(name);
     const work = compactTable(this.#o.lake, this.#o.lake.get(name)).finally(() => this.#compacting.delete(name));
     this.run(work, "compaction");

@@ -31,6 +31,10 @@ export interface CatchUpParts extends BuildParts, LetterParts {
   readonly readmit: (stream: string, tables: readonly AppendTable[], last: () => Promise<void>) => Promise<boolean>;
   /** Told which tables have new rows. */
   readonly changed: (tables: readonly string[]) => void;
+  /** Whether this process builds. */
+  readonly leads: () => boolean;
+  /** True where it may be the next time that it leads, or that a table turns out to lack events, that there is something to build. */
+  readonly shared: boolean;
   readonly logger: Logger;
 }
 
@@ -77,7 +81,8 @@ export class CatchUp {
 
   /** Resolves once no table is left to be built, or the work was stopped. */
   async settled(): Promise<void> {
-    await this.#running;
+    if (!this.#p.shared) return this.#running;
+    while (!this.#end.signal.aborted && this.building().length > 0) await this.#pause();
   }
 
   /** Tables that are not complete yet. */
@@ -89,12 +94,12 @@ export class CatchUp {
 
   async #work(): Promise<void> {
     const { signal } = this.#end;
-    const pause = () => sleep(PAUSE_MS, undefined, { signal, ref: false }).catch(() => undefined);
-    while (!signal.aborted && this.building().length > 0) {
-      const tables = this.#next();
+    const { leads, shared } = this.#p;
+    while (!signal.aborted && (shared || this.building().length > 0)) {
+      const tables = leads() ? this.#next() : [];
       const [first] = tables;
       if (first === undefined) {
-        await pause(); // what they wait for has to be mended first
+        await this.#pause(); // what they wait for has to be mended first
         continue;
       }
       try {
@@ -105,9 +110,13 @@ export class CatchUp {
         const names = tables.map(({ name }) => name);
         for (const name of names) this.#failures.set(name, error instanceof Error ? error.message : String(error));
         this.#p.logger.error({ err: error, tables: names }, "building tables from bronze failed; it is tried again");
-        await pause();
+        await this.#pause();
       }
     }
+  }
+
+  async #pause(): Promise<void> {
+    await sleep(PAUSE_MS, undefined, { signal: this.#end.signal, ref: false }).catch(() => undefined);
   }
 
   /** Tables of one stream that can be built now: what they read is there, or is the driver of one of them. */
@@ -138,7 +147,8 @@ export class CatchUp {
     } finally {
       await pass.close();
     }
-    for (const name of names) for (const waiting of waitingFor(project, lake, name)) lake.build(waiting);
+    if (!this.#p.shared)
+      for (const name of names) for (const waiting of waitingFor(project, lake, name)) lake.build(waiting);
     changed(names);
     logger.info({ stream, tables: names }, "the tables are complete");
   }

@@ -84,6 +84,8 @@ export interface DeskParts extends RetryParts {
   readonly flush: (stream: string) => Promise<void>;
   /** Runs work while nothing of the stream is flushed. */
   readonly alone: <T>(stream: string, work: () => Promise<T>) => Promise<T>;
+  /** Runs work while no other process does work of the desk. */
+  readonly turn: <T>(work: () => Promise<T>) => Promise<T>;
   /** Refreshes a table, also what failed before; resolves to its open letters with their messages. */
   readonly refreshAgain: (table: string, actor: string) => Promise<ReadonlyMap<string, string>>;
   /** Publishes a table again, all of its rows; resolves to its open letters with their messages. */
@@ -167,10 +169,12 @@ export class DeadLetterDesk {
 
   /** Does work that settles dead letters by itself, with every earlier batch settled and none begun meanwhile. */
   async inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#queue.then(async () => {
-      await this.#settle();
-      return work();
-    });
+    const turn = this.#queue.then(() =>
+      this.#o.turn(async () => {
+        await this.#settle();
+        return work();
+      }),
+    );
     this.#queue = turn.catch(() => undefined); // the caller sees the failure; the next in turn stands for itself
     return turn;
   }

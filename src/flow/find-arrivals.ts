@@ -85,6 +85,7 @@ interface Place {
 async function lastStored(o: FindOptions, partition: number, id: string): Promise<number | undefined> {
   const index = o.index(partition);
   if (!index) return undefined;
+  await index.knows();
   // The engine hashes, as it does for what is staged: the two must not differ in which half they call the lower one.
   const [low, high] = await o.engine.local.columns(`select ${hashColumns(quoteLiteral(id))}`);
   const [offset = -1] = await index.lookup({

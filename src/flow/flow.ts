@@ -5,30 +5,27 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import type { AppendTable, Project, Stream, Table } from "../define/project.ts";
+import type { AppendTable, Project, Stream } from "../define/project.ts";
 import type { LocalSql, Relation, RunOptions, SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog, Run } from "../log/event-log.ts";
 import { AlertRecords } from "./alert-records.ts";
-import { ALERT_TABLE, Alerts, alertEventTable, alertStream, alertView } from "./alerts.ts";
+import { ALERT_TABLE, Alerts, alertView } from "./alerts.ts";
 import { Background } from "./background.ts";
 import { CatchUp, type TableBeingBuilt } from "./catch-up.ts";
-import { ACTION_STREAM, ActionLog, actionStream, actionTable, deadLetterView } from "./dead-letter-actions.ts";
+import type { ChooseEngine } from "./choose-engine.ts";
+import { ACTION_STREAM, ActionLog, deadLetterView } from "./dead-letter-actions.ts";
 import { DeadLetterDesk } from "./dead-letter-desk.ts";
-import {
-  DEAD_LETTER_TABLE,
-  type DeadLetter,
-  deadLetterSink,
-  deadLetterStream,
-  deadLetterTable,
-  isInternal,
-} from "./dead-letters.ts";
+import { DEAD_LETTER_TABLE, type DeadLetter, deadLetterSink, isInternal } from "./dead-letters.ts";
 import type { Redeliver } from "./deliver-letters.ts";
-import { DELIVERY_TABLE, DeliveryRecords, deliveryEventTable, deliveryStream, deliveryView } from "./deliveries.ts";
+import { DELIVERY_TABLE, DeliveryRecords, deliveryView } from "./deliveries.ts";
+import { Following, storedInAll } from "./following.ts";
 import { waitingFor } from "./held-tables.ts";
 import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable, type Published, publishHops, type Recounted } from "./ledger.ts";
+import { OWNS_ALL, type Ownership, SharedOwnership } from "./ownership.ts";
+import { withPlatformTables } from "./platform-tables.ts";
 import { committedTo } from "./progress.ts";
 import { PublishLetters } from "./publish-letters.ts";
 import { NO_REACTIONS, type Reactions, reactionHops } from "./reactions.ts";
@@ -49,18 +46,18 @@ import {
 } from "./relations.ts";
 import { Repetitions } from "./repetitions.ts";
 import { type ReplayedTable, type ReplayOptions, type ReplayOutcome, type ReplayRequest, Replays } from "./replay.ts";
-import { SILENCE_TABLE, SilenceRecords, silenceEventTable, silenceStream, silenceView } from "./silences.ts";
+import type { Sharing } from "./sharing.ts";
+import { SILENCE_TABLE, SilenceRecords, silenceView } from "./silences.ts";
 import { Staging } from "./staging.ts";
 import { withHistory } from "./stream-history.ts";
-import { StreamIndex } from "./stream-index.ts";
+import type { StreamIndex } from "./stream-index.ts";
+import { openIndexes } from "./stream-indexes.ts";
 
 export interface FlowOptions {
   readonly project: Project;
   readonly log: EventLog;
   readonly engine: SqlEngine & { readonly local: LocalSql };
   readonly store: ObjectStore;
-  /** Local folder the store's keys are relative to. */
-  readonly lakeRoot: string;
   readonly dataDir: string;
   /** URL of the module that is the disk of the duplicate indexes; the real one unless given. */
   readonly indexFiles?: string | undefined;
@@ -83,6 +80,10 @@ export interface FlowOptions {
   readonly publishAgain?: (table: string) => Promise<void>;
   /** Sends a change of an alert to a destination again. */
   readonly redeliver?: Redeliver;
+  /** What this process shares with others; undefined for one that works alone. */
+  readonly shared?: Sharing;
+  /** Who computes what refreshes store; the embedded engine unless given. */
+  readonly chooseEngine?: ChooseEngine | undefined;
 }
 
 export class Flow {
@@ -107,6 +108,10 @@ export class Flow {
   readonly #replays: Replays;
   readonly #catchUp: CatchUp;
   readonly #recount: Recount;
+  readonly #ownership: Ownership | SharedOwnership;
+  /** Undefined for a process that works alone. */
+  readonly #following: Following | undefined;
+  #crashing = false;
 
   private constructor(o: FlowOptions, project: Project, lake: LakeTables, indexes: ReadonlyMap<string, StreamIndex>) {
     this.#o = o;
@@ -114,6 +119,10 @@ export class Flow {
     this.#indexes = indexes;
     this.project = project;
     this.lake = lake;
+    this.#ownership = o.shared ? new SharedOwnership() : OWNS_ALL;
+    const ownership = this.#ownership;
+    const shared = o.shared !== undefined;
+    const leads = () => o.shared?.lead.held() ?? true;
     const stagings = new Map<string, readonly Staging[]>();
     for (const stream of project.streams.values()) {
       const parts = lake.held(`bronze.${stream.name}`)
@@ -125,19 +134,26 @@ export class Flow {
       verified: (hop, partition) => this.#recount.verified(hop, partition),
       imbalances: () => this.#recount.imbalances(),
     };
+    const virtual = new Map([
+      ...(o.virtual ?? []),
+      ["system.ledger", ledgerTable(project, lake, o.log, recounted, this.#reactions, o.published, shared)],
+      [DEAD_LETTER_TABLE, deadLetterView()],
+      [ALERT_TABLE, alertView()],
+      [SILENCE_TABLE, silenceView()],
+      [DELIVERY_TABLE, deliveryView()],
+    ] as const);
+    this.#following =
+      o.shared &&
+      new Following({
+        ...{ project, lake, log: o.log, stagings, virtual, ownership, notices: o.shared.notices, logger: o.logger },
+        changed: (tables) => this.#background.changed(tables),
+        alone: (stream, work) => this.#background.alone(stream, work),
+      });
+    const following = this.#following;
     const relations: RelationsOptions = {
-      project,
-      lake,
-      stagings,
-      virtual: new Map([
-        ...(o.virtual ?? []),
-        ["system.ledger", ledgerTable(project, lake, o.log, recounted, this.#reactions, o.published)],
-        [DEAD_LETTER_TABLE, deadLetterView()],
-        [ALERT_TABLE, alertView()],
-        [SILENCE_TABLE, silenceView()],
-        [DELIVERY_TABLE, deliveryView()],
-      ]),
+      ...{ project, lake, stagings, virtual },
       load: (streams) => this.#background.load(streams),
+      bring: following && ((names, streams) => following.bring(names, streams)),
     };
     this.relations = new Relations(relations);
     this.#actions = new ActionLog(o.log, o.clock);
@@ -145,13 +161,13 @@ export class Flow {
       project,
       lake,
       engine: o.engine,
+      chooseEngine: o.chooseEngine,
       relations,
       letters: new RefreshLetters({
-        ...{ engine: o.engine, relations: this.relations, actions: this.#actions, clock: o.clock },
+        ...{ engine: o.engine, relations: this.relations, actions: this.#actions, shared, clock: o.clock },
         deadLetters: (letters) => this.deadLetters(letters),
       }),
-      debounceMs: o.refreshDebounceMs,
-      logger: o.logger,
+      ...{ debounceMs: o.refreshDebounceMs, leads, logger: o.logger },
     });
     this.relations.use(this.refresher);
     this.publishLetters = new PublishLetters({
@@ -161,7 +177,7 @@ export class Flow {
     this.#background = new Background({
       ...{ project, lake, log: o.log, local: o.engine.local, indexes, stagings, refresher: this.refresher },
       ...{ flushIntervalMs: o.flushIntervalMs, flushBytes: o.flushBytes, retentionMs: o.retentionMs },
-      ...{ logger: o.logger, clock: o.clock },
+      ...{ ownership, leads, following: () => following, logger: o.logger, clock: o.clock },
       floor: (stream, partition) => this.#reactions.floor(stream, partition),
     });
     this.deadLetterDesk = new DeadLetterDesk({
@@ -173,7 +189,8 @@ export class Flow {
       actions: this.#actions,
       deadLetters: (letters) => this.deadLetters(letters),
       flush: (stream) => this.flush([stream]),
-      alone: (stream, work) => this.#background.alone(stream, work),
+      alone: (stream, work) => this.#alone(stream, work),
+      turn: (work) => o.shared?.turns.inTurn("dead-letters", work) ?? work(),
       refreshAgain: (table, actor) => this.refresher.retry(table, actor),
       publishAgain: async (table) => {
         await o.publishAgain?.(table);
@@ -201,13 +218,13 @@ export class Flow {
       ...builds,
       readmit: (stream, tables, last) => this.#background.readmit(stream, tables, last),
       changed: (tables) => this.#background.changed(tables),
-      logger: o.logger,
+      ...{ leads, shared, logger: o.logger },
     });
     this.#replays = new Replays({
       ...{ ...builds, clock: o.clock, refresher: this.refresher, desk: this.deadLetterDesk },
       held: (table) => lake.held(table) !== undefined,
       flush: (stream) => this.flush([stream]),
-      alone: (stream, work) => this.#background.alone(stream, work),
+      alone: (stream, work) => this.#alone(stream, work),
       changed: (tables) => this.#background.changed(tables),
     });
     const records = { log: o.log, engine: o.engine, relations: this.relations };
@@ -219,8 +236,9 @@ export class Flow {
     });
     this.#recount = new Recount({
       ...{ project, lake, log: o.log, engine: o.engine, relations: this.relations, alerts: this.alerts },
-      ...{ logger: o.logger, clock: o.clock },
-      exclusively: (stream, work) => this.deadLetterDesk.inTurn(() => this.#background.alone(stream, work)),
+      ...{ leads, logger: o.logger, clock: o.clock },
+      exclusively: (stream, work) => this.deadLetterDesk.inTurn(() => this.#alone(stream, work)),
+      fresh: following && (() => following.refresh(lake.names())),
     });
   }
 
@@ -236,14 +254,17 @@ export class Flow {
     await rm(tempDir, { recursive: true, force: true });
     await mkdir(tempDir, { recursive: true });
     await o.engine.local.run("create schema if not exists stage");
-    const lake = await LakeTables.open(o.store, o.lakeRoot, o.engine, defined, o);
+    const lake = await LakeTables.open(o.store, o.engine, defined, o);
     for (const [table, { file, reason, remedy }] of lake.unavailable()) {
       o.logger.error({ table, file, reason, remedy }, "a table is unavailable");
     }
     const project = await withHistory(defined, lake, o.log, o.dataDir);
+    await o.log.refresh(); // behind the tables, which others may have gone on with
     for (const stream of project.streams.keys()) checkLogReachesLake(o.log, lake, project, stream);
-    const flow = new Flow(o, project, lake, await openIndexes(o, project, lake));
+    const indexes = await openIndexes({ ...o, project, lake, shared: o.shared !== undefined });
+    const flow = new Flow(o, project, lake, indexes);
     await flow.#background.start();
+    await flow.#share();
     flow.#catchUp.start();
     flow.#recount.start();
     flow.refresher.changed(lake.names());
@@ -251,6 +272,30 @@ export class Flow {
       flow.#background.run(flow.deadLetterDesk.settle(), "settling dead letters");
     }
     return flow;
+  }
+
+  /** Takes this process's share of what several do, and hears of the others from then on. */
+  async #share(): Promise<void> {
+    const { shared, logger } = this.#o;
+    if (!shared || !(this.#ownership instanceof SharedOwnership)) return;
+    this.#following?.start();
+    // What became due while another process led is found out by looking at everything once.
+    shared.lead.onChange((held) => held && this.refresher.changed(this.lake.names()));
+    if (shared.assignment === undefined) return;
+    await this.#ownership.join(shared.assignment, {
+      streams: [...this.project.streams.keys()],
+      gained: async (partitions) => this.#following?.bring([], new Set(partitions.map(({ stream }) => stream))),
+      lost: (partitions, last) => this.#background.handOver(partitions, last && !this.#crashing),
+      failed: (error, what) => logger.error({ err: error }, `${what} failed`),
+    });
+  }
+
+  /** Does work while nothing of a stream is flushed here, with all at hand that other processes have committed. */
+  #alone<T>(stream: string, work: () => Promise<T>): Promise<T> {
+    return this.#background.alone(stream, async () => {
+      await this.#following?.bring([], new Set([stream]));
+      return work();
+    });
   }
 
   /** Relations that show every event acknowledged before the call (or only committed ones). */
@@ -291,7 +336,7 @@ export class Flow {
 
   ledger(): LedgerEntry[] {
     return [
-      ...hops(this.project, this.lake, this.#o.log, this.#recount),
+      ...hops(this.project, this.lake, this.#o.log, this.#recount, this.#o.shared !== undefined),
       ...reactionHops(this.#reactions, this.#o.log),
       ...publishHops(this.#o.published),
     ];
@@ -365,9 +410,12 @@ export class Flow {
   async replay(name: string, request: ReplayRequest = {}, options: ReplayOptions = {}): Promise<ReplayOutcome> {
     const table = this.project.tables.get(name);
     if (this.lake.held(name)?.builds) this.lake.check(name);
-    if (table?.mode !== "append" || !this.lake.held(name)) return this.#replays.replay(name, request, options);
-    const tables = await this.#bringBack(table, options);
-    return { version: this.lake.get(name).snapshot.version, tables };
+    const replay = async () => {
+      if (table?.mode !== "append" || !this.lake.held(name)) return this.#replays.replay(name, request, options);
+      const tables = await this.#bringBack(table, options);
+      return { version: this.lake.get(name).snapshot.version, tables };
+    };
+    return this.#o.shared?.turns.inTurn("replay", replay) ?? replay();
   }
 
   /**
@@ -396,16 +444,19 @@ export class Flow {
    * acknowledged is lost, since the log has it.
    */
   async close({ drain = true }: { drain?: boolean } = {}): Promise<void> {
+    this.#crashing = !drain;
     await this.#recount.stop();
     await this.#catchUp.stop();
     await this.#replays.close();
+    await this.#ownership.leave();
     await this.#background.stop();
     try {
       if (drain) {
-        await this.flush();
+        if (!this.#o.shared) await this.flush(); // what leaves with the partitions has been stored
         await this.refresher.settle();
       }
     } finally {
+      await this.#following?.stop();
       await this.refresher.close();
       await this.#background.ended();
       for (const index of this.#indexes.values()) await index.close();
@@ -416,9 +467,6 @@ export class Flow {
   #staging(stream: Stream, partition: number): Staging {
     const { log, engine, dataDir, flushBytes } = this.#o;
     const tables = appendTables(this.project, stream.name).filter((table) => !this.lake.held(table.name));
-    const snapshots = [`bronze.${stream.name}`, ...tables.map((t) => t.name)].map(
-      (name) => this.lake.get(name).snapshot,
-    );
     return new Staging({
       stream,
       partition,
@@ -433,7 +481,8 @@ export class Flow {
       chunkBytes: flushBytes,
       lookups: (table) => this.#lookups(table),
       deadLetters: (letters) => this.deadLetters(letters),
-      from: Math.min(...snapshots.map((snapshot) => committedTo(snapshot, stream.name, partition))) + 1,
+      stores: () => this.#ownership.owns(stream.name, partition),
+      from: storedInAll(this.project, this.lake, stream.name, partition) + 1,
     });
   }
 
@@ -466,23 +515,6 @@ function appendTables(project: Project, stream: string): AppendTable[] {
   return [...project.tables.values()].filter((t): t is AppendTable => t.mode === "append" && t.stream === stream);
 }
 
-function withPlatformTables(project: Project, horizonMs: number): Project {
-  const streams = [
-    deadLetterStream(horizonMs),
-    actionStream(horizonMs),
-    alertStream(horizonMs),
-    deliveryStream(horizonMs),
-    silenceStream(horizonMs),
-  ];
-  const tables = [deadLetterTable(), actionTable(), alertEventTable(), deliveryEventTable(), silenceEventTable()];
-  const named = <T extends { name: string }>(parts: readonly T[]) => parts.map((part) => [part.name, part] as const);
-  return {
-    ...project,
-    streams: new Map([...project.streams, ...named(streams)]),
-    tables: new Map<string, Table>([...named(tables), ...project.tables]),
-  };
-}
-
 /** A log that ends before what the tables hold would give new events offsets that are taken, and they would be skipped. */
 function checkLogReachesLake(log: EventLog, lake: LakeTables, project: Project, stream: string): void {
   const tables = [`bronze.${stream}`, ...appendTables(project, stream).map((table) => table.name)];
@@ -496,24 +528,4 @@ function checkLogReachesLake(log: EventLog, lake: LakeTables, project: Project, 
       }
     }
   }
-}
-
-async function openIndexes(o: FlowOptions, project: Project, lake: LakeTables): Promise<Map<string, StreamIndex>> {
-  const indexes = new Map<string, StreamIndex>();
-  for (const stream of project.streams.values()) {
-    if (stream.id.length === 0 || lake.held(`bronze.${stream.name}`)) continue;
-    for (let partition = 0; partition < o.log.partitions(stream.name); partition++) {
-      const dir = join(o.dataDir, "dedupe", stream.name, String(partition));
-      const index = await StreamIndex.open({
-        dir,
-        engine: o.engine,
-        lake,
-        stream,
-        partition,
-        filesModule: o.indexFiles,
-      });
-      indexes.set(`${stream.name}/${partition}`, index);
-    }
-  }
-  return indexes;
 }

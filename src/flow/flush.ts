@@ -7,8 +7,9 @@ import type { AppendTable, Project, Stream } from "../define/project.ts";
 import { quoteIdentifier } from "../define/sql-text.ts";
 import type { LocalSql, Relation, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
-import type { DataFile } from "../lake/delta-table.ts";
+import type { DataFile, Snapshot } from "../lake/delta-table.ts";
 import { pruneFiles } from "../lake/prune.ts";
+import { giveWay, MOST_ATTEMPTS } from "./give-way.ts";
 import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
 import { advance, type Counts, committedTo } from "./progress.ts";
@@ -44,6 +45,15 @@ async function flushBronze(o: FlushOptions, stream: Stream, staging: Staging, ch
   }));
 }
 
+/** What a commit of events is made of. */
+interface Made {
+  readonly statement: Statement;
+  readonly counts: Counts;
+  readonly remove: readonly DataFile[];
+  /** True for files that would have been rewritten as well, had they been there. */
+  readonly dependsOn?: (added: DataFile) => boolean;
+}
+
 /** Stores what an append table lacks of a sealed chunk; `settled` goes into the same commit. */
 export async function flushTable(
   o: FlushOptions,
@@ -55,15 +65,20 @@ export async function flushTable(
   const table = o.lake.get(definition.name);
   const itself = isStreamItself(definition);
   const place = [definition.stream, staging.partition, chunk, settled] as const;
-  await commitRange(o, table, place, async (from, to) => {
+  await commitRange(o, table, place, async (from, to, snapshot) => {
     const range = `_offset between ${from} and ${to}`;
     const rows = itself ? chunk.eventsSql(from, to) : `select * from ${chunk.table(definition.name)} where ${range}`;
     const counts = await countFates(o, definition, chunk, from, to, itself);
     if (definition.key.length === 0) return { statement: native(rows), counts, remove: [] };
     const changes = `select * from ${chunk.table(definition.name)} where ${range}`;
-    const touched = await filesWithKeys(o.local, definition, changes, table.snapshot.files);
-    const stored = o.lake.relation(table, table.snapshot, touched);
-    return { statement: latestPerKey(definition, stored, { kind: "native", sql: changes }), counts, remove: touched };
+    const withKeys = await keysOf(o.local, definition, changes);
+    const touched = withKeys(snapshot.files);
+    const stored = o.lake.relation(table, snapshot, touched);
+    return {
+      statement: latestPerKey(definition, stored, { kind: "native", sql: changes }),
+      ...{ counts, remove: touched },
+      dependsOn: (file) => withKeys([file]).length > 0,
+    };
   });
 }
 
@@ -72,14 +87,16 @@ async function commitRange(
   o: FlushOptions,
   table: LakeTable,
   [stream, partition, chunk, settled]: readonly [string, number, Chunk, ReadonlyMap<string, number>],
-  make: (from: number, to: number) => Promise<{ statement: Statement; counts: Counts; remove: readonly DataFile[] }>,
+  make: (from: number, to: number, snapshot: Snapshot) => Promise<Made>,
 ): Promise<void> {
-  // Twice is enough: the only other committer of the table is our own compaction, which gives way to flushes.
-  for (let attempt = 0; attempt < 5; attempt++) {
+  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+    await giveWay(attempt);
     const { snapshot } = table;
-    const from = Math.max(chunk.from, committedTo(snapshot, stream, partition) + 1);
+    const from = committedTo(snapshot, stream, partition) + 1;
+    // It lacks events before these, since somebody put it back: it stands still until they are built.
+    if (from < chunk.from) return;
     if (from > chunk.to) return;
-    const { statement, counts, remove } = await make(from, chunk.to);
+    const { statement, counts, remove, dependsOn } = await make(from, chunk.to, snapshot);
     const add = counts.stored === 0 && remove.length === 0 ? [] : await o.lake.write(table, statement);
     const result = await o.lake.commit(table, {
       operation: table.definition?.mode === "append" && table.definition.key.length > 0 ? "MERGE" : "FLUSH",
@@ -88,6 +105,7 @@ async function commitRange(
       remove: remove.map((file) => file.path),
       txn: new Map([...advance(snapshot, stream, partition, chunk.to, counts), ...settled]),
       info: { millrace: { stream, partition, from, to: chunk.to, ...counts } },
+      ...(dependsOn && { dependsOn }),
     });
     if (result.kind === "committed") return;
   }
@@ -122,26 +140,27 @@ export async function countFates(
   return { stored: Number(stored), duplicate: Number(duplicate), filtered, dead };
 }
 
-/** Files whose statistics leave room for a key among the changes. */
-export async function filesWithKeys(
+/** Picks the files whose statistics leave room for a key among the changes. */
+export async function keysOf(
   local: LocalSql,
   table: AppendTable,
   changes: string,
-  files: readonly DataFile[],
-): Promise<readonly DataFile[]> {
+): Promise<(files: readonly DataFile[]) => readonly DataFile[]> {
+  const all = (files: readonly DataFile[]) => files;
   const [key] = table.key;
   const type = table.columns.find((column) => column.name === key)?.type.kind;
-  if (key === undefined || (type !== "string" && type !== "long" && type !== "integer")) return files;
+  if (key === undefined || (type !== "string" && type !== "long" && type !== "integer")) return all;
   const name = quoteIdentifier(key);
   const cast = type === "string" ? name : `${name}::double`;
   const [bounds] = await local.rows(
     `select min(${cast}) as lowest, max(${cast}) as highest, count(*) filter (${name} is null)::double as nulls from (${changes})`,
   );
-  if (!bounds || bounds["lowest"] === null || Number(bounds["nulls"]) > 0) return files;
-  return pruneFiles(files, [
+  if (!bounds || bounds["lowest"] === null || Number(bounds["nulls"]) > 0) return all;
+  const within = [
     { column: key, op: ">=", value: bounds["lowest"] },
     { column: key, op: "<=", value: bounds["highest"] },
-  ]);
+  ] as const;
+  return (files) => pruneFiles(files, within);
 }
 
 function native(sql: string): Statement {

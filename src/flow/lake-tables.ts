@@ -14,9 +14,11 @@ import { dataFilePath } from "../lake/file-path.ts";
 import type { ObjectStore } from "../lake/object-store.ts";
 import { openDeltaTable } from "../lake/open-delta-table.ts";
 import { continueLog, examineLog, isDamage } from "../lake/repair-log.ts";
+import { storeNowMs } from "../lake/store-clock.ts";
 import type { TableCopy } from "../lake/table-copy.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { type DamagedFile, damagedFile } from "./damaged-file.ts";
+import { giveWay, MOST_ATTEMPTS } from "./give-way.ts";
 import { building, heldTables, tableUnavailable } from "./held-tables.ts";
 import { mendTable, streamOf, type Unavailable } from "./mend-table.ts";
 import { mayLackFields, newHistoryText, STREAM_HISTORY } from "./stream-history.ts";
@@ -41,11 +43,12 @@ export interface LakeTablesOptions {
   readonly log: EventLog;
   /** A table that lacks more than this of bronze's files is built beside the flow. */
   readonly flushBytes: number;
+  /** Present where other processes have the tables open as well. */
+  readonly shared?: object;
 }
 
 export class LakeTables {
   readonly #store: ObjectStore;
-  readonly #root: string;
   readonly #engine: SqlEngine;
   readonly #options: LakeTablesOptions;
   readonly #tables = new Map<string, LakeTable>();
@@ -60,14 +63,15 @@ export class LakeTables {
   readonly #onTheirWay = new Set<string>();
   /** True when tables that are made now may get rows without what their definitions say is always there. */
   #nullable = false;
-  readonly #listeners = new Set<(table: string) => void>();
+  readonly #listeners = new Set<(table: string, by: Committer) => void>();
+  /** Brings tables to the newest commits of other processes; undefined while there are none. */
+  #refresh: ((tables: readonly string[]) => Promise<void>) | undefined;
   /** The end of the queue of works that want no file removed, or remove some. */
   #undisturbed: Promise<unknown> = Promise.resolve();
 
-  private constructor(store: ObjectStore, root: string, engine: SqlEngine, options: LakeTablesOptions) {
+  private constructor(store: ObjectStore, engine: SqlEngine, options: LakeTablesOptions) {
     this.#options = options;
     this.#store = store;
-    this.#root = root;
     this.#engine = engine;
   }
 
@@ -78,12 +82,11 @@ export class LakeTables {
    */
   static async open(
     store: ObjectStore,
-    root: string,
     engine: SqlEngine,
     project: Project,
     options: LakeTablesOptions,
   ): Promise<LakeTables> {
-    const lake = new LakeTables(store, root, engine, options);
+    const lake = new LakeTables(store, engine, options);
     const damaged = new Map<string, Unavailable>();
     const refused: Refused[] = [];
     const { streams, tables } = project;
@@ -118,7 +121,7 @@ export class LakeTables {
     const location = name.replace(".", "/");
     const { clock, retentionMs, log } = this.#options;
     const stream = streamOf(definition, ofStream);
-    const form = { ...formOf(definition, retentionMs, ofStream), columns, nowMs: clock() };
+    const form = { ...formOf(definition, retentionMs, ofStream), columns, nowMs: clock(), shared: this.#isShared() };
     const open = () =>
       openOne(name, openDeltaTable(this.#store, location, { clock }), form, definition, this.#nullable);
     try {
@@ -129,6 +132,10 @@ export class LakeTables {
         (await mendTable({ ...form, store: this.#store, location, log, stream, definition }, error)) ?? (await open())
       );
     }
+  }
+
+  #isShared(): boolean {
+    return this.#options.shared !== undefined;
   }
 
   /** Why a table takes no events and answers no query; undefined for one that does. */
@@ -154,12 +161,24 @@ export class LakeTables {
     const { clock, retentionMs } = this.#options;
     const location = name.replace(".", "/");
     const remains = await examineLog(this.#store, location);
-    const form = { ...formOf(definition, retentionMs), columns, nowMs: clock() };
+    const form = { ...formOf(definition, retentionMs), columns, nowMs: clock(), shared: this.#isShared() };
     await continueLog(this.#store, location, { ...remains, state: undefined }, form);
     const delta = openDeltaTable(this.#store, location, { clock });
     const opened = await openOne(name, delta, form, definition, this.#nullable);
     if (!("delta" in opened)) throw new MillraceError("INTERNAL", { what: `starting ${name} anew` });
     this.#tables.set(name, opened);
+  }
+
+  /** Which tables stand still as things are now: other processes build, and store without tables they do not know. */
+  heldNow(project: Project): Map<string, Unavailable> {
+    const damaged = [...this.#held].filter(([, { waitsFor, builds }]) => waitsFor === undefined && !builds);
+    const { log, flushBytes } = this.#options;
+    return heldTables(project, this, log, new Map(damaged), flushBytes);
+  }
+
+  /** From now on these tables stand still, and no others. */
+  holdOnly(held: Map<string, Unavailable>): void {
+    this.#held = held;
   }
 
   /** From now on the table takes events again. */
@@ -235,20 +254,28 @@ export class LakeTables {
     return {
       kind: "files",
       columns: snapshot.columns,
-      files: files.map((file) => ({
-        path: `${this.#root}/${table.delta.location}/${file.path}`,
-        partition: file.partition,
-        rowCount: file.stats?.rowCount,
-      })),
+      files: files.map((file) => {
+        const key = `${table.delta.location}/${file.path}`;
+        const { partition, stats, sizeBytes } = file;
+        const rowCount = stats?.rowCount;
+        return { path: this.#store.localPath(key), uri: this.#store.uri(key), partition, rowCount, sizeBytes };
+      }),
     };
   }
 
-  /** Runs a statement and stores its rows as files of the table, durable but not yet part of it. */
-  async write(table: LakeTable, statement: Statement, options: RunOptions = {}): Promise<DataFile[]> {
+  /**
+   * Runs a statement and stores its rows as files of the table, durable but not yet part of it. `engine`: who computes it, when it is
+   * not the embedded one.
+   */
+  async write(
+    table: LakeTable,
+    statement: Statement,
+    options: RunOptions & { readonly engine?: SqlEngine | undefined } = {},
+  ): Promise<DataFile[]> {
     const keys = new Map<string, string>();
     let written: WrittenFile[] = [];
     try {
-      written = await this.#engine.write(
+      written = await (options.engine ?? this.#engine).write(
         statement,
         {
           partitionColumns: table.partitionColumns,
@@ -274,9 +301,8 @@ export class LakeTables {
         const file = keys.get(path);
         if (file === undefined) throw new MillraceError("INTERNAL", { what: `placing file ${path}` });
         const key = `${table.delta.location}/${file}`;
-        // Read back from memory while the disk is busy with the sync.
-        const [info, checksum] = await Promise.all([this.#store.publish(key), this.#store.checksum(key)]);
-        return { path: file, sizeBytes: info.sizeBytes, modifiedAtMs: info.modifiedAtMs, partition, stats, checksum };
+        const { sizeBytes, modifiedAtMs, checksum } = await this.#store.publish(key);
+        return { path: file, sizeBytes, modifiedAtMs, partition, stats, checksum };
       }),
     );
   }
@@ -290,14 +316,18 @@ export class LakeTables {
    * Removes what no version within the retention time needs: data files (also those a crash left behind) and old entries of the
    * tables' logs. Returns how many of each.
    */
-  vacuum(retentionMs: number, nowMs: number): Promise<{ files: number; entries: number }> {
+  vacuum(retentionMs: number, ownNowMs: number): Promise<{ files: number; entries: number }> {
     return this.undisturbed(async () => {
       const removed = { files: 0, entries: 0 };
       const failures: unknown[] = [];
+      await this.#refresh?.(this.names());
+      // What other processes are writing is told by its age alone, and that by one clock.
+      const nowMs = this.#isShared() ? await storeNowMs(this.#store) : ownNowMs;
+      const others = this.#isShared() ? { nowMs, orphansForMs: OTHERS_ORPHANS_MS } : {};
       for (const { delta } of this.#tables.values()) {
         const keep = (path: string) => this.#onTheirWay.has(`${delta.location}/${path}`);
         try {
-          removed.files += (await delta.vacuum({ retentionMs, keep })).length;
+          removed.files += (await delta.vacuum({ retentionMs, keep, ...others })).length;
           removed.entries += (await cleanLog(this.#store, delta.location, { retentionMs, nowMs })).length;
         } catch (error) {
           // One table that refuses must not let all others grow.
@@ -339,8 +369,8 @@ export class LakeTables {
     return copies;
   }
 
-  /** Calls `listener` with a table's name after each of its commits. Returns what ends it. */
-  onCommit(listener: (table: string) => void): () => void {
+  /** Calls `listener` with a table's name after each of its commits, those of other processes as soon as they are known. Returns what ends it. */
+  onCommit(listener: (table: string, by: Committer) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -350,16 +380,47 @@ export class LakeTables {
     await Promise.all([...this.#tables.values()].map(({ delta }) => delta.close()));
   }
 
+  /** From now on other processes commit as well: a conflict means that there is more to know than this table's newest state. */
+  share(refresh: (tables: readonly string[]) => Promise<void>): void {
+    this.#refresh = refresh;
+  }
+
+  /** Takes in newer states, all at the same moment. Resolves to the tables that moved on. */
+  renew(snapshots: ReadonlyMap<string, Snapshot>): string[] {
+    const moved = [...snapshots].flatMap(([name, snapshot]) => {
+      const table = this.#tables.get(name);
+      return table && moveOn(table, snapshot) ? [name] : [];
+    });
+    for (const table of moved) for (const listener of this.#listeners) listener(table, "others");
+    return moved;
+  }
+
   /** Commits and, when that succeeded, makes the new state the table's snapshot. */
   async commit(table: LakeTable, request: CommitRequest): Promise<CommitResult> {
     const result = await table.delta.commit(request);
-    const snapshot = await table.delta.snapshot(result.kind === "committed" ? { cached: true } : undefined);
-    if (snapshot) table.snapshot = snapshot;
+    if (result.kind === "conflict" && this.#refresh) await this.#refresh([table.name]);
+    else {
+      const snapshot = await table.delta.snapshot(result.kind === "committed" ? { cached: true } : undefined);
+      if (snapshot) moveOn(table, snapshot);
+    }
     for (const { path } of request.add ?? []) this.#onTheirWay.delete(`${table.delta.location}/${path}`);
-    if (result.kind === "committed") for (const listener of this.#listeners) listener(table.name);
+    if (result.kind === "committed") for (const listener of this.#listeners) listener(table.name, "us");
     return result;
   }
 }
+
+/** Who made a commit: this process, or another one. */
+export type Committer = "us" | "others";
+
+/** A table's state never goes back: of two answers the one asked for first may come last. */
+function moveOn(table: LakeTable, snapshot: Snapshot): boolean {
+  if (snapshot.version <= table.snapshot.version) return false;
+  table.snapshot = snapshot;
+  return true;
+}
+
+/** No replay of another process, whose files are committed in the end, takes this long. */
+const OTHERS_ORPHANS_MS = 2 * 86_400_000;
 
 /** For how long a table remembers the files it no longer has. */
 const REMEMBERS = "delta.deletedFileRetentionDuration";
@@ -383,55 +444,77 @@ function changeRefused(refused: readonly Refused[]): MillraceError {
   return new MillraceError("SCHEMA_CHANGE_REFUSED", { tables: told.join("\n  ") }, { details: refused });
 }
 
-/** Creates or widens one table; what it cannot become is returned. */
+type Form = ReturnType<typeof formOf> & { readonly columns: readonly Column[]; readonly shared: boolean };
+
+/**
+ * Creates or widens one table; what it cannot become is returned. Other processes may be about to do the same: who comes second looks at what
+ * there is by then.
+ */
 async function openOne(
   name: string,
   delta: DeltaTable,
-  { partitionColumns, configuration, columns }: ReturnType<typeof formOf> & { columns: readonly Column[] },
+  form: Form,
   definition: Table | undefined,
   nullable: boolean,
 ): Promise<LakeTable | { differences: readonly Difference[] }> {
-  let snapshot = await delta.snapshot();
-  if (snapshot === undefined) {
-    const own = new Set<string>(META_COLUMNS.map((column) => column.name));
-    const relaxed = columns.map((column) => (own.has(column.name) ? column : { ...column, nullable: true }));
-    await delta.commit({
-      operation: "CREATE",
-      readVersion: -1,
-      schema: { columns: nullable && definition ? relaxed : columns, partitionColumns },
-      configuration,
-    });
-    snapshot = await delta.snapshot();
-  } else {
-    const shape = definition ? shapeDifferences(snapshot, definition) : [];
-    if (shape.length > 0) return { differences: shape };
-    const change = compareColumns(snapshot.columns, columns);
-    if (change.kind === "incompatible") return { differences: change.differences };
-    const [stored, wanted] = [snapshot.partitionColumns, partitionColumns].map(
-      (names) => names.join(", ") || "nothing",
-    );
-    if (stored !== wanted) {
-      const message =
-        `its files are divided by ${stored}, and its definition now wants ${wanted} (partitionBy); put that back, or give the ` +
-        "table a new name: it is then built from all events there are";
-      return { differences: [{ path: "partitionBy", message }] };
+  const { partitionColumns } = form;
+  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+    await giveWay(attempt);
+    const snapshot = await delta.snapshot();
+    const wanted = snapshot === undefined ? creation(form, definition, nullable) : widening(snapshot, form, definition);
+    if (wanted !== undefined && "differences" in wanted) return wanted;
+    if (wanted === undefined && snapshot) {
+      return { name, delta, columns: snapshot.columns, partitionColumns, definition, snapshot };
     }
-    // A table remembers removed files by its own property: unless it follows the setting, a longer one cannot be kept.
-    const follows = Object.entries(configuration).filter(
-      ([key, value]) => (key === REMEMBERS || key === SHAPE) && snapshot?.configuration[key] !== value,
-    );
-    if (change.kind === "additive" || follows.length > 0) {
-      await delta.commit({
-        operation: "ALTER",
-        readVersion: snapshot.version,
-        ...(change.kind === "additive" && { schema: { columns: change.columns, partitionColumns } }),
-        ...(follows.length > 0 && { configuration: Object.fromEntries(follows) }),
-      });
-      snapshot = await delta.snapshot();
-    }
+    if (wanted !== undefined) await delta.commit(wanted); // whatever came of it, the next look tells
   }
-  if (snapshot === undefined) throw new MillraceError("INTERNAL", { what: `creating table ${name}` });
-  return { name, delta, columns: snapshot.columns, partitionColumns, definition, snapshot };
+  throw new MillraceError("COMMIT_CONFLICT", { table: name });
+}
+
+function creation(
+  { columns, partitionColumns, configuration }: Form,
+  definition: Table | undefined,
+  nullable: boolean,
+) {
+  const own = new Set<string>(META_COLUMNS.map((column) => column.name));
+  const relaxed = columns.map((column) => (own.has(column.name) ? column : { ...column, nullable: true }));
+  return {
+    ...{ operation: "CREATE", readVersion: -1, configuration },
+    schema: { columns: nullable && definition ? relaxed : columns, partitionColumns },
+  };
+}
+
+/** The commit that makes a table what its definition says; undefined when it is that already. */
+function widening(
+  snapshot: Snapshot,
+  { columns, partitionColumns, configuration, shared }: Form,
+  definition: Table | undefined,
+): CommitRequest | { differences: readonly Difference[] } | undefined {
+  const shape = definition ? shapeDifferences(snapshot, definition) : [];
+  if (shape.length > 0) return { differences: shape };
+  // A worker with a newer definition has added what this one does not know: its own rows have nothing there.
+  const known = new Set(columns.map((column) => column.name));
+  const newer = shared ? snapshot.columns.filter((column) => column.nullable && !known.has(column.name)) : [];
+  const change = compareColumns(snapshot.columns, [...columns, ...newer]);
+  if (change.kind === "incompatible") return { differences: change.differences };
+  const [stored, wanted] = [snapshot.partitionColumns, partitionColumns].map((names) => names.join(", ") || "nothing");
+  if (stored !== wanted) {
+    const message =
+      `its files are divided by ${stored}, and its definition now wants ${wanted} (partitionBy); put that back, or give the ` +
+      "table a new name: it is then built from all events there are";
+    return { differences: [{ path: "partitionBy", message }] };
+  }
+  // A table remembers removed files by its own property: unless it follows the setting, a longer one cannot be kept.
+  const follows = Object.entries(configuration).filter(
+    ([key, value]) => (key === REMEMBERS || key === SHAPE) && snapshot.configuration[key] !== value,
+  );
+  if (change.kind !== "additive" && follows.length === 0) return undefined;
+  return {
+    operation: "ALTER",
+    readVersion: snapshot.version,
+    ...(change.kind === "additive" && { schema: { columns: change.columns, partitionColumns } }),
+    ...(follows.length > 0 && { configuration: Object.fromEntries(follows) }),
+  };
 }
 
 /** What a new table is given beside its columns. */
@@ -451,5 +534,6 @@ export function definitionHash(table: Table): string {
   const essence: unknown[] = [table.sql, table.mode === "refresh" ? table.by : null, table.partitionBy];
   if (table.geoDatabase !== undefined) essence.push(table.geoDatabase);
   if (table.functions !== undefined) essence.push(table.functions);
+  if (table.spark !== undefined) essence.push({ spark: table.spark });
   return createHash("sha256").update(JSON.stringify(essence)).digest("hex").slice(0, 16);
 }

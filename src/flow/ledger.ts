@@ -64,8 +64,17 @@ export interface Recounted {
   imbalances(): readonly Imbalance[];
 }
 
-/** The hops after the door, each stream's bronze first. */
-export function hops(project: Project, lake: LakeTables, log: EventLog, recounted: Recounted): LedgerEntry[] {
+/**
+ * The hops after the door, each stream's bronze first. `shared`: other processes append and store as well, so that a table may be known to hold
+ * what this process has not heard of yet; whether the log has it is the recount's to say.
+ */
+export function hops(
+  project: Project,
+  lake: LakeTables,
+  log: EventLog,
+  recounted: Recounted,
+  shared = false,
+): LedgerEntry[] {
   const found = Map.groupBy(recounted.imbalances(), ({ hop }) => hop);
   const entries: LedgerEntry[] = [];
   for (const stream of project.streams.keys()) {
@@ -74,13 +83,14 @@ export function hops(project: Project, lake: LakeTables, log: EventLog, recounte
       (t): t is AppendTable => t.mode === "append" && t.stream === stream,
     );
     for (let partition = 0; partition < log.partitions(stream); partition++) {
-      const accepted = log.ends(stream, partition).end;
+      const { end } = log.ends(stream, partition);
       for (const hop of [`bronze.${stream}`, ...tables.map((table) => table.name)]) {
         const held = lake.held(hop);
         if (held && !held.builds) continue; // it counts nothing while it stands still, which readiness says
         const { snapshot } = lake.get(hop);
         const { stored, duplicate, filtered, dead } = counts(snapshot, stream, partition);
         const committed = committedTo(snapshot, stream, partition) + 1;
+        const accepted = shared ? Math.max(end, committed) : end;
         const adds = stored + duplicate + filtered + dead === committed && committed <= accepted;
         const imbalances = (found.get(hop) ?? []).filter((one) => (one.partition ?? partition) === partition);
         const pending = accepted - committed;
@@ -146,10 +156,12 @@ export function ledgerTable(
   recounted: Recounted,
   reactions: Reactions,
   published?: () => readonly Published[],
+  shared = false,
 ): VirtualTable {
   return {
     columns: COLUMNS,
     inputs: [DEAD_LETTER_STREAM],
+    ofEverything: true,
     async relation(picture) {
       const streams = [...project.streams.keys()].filter((name) => !isInternal(name));
       const doors = streams.map((stream) => {
@@ -157,7 +169,11 @@ export function ledgerTable(
         for (let p = 0; p < log.partitions(stream); p++) accepted += log.ends(stream, p).end;
         return `(${quoteLiteral(stream)}, ${accepted}::bigint)`;
       });
-      const all = [...hops(project, lake, log, recounted), ...reactionHops(reactions, log), ...publishHops(published)];
+      const all = [
+        ...hops(project, lake, log, recounted, shared),
+        ...reactionHops(reactions, log),
+        ...publishHops(published),
+      ];
       const rows = all.map(
         (e) =>
           `(${quoteLiteral(e.stream)}, ${quoteLiteral(e.hop)}, ${e.partition}, null::bigint, null::bigint, ${e.accepted}::bigint,

@@ -15,6 +15,8 @@ export interface RefreshLettersParts {
   readonly relations: Pick<Relations, "resolve">;
   readonly actions: ActionLog;
   readonly deadLetters: (letters: readonly DeadLetter[]) => Promise<void>;
+  /** True where other processes write and settle letters as well: they are read again each time. */
+  readonly shared?: boolean;
   readonly clock: () => number;
 }
 
@@ -45,6 +47,7 @@ export class RefreshLetters {
 
   /** The table's open letters with their messages, by id. */
   async open(table: string): Promise<Map<string, string>> {
+    if (this.#o.shared) await this.#readAgain(await this.#letters());
     const known = [...(await this.#letters())].filter(
       ([, letter]) => letter.table === table && letter.status === "open",
     );
@@ -61,7 +64,8 @@ export class RefreshLetters {
     const failing = new Map(failures.map((failure) => [refreshLetterId(table, failure.by), failure]));
     let known = await this.#letters();
     // Somebody may have discarded letters since they were read.
-    if ([...failing].some(([id, { message }]) => this.#counts(known.get(id), message, actor)))
+    if (this.#o.shared) known = await this.#readAgain(known);
+    else if ([...failing].some(([id, { message }]) => this.#counts(known.get(id), message, actor)))
       known = await this.#readAgain(known);
     const letters: DeadLetter[] = [];
     const outcomes: Outcome[] = [];

@@ -15,6 +15,7 @@ import type { Project, RefreshTable } from "../define/project.ts";
 import type { LocalSql, Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { DataFile } from "../lake/delta-table.ts";
+import type { ChooseEngine } from "./choose-engine.ts";
 import {
   FAILING,
   type FailingValue,
@@ -25,17 +26,21 @@ import {
   valueText,
   without,
 } from "./failing-values.ts";
+import { giveWay } from "./give-way.ts";
 import { isAboutData } from "./insert-events.ts";
 import { definitionHash, type LakeTables } from "./lake-tables.ts";
 import { inputVersion, inputVersions } from "./progress.ts";
 import type { RefreshFailure, RefreshLetters } from "./refresh-letters.ts";
 import { Picture, parseBronze, type RelationsOptions, sourceTable } from "./relations.ts";
 import { type RowsPlan, SessionRefresh } from "./session-refresh.ts";
-import { shaped } from "./shaped.ts";
+import { computedRows } from "./shaped.ts";
 import { inputPredicates, matchesInput, matchesOutput, type Touched, touchedFiles, touchedValues } from "./touched.ts";
 
 /** Raised inside a statement by a row that `by` does not account for. */
 const OUTSIDE = "millrace: row outside the touched values";
+
+/** Compactions give way; who else refreshes a table has done the work by the second try. */
+const ATTEMPTS = 8;
 
 type Plan =
   | { readonly kind: "none" }
@@ -67,7 +72,11 @@ export interface RefresherOptions {
   readonly engine: SqlEngine & { readonly local: LocalSql };
   readonly relations: RelationsOptions;
   readonly letters: RefreshLetters;
+  /** Who computes what is stored; the embedded engine unless given. */
+  readonly chooseEngine?: ChooseEngine | undefined;
   readonly debounceMs: number;
+  /** Whether this process refreshes what is due; what somebody asks for is refreshed in any. */
+  readonly leads: () => boolean;
   readonly logger: Logger;
 }
 
@@ -107,18 +116,31 @@ export class Refresher {
   settle(): Promise<void> {
     this.#round = this.#round.then(async () => {
       for (const name of this.#o.project.tables.keys()) {
-        if (this.#closed || !this.#due.delete(name)) continue;
+        // What is due stays due, for the case that this process leads later.
+        if (this.#closed || !this.#o.leads() || !this.#due.delete(name)) continue;
         try {
           const outcome = await this.refresh(name);
           if (outcome.kind !== "none") this.changed([name]);
         } catch (error) {
           const early = error instanceof MillraceError && error.code === "TABLE_BUILDING";
           if (early) this.#o.logger.info({ table: name, reason: error.message }, "refreshed once its inputs are built");
+          else if (isEngineAway(error)) this.#onceEngineIsBack(name, error);
           else this.#o.logger.error({ err: error, table: name }, "refresh failed");
         }
       }
     });
     return this.#round;
+  }
+
+  /** No commit may come that would make it due again. */
+  #onceEngineIsBack(name: string, error: MillraceError): void {
+    this.#o.logger.warn({ table: name, reason: error.message }, "refreshed once its engine is back");
+    this.#due.add(name);
+    if (this.#timer || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.settle();
+    }, ENGINE_RETRY_MS);
   }
 
   /** Refreshes a table for its dead letters' sake. Resolves to the ids of those that are open now, with their messages. */
@@ -176,7 +198,9 @@ export class Refresher {
 
   async #refreshOnce(table: RefreshTable, options: RefreshOptions): Promise<RefreshOutcome> {
     const started = performance.now();
-    for (let attempt = 0; attempt < 3; attempt++) {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      await giveWay(attempt);
+      await this.#o.relations.bring?.([table.name], new Set());
       const picture = new Picture(this.#o.relations, this, "committed");
       const outcome = await this.#attempt(table, options, picture, started).finally(() => picture.release());
       if (outcome !== undefined) return outcome;
@@ -263,7 +287,10 @@ export class Refresher {
       return { kind: "by", add, replaced, failing: before, tried: [] };
     }
     const replaced = plan.kind === "full" ? snapshot.files : touchedFiles(table, plan.touched, snapshot.files);
-    const write = (statement: Statement) => lake.write(lake.get(table.name), statement, options);
+    const write = (statement: Statement) => {
+      const engine = this.#o.chooseEngine?.(table, statement);
+      return lake.write(lake.get(table.name), statement, { ...options, engine });
+    };
     const rest = plan.kind === "full" ? [] : without(before, plan.touched.tuples);
     try {
       const add = await write(await this.#newRows(table, picture, plan, replaced));
@@ -358,7 +385,7 @@ export class Refresher {
   ): Promise<Statement> {
     const inputs = new Map<string, Relation>();
     for (const input of table.inputs) inputs.set(input, await this.#input(table, picture, plan, input));
-    const computed: Statement = { sql: shaped(table, table.sql), inputs };
+    const computed = computedRows(table, inputs);
     if (plan.kind === "full") return computed;
     const snapshot = picture.snapshot(table.name);
     const touched = matchesOutput(table, plan.touched);
@@ -440,6 +467,13 @@ export class Refresher {
     rows.push(isBronze ? { kind: "view", statement: parseBronze(stream, stored) } : stored);
     return rows;
   }
+}
+
+const ENGINE_RETRY_MS = 10_000;
+
+/** The engine that computes the table is away or out of order: nothing about the table is wrong. */
+function isEngineAway(error: unknown): error is MillraceError {
+  return error instanceof MillraceError && error.code.startsWith("SPARK_") && error.retryable;
 }
 
 /** What a refresh has written and is to commit. */

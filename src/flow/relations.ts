@@ -46,6 +46,8 @@ export interface CurrentRows {
 export interface VirtualTable {
   readonly columns: readonly Column[];
   readonly inputs: readonly string[];
+  /** True where it tells of all tables and of the whole log beside its inputs. */
+  readonly ofEverything?: boolean;
   relation(picture: Picture): Promise<Relation>;
 }
 
@@ -60,6 +62,11 @@ export interface RelationsOptions {
   readonly virtual: ReadonlyMap<string, VirtualTable>;
   /** Loads the streams' acknowledged events; resolves when everything acknowledged before the call is staged. */
   readonly load: (streams: ReadonlySet<string>) => Promise<void>;
+  /**
+   * Brings what this process knows of tables and streams up to what other processes did before the call; undefined while it works alone. For
+   * pictures of committed rows no stream is asked for.
+   */
+  readonly bring?: ((names: readonly string[], streams: ReadonlySet<string>) => Promise<void>) | undefined;
 }
 
 export class Relations {
@@ -94,7 +101,10 @@ export class Relations {
 
   /** @throws TABLE_UNKNOWN, DELTA_VERSION_GONE */
   async resolve(references: readonly Reference[], reach: Reach): Promise<Resolved> {
-    if (reach === "acknowledged") await this.#o.load(this.#streamsBehind(references.map((r) => r.name)));
+    const names = references.map(({ name }) => name);
+    const streams = reach === "acknowledged" ? this.#streamsBehind(names) : NO_STREAMS;
+    if (this.#o.bring) await this.#o.bring(names, streams);
+    if (reach === "acknowledged") await this.#o.load(streams);
     const picture = new Picture(this.#o, this.#refresher, reach);
     try {
       const relations: Relation[] = [];
@@ -120,6 +130,8 @@ export class Relations {
   }
 }
 
+const NO_STREAMS: ReadonlySet<string> = new Set();
+
 /** One consistent picture: snapshots and staged chunks are taken at its beginning and held until it is released. */
 export class Picture {
   readonly #o: RelationsOptions;
@@ -128,6 +140,8 @@ export class Picture {
   readonly #memo = new Map<string, Promise<Relation>>();
   readonly #snapshots = new Map<string, Snapshot>();
   readonly #staged = new Map<string, { chunk: Chunk; to: number }[]>();
+  /** By stream and partition the first offset that is staged or will be. */
+  readonly #stagedFrom = new Map<string, readonly number[]>();
   readonly #pins: (() => void)[] = [];
 
   constructor(options: RelationsOptions, refresher: CurrentRows | undefined, reach: Reach) {
@@ -141,6 +155,10 @@ export class Picture {
       const held = stagings.flatMap((staging) => staging.chunks.map((chunk) => ({ chunk, to: chunk.to })));
       for (const { chunk } of held) this.#pins.push(chunk.pin());
       this.#staged.set(stream, held);
+      this.#stagedFrom.set(
+        stream,
+        stagings.map((staging) => staging.chunks[0]?.from ?? staging.end),
+      );
     }
   }
 
@@ -212,6 +230,13 @@ export class Picture {
   /** Staged rows above what a table's snapshot reflects, as SQL, one statement per chunk. */
   stagedSql(table: string, stream: string, select: (chunk: Chunk, from: number, to: number) => string): string[] {
     const snapshot = this.snapshot(table);
+    for (const [partition, from] of (this.#stagedFrom.get(stream) ?? []).entries()) {
+      const stored = committedTo(snapshot, stream, partition);
+      if (stored + 1 >= from) continue;
+      // Rather no answer than one that lacks events.
+      const what = `reading ${table} at offset ${stored + 1} of ${stream}/${partition}, where staging begins at ${from},`;
+      throw new MillraceError("INTERNAL", { what });
+    }
     const parts: string[] = [];
     for (const { chunk, to } of this.#staged.get(stream) ?? []) {
       const from = Math.max(chunk.from, committedTo(snapshot, stream, chunk.partition) + 1);
@@ -281,7 +306,7 @@ export function unknownTable(name: string, known: Iterable<string>): MillraceErr
 }
 
 /** The stored table behind a name that SQL may use: a stream's own rows are in a table that is the stream itself, or in bronze. */
-export function sourceTable(project: Project, name: string): string {
+export function sourceTable(project: Pick<Project, "streams" | "tables">, name: string): string {
   if (!project.streams.has(name)) return name;
   const same = [...project.tables.values()].find(
     (table) => table.mode === "append" && table.stream === name && isStreamItself(table),

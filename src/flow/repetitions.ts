@@ -26,7 +26,7 @@ export interface RepetitionsOptions {
   readonly log: Pick<EventLog, "read">;
   readonly lake: LakeTables;
   readonly engine: SqlEngine & { readonly local: LocalSql };
-  readonly index: Pick<StreamIndex, "lookup">;
+  readonly index: Pick<StreamIndex, "knows" | "lookup">;
 }
 
 /** So many offsets of bronze are asked for at once. */
@@ -63,6 +63,7 @@ export class Repetitions {
 
   async #of(run: Run): Promise<readonly number[]> {
     const base = this.#committed();
+    await this.#o.index.knows(base); // what another process has stored
     this.#forgetTo(base);
     const stored = run.from <= base ? await this.#fromBronze(run.from, Math.min(run.to, base), base) : [];
     if (run.to <= base) return stored;

@@ -8,7 +8,7 @@ import type { AppendTable } from "../define/project.ts";
 import { quoteIdentifier } from "../define/sql-text.ts";
 import type { LocalSql, Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import type { DataFile } from "../lake/delta-table.ts";
-import { filesWithKeys } from "./flush.ts";
+import { keysOf } from "./flush.ts";
 import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
 
@@ -56,7 +56,7 @@ export class NewestRows {
     const { lake, engine } = this.#p;
     const changes = this.#kept(this.#changes);
     const text = await engine.local.compile({ sql: "select * from changes", inputs: new Map([["changes", changes]]) });
-    const touched = await filesWithKeys(engine.local, this.#table, text, this.#base.files);
+    const touched = (await keysOf(engine.local, this.#table, text))(this.#base.files);
     const stored: Statement = {
       sql: "select * from rows union all by name select * from removed",
       inputs: new Map<string, Relation>([

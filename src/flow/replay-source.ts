@@ -14,12 +14,13 @@ import { pruneFiles } from "../lake/prune.ts";
 import type { EventLog, Run, Span } from "../log/event-log.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { committedTo } from "./progress.ts";
+import type { StagingIndex } from "./staging.ts";
 import { StreamIndex } from "./stream-index.ts";
 
 export interface ReplaySource {
   readonly reader: Pick<EventLog, "ends" | "read">;
   /** Undefined when the stream has no id. */
-  readonly index: Pick<StreamIndex, "lookup" | "stage"> | undefined;
+  readonly index: StagingIndex | undefined;
   /** Events up to this offset are taken in; nothing about them is asked again. */
   passed(to: number): Promise<void>;
   close(): Promise<void>;
@@ -50,7 +51,7 @@ const BYTES_PER_EVENT = 4096;
 
 class BronzeSource implements ReplaySource {
   readonly reader: Pick<EventLog, "ends" | "read">;
-  readonly index: Pick<StreamIndex, "lookup" | "stage"> | undefined;
+  readonly index: StagingIndex | undefined;
   readonly #o: SourceOptions;
   readonly #table: string;
   readonly #originals = new Map<number, number>();

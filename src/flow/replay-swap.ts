@@ -8,7 +8,8 @@ import type { LocalSql, Relation, RunOptions, SqlEngine } from "../engine/sql-en
 import { MillraceError } from "../errors.ts";
 import type { DataFile, Snapshot } from "../lake/delta-table.ts";
 import { pruneFiles } from "../lake/prune.ts";
-import type { LakeTables } from "./lake-tables.ts";
+import { giveWay, MOST_ATTEMPTS } from "./give-way.ts";
+import type { LakeTable, LakeTables } from "./lake-tables.ts";
 import { type Counts, committedTo, counts } from "./progress.ts";
 import type { Build, Built } from "./replay-build.ts";
 import type { Firsts } from "./replay-range.ts";
@@ -18,6 +19,7 @@ import {
   isDead,
   type LetterParts,
   readLetters,
+  type Settlement,
   settleReplayed,
 } from "./replayed-letters.ts";
 import { selectRows } from "./select-rows.ts";
@@ -47,6 +49,7 @@ export class Swap {
   /** By partition the table's counters when the replay began; undefined when it catches up with the flow before the swap. */
   readonly #before: readonly Counts[] | undefined;
   readonly #ends: () => readonly (number | undefined)[];
+  #settled: Settled | undefined;
   /** What stays of files that hold other rows too, by their path. */
   readonly #kept = new Map<string, readonly DataFile[]>();
 
@@ -61,27 +64,39 @@ export class Swap {
     this.#before = state && firsts.map((_, partition) => counts(state, stream, partition));
   }
 
+  get table(): LakeTable {
+    return this.#one.lakeTable;
+  }
+
   /** Does beforehand what can be done before the stream's flushes are held back. */
   async prepare(run: RunOptions): Promise<void> {
     await this.#one.newest?.settle(run);
     await this.#keep(this.#one.lakeTable.snapshot, run);
   }
 
-  /** The caller keeps flushes of the stream and retries of dead letters away. */
-  async commit(build: Build, settles: Findings["settles"]): Promise<Swapped> {
+  /**
+   * The caller keeps retries of dead letters away, and flushes of this process. Those of others may come in between: `behind` then means that
+   * the table has taken events that the build has not, and `retried` that a retry got into it all the same; nothing has changed.
+   */
+  async commit(
+    build: Build,
+    settles: Findings["settles"],
+    isRetried: () => boolean,
+  ): Promise<Swapped | "behind" | "retried"> {
     const { lake } = this.#p;
-    const { lakeTable, table, failed, taken } = this.#one;
-    const { unparsed } = build;
-    const ends = this.#ends();
-    const letters = table === undefined ? [] : await readLetters(this.#p, table);
+    const { lakeTable } = this.#one;
     const before = lakeTable.snapshot;
-    const covers = ({ partition, offset }: { partition: number; offset: number }) =>
-      offset >= (this.#firsts[partition] ?? Number.POSITIVE_INFINITY) && offset < (ends[partition] ?? 0);
-    const findings = { failed, unparsed, taken, covers, settles };
-    const settled = table && (await settleReplayed(this.#p, table, letters, findings));
+    const { settled, letters } = await this.#settle(build, settles);
     const files = this.#one.newest ? await this.#one.newest.files({}) : this.#one.files;
-    for (let attempt = 0; attempt < 5; attempt++) {
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      await giveWay(attempt);
+      const ends = this.#ends();
       const { snapshot } = lakeTable;
+      if (isRetried()) {
+        await settled?.abandon();
+        return "retried";
+      }
+      if (this.#one.newest && this.#isBehind(snapshot, ends)) return "behind";
       await this.#keep(snapshot, {});
       const replaced = this.#replaced(snapshot);
       const kept = replaced.flatMap((file) => this.#kept.get(file.path) ?? []);
@@ -108,6 +123,29 @@ export class Swap {
       };
     }
     throw new MillraceError("COMMIT_CONFLICT", { table: lakeTable.name });
+  }
+
+  /** Once, whatever comes in between: letters of later events are written by who stores them. */
+  async #settle(build: Build, settles: Findings["settles"]): Promise<Settled> {
+    if (this.#settled) return this.#settled;
+    const { table, failed, taken } = this.#one;
+    const { unparsed } = build;
+    const ends = this.#ends();
+    const letters = table === undefined ? [] : await readLetters(this.#p, table);
+    const covers = ({ partition, offset }: { partition: number; offset: number }) => {
+      const first = this.#firsts[partition];
+      return first !== undefined && offset >= first && offset < (ends[partition] ?? 0);
+    };
+    const findings = { failed, unparsed, taken, covers, settles };
+    this.#settled = { letters, settled: table && (await settleReplayed(this.#p, table, letters, findings)) };
+    return this.#settled;
+  }
+
+  /** Rows of events that the build does not have could not be told from those that it replaces. */
+  #isBehind(snapshot: Snapshot, ends: readonly (number | undefined)[]): boolean {
+    return this.#firsts.some(
+      (_, partition) => committedTo(snapshot, this.#stream, partition) >= (ends[partition] ?? 0),
+    );
   }
 
   /** Leaves to vacuum what was written and not committed. */
@@ -222,6 +260,12 @@ export class Swap {
     });
     return Number(row?.["n"]);
   }
+}
+
+/** The dead letters on the way to the table, and what becomes of them with the swap; bronze has none. */
+interface Settled {
+  readonly letters: readonly EventLetters[];
+  readonly settled: Settlement | undefined;
 }
 
 type Fates = Omit<Counts, "filtered">;

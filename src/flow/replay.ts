@@ -13,6 +13,7 @@ import type { Relation, RunOptions, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import { pruneFiles } from "../lake/prune.ts";
 import type { DeadLetterDesk } from "./dead-letter-desk.ts";
+import { giveWay, MOST_ATTEMPTS } from "./give-way.ts";
 import { committedTo, retriedMark } from "./progress.ts";
 import type { Refresher } from "./refresh.ts";
 import { parseBronze, sourceTable, unknownTable } from "./relations.ts";
@@ -20,7 +21,7 @@ import { Build, type BuildParts, cancelledOr } from "./replay-build.ts";
 import { type Firsts, firstOffsets, type RangeParts, type RangeRequest } from "./replay-range.ts";
 import { storedTo } from "./replay-source.ts";
 import { rowCount, Swap, type SwapParts, type Swapped } from "./replay-swap.ts";
-import { readLetters } from "./replayed-letters.ts";
+import { type Findings, readLetters } from "./replayed-letters.ts";
 
 export interface ReplayRequest extends RangeRequest {
   /** Where the events are read; bronze unless it is bronze itself that is replayed. */
@@ -243,13 +244,16 @@ export class Replays {
       tell("swap");
       return await inTurn(() =>
         this.#p.alone(pass.stream, async () => {
-          await build.catchUp(run, () => tell("swap"));
-          if (this.#retried(pass) !== marks) return undefined;
-          if (signal?.aborted) throw signal.reason;
           const swapped: ReplayedTable[] = [];
           for (const [i, swap] of swaps.entries()) {
             const settles = i === 0 && pass.last ? (pass.everyTable ? "all" : "failed") : "none";
-            const one = await swap.commit(build, settles);
+            const table = swap.table.name;
+            const isRetried = () => this.#retried(pass, table) !== marks.get(table);
+            const one = await this.#swap(swap, build, settles, isRetried, async () => {
+              await build.catchUp(run, () => tell("swap"));
+              if (signal?.aborted && swapped.length === 0) throw signal.reason;
+            });
+            if (one === "retried") return undefined;
             swapped.push({ ...one, kind: "rebuilt", from: pass.firsts.map((first) => first ?? null) });
           }
           return swapped;
@@ -261,15 +265,38 @@ export class Replays {
     }
   }
 
+  /** Takes in what has come and swaps the table, again while others store events in between. */
+  async #swap(
+    swap: Swap,
+    build: Build,
+    settles: Findings["settles"],
+    isRetried: () => boolean,
+    catchUp: () => Promise<void>,
+  ): Promise<Swapped | "retried"> {
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      await giveWay(attempt);
+      await catchUp();
+      const swapped = await swap.commit(build, settles, isRetried);
+      if (swapped !== "behind") return swapped;
+    }
+    throw new MillraceError("COMMIT_CONFLICT", { table: swap.table.name });
+  }
+
   /** Begins where bronze and the tables are all at the same event. */
-  async #begin(pass: Pass, stream: Stream): Promise<{ build: Build; swaps: Swap[]; marks: string }> {
+  async #begin(
+    pass: Pass,
+    stream: Stream,
+  ): Promise<{ build: Build; swaps: Swap[]; marks: ReadonlyMap<string, string> }> {
     const { alone, flush, lake } = this.#p;
-    for (let attempt = 0; attempt < 5; attempt++) {
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      await giveWay(attempt);
       const begun = await alone(pass.stream, async () => {
         if (!pass.catchesUp && !this.#isEven(pass)) return undefined;
         const ends = pass.firsts.map((_, partition) => storedTo(lake, pass.stream, partition) + 1);
         const states = new Map(lake.names().map((name) => [name, lake.get(name).snapshot]));
-        return { marks: this.#retried(pass), ends, states };
+        const built = [...(pass.bronze ? [`bronze.${pass.stream}`] : []), ...pass.tables.map(({ name }) => name)];
+        const marks = new Map(built.map((name) => [name, this.#retried(pass, name)]));
+        return { marks, ends, states };
       });
       if (begun) {
         const { marks, ends, states } = begun;
@@ -295,13 +322,10 @@ export class Replays {
     );
   }
 
-  /** Which retries of dead letters the tables have taken, as text to be compared. */
-  #retried({ stream, tables, firsts }: Pass): string {
-    const marks = tables.map(({ name }) => {
-      const { txn } = this.#p.lake.get(name).snapshot;
-      return firsts.map((_, partition) => txn.get(retriedMark(stream, partition)) ?? -1);
-    });
-    return JSON.stringify(marks);
+  /** Which retries of dead letters a table has taken, as text to be compared. */
+  #retried({ stream, firsts }: Pass, table: string): string {
+    const { txn } = this.#p.lake.get(table).snapshot;
+    return firsts.map((_, partition) => txn.get(retriedMark(stream, partition)) ?? -1).join();
   }
 
   /** By table and partition, the events that have dead letters. */

@@ -54,6 +54,8 @@ export interface Settlement {
   readonly closed: number;
   /** Makes the outcomes count, once the commit is there. */
   finish(): Promise<void>;
+  /** The commit does not come. */
+  abandon(): Promise<void>;
 }
 
 /** Letters written at once. */
@@ -102,7 +104,12 @@ export async function settleReplayed(
   letters: readonly EventLetters[],
   findings: Findings,
 ): Promise<Settlement> {
-  if (isInternal(table.stream)) return { txn: new Map(), opened: 0, closed: 0, finish: async () => undefined };
+  if (isInternal(table.stream))
+    return {
+      ...{ txn: new Map(), opened: 0, closed: 0 },
+      finish: async () => undefined,
+      abandon: async () => undefined,
+    };
   const known = new Map(letters.map((letter) => [placeOf(letter), letter]));
   const fresh = [...findings.failed].filter(([place]) => known.get(place)?.own === undefined);
   const unread = [...findings.unparsed].filter(([place]) => known.get(place)?.general === undefined);
@@ -136,6 +143,9 @@ export async function settleReplayed(
     closed,
     async finish() {
       for (const batch of batches) await o.actions.finish(batch);
+    },
+    async abandon() {
+      for (const batch of batches) await o.actions.abandon(batch);
     },
   };
 }

@@ -11,11 +11,13 @@ import { quoteIdentifier, quoteLiteral } from "../define/sql-text.ts";
 import { duckdbType } from "../define/types.ts";
 import type { LocalSql, Relation, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
+import type { DataFile, Snapshot } from "../lake/delta-table.ts";
 import { pruneFiles } from "../lake/prune.ts";
 import { ACTION_TABLE, type ActionLog, newestOutcomes, type Outcome } from "./dead-letter-actions.ts";
 import { DEAD_LETTER_TABLE, type DeadLetter, eventLetterId } from "./dead-letters.ts";
 import { failedChecks } from "./failed-checks.ts";
-import { filesWithKeys } from "./flush.ts";
+import { keysOf } from "./flush.ts";
+import { giveWay, MOST_ATTEMPTS } from "./give-way.ts";
 import { type EventFailure, insertEvents } from "./insert-events.ts";
 import type { LakeTables } from "./lake-tables.ts";
 import { latestPerKey } from "./merge.ts";
@@ -59,7 +61,7 @@ export interface Retried {
   readonly changed: readonly string[];
 }
 
-/** The caller has flushed the stream and keeps further flushes of it away, and every earlier batch is settled. */
+/** The caller has had the stream's events stored up to the letters', every earlier batch is settled, and no other retry runs. */
 export async function retryEvents(
   o: RetryParts,
   stream: Stream,
@@ -237,10 +239,22 @@ class EventRetry {
   }
 
   /** Commits a table's rows, counters and outcomes. Resolves to whether there was anything to commit. */
-  async #store({ table, outcomes, rows }: TableWork, actor: string): Promise<boolean> {
+  async #store(work: TableWork, actor: string): Promise<boolean> {
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      await giveWay(attempt);
+      const stored = await this.#storeOnce(work, actor);
+      if (stored !== "overtaken") return stored;
+    }
+    throw new MillraceError("COMMIT_CONFLICT", { table: work.table.name });
+  }
+
+  /** `overtaken`: another retry got into the table meanwhile, so what there is to do has to be found out anew. */
+  async #storeOnce({ table, outcomes, rows }: TableWork, actor: string): Promise<boolean | "overtaken"> {
     const { actions, lake } = this.#o;
-    const { open, lettered } = await this.#letters(table);
-    const present = await this.#present(table, [...open, ...outcomes.keys()]);
+    const { name: stream } = this.#stream;
+    const { snapshot } = lake.get(table.name);
+    const { open, lettered } = await this.#letters(table, snapshot);
+    const present = await this.#present(table, snapshot, [...open, ...outcomes.keys()]);
     const dead = new Set([...open].filter((offset) => !present.has(offset)));
     const added: number[] = [];
     const unlettered: number[] = [];
@@ -256,14 +270,14 @@ class EventRetry {
       }
     }
     await this.#writeLetters(table, unlettered, outcomes);
-    const { name: stream } = this.#stream;
     const recorded = [...outcomes].map(
       ([offset, result]): Outcome => ({
         deadLetterId: eventLetterId(stream, this.#partition, offset, table.name),
         ...result,
       }),
     );
-    if (added.length === 0 && dead.size === counts(lake.get(table.name).snapshot, stream, this.#partition).dead) {
+    const fewer = dead.size - counts(snapshot, stream, this.#partition).dead;
+    if (added.length === 0 && fewer === 0) {
       await actions.record(recorded, actor);
       return false;
     }
@@ -272,31 +286,39 @@ class EventRetry {
       { stream, partition: this.#partition, table: table.name },
       actor,
     );
-    await this.#commit(table, `select * from (${rows}) where ${this.#among(added)}`, added.length, dead.size, mark);
+    const taken = `select * from (${rows}) where ${this.#among(added)}`;
+    if (!(await this.#commit(table, snapshot, taken, { added: added.length, dead: fewer, mark }))) {
+      await actions.abandon(batch);
+      return "overtaken";
+    }
     await actions.finish(batch);
     return true;
   }
 
-  async #commit(definition: AppendTable, changes: string, added: number, dead: number, mark: number): Promise<void> {
+  /** Flushes that come in between are no hindrance: what is committed is what has changed since `known`. False when another retry was first. */
+  async #commit(
+    definition: AppendTable,
+    known: Snapshot,
+    changes: string,
+    { added, dead, mark }: { added: number; dead: number; mark: number },
+  ): Promise<boolean> {
     const { lake, engine } = this.#o;
+    const { name: stream } = this.#stream;
     const table = lake.get(definition.name);
-    for (let attempt = 0; attempt < 5; attempt++) {
+    const marked = retriedMark(stream, this.#partition);
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      await giveWay(attempt);
       const { snapshot } = table;
-      const before = counts(snapshot, this.#stream.name, this.#partition);
-      const to = committedTo(snapshot, this.#stream.name, this.#partition);
-      const deadDelta = dead - before.dead;
-      const txn = advance(snapshot, this.#stream.name, this.#partition, to, {
-        stored: added,
-        duplicate: 0,
-        dead: deadDelta,
-        filtered: -added - deadDelta,
+      if (snapshot.txn.get(marked) !== known.txn.get(marked)) return false;
+      const to = committedTo(snapshot, stream, this.#partition);
+      const txn = advance(snapshot, stream, this.#partition, to, {
+        ...{ stored: added, duplicate: 0, dead, filtered: -added - dead },
       });
-      txn.set(retriedMark(this.#stream.name, this.#partition), mark);
+      txn.set(marked, mark);
       const rows: Relation = { kind: "native", sql: changes };
-      const touched =
-        definition.key.length === 0 || added === 0
-          ? []
-          : await filesWithKeys(engine.local, definition, changes, snapshot.files);
+      const merges = definition.key.length > 0 && added > 0;
+      const withKeys = merges ? await keysOf(engine.local, definition, changes) : () => [];
+      const touched = withKeys(snapshot.files);
       const statement: Statement =
         definition.key.length === 0
           ? { sql: "select * from changes", inputs: new Map([["changes", rows]]) }
@@ -307,9 +329,10 @@ class EventRetry {
         add: added === 0 ? [] : await lake.write(table, statement),
         remove: touched.map((file) => file.path),
         txn,
-        info: { millrace: { stream: this.#stream.name, partition: this.#partition, stored: added, dead } },
+        info: { millrace: { stream, partition: this.#partition, stored: added, dead } },
+        ...(merges && { dependsOn: (file: DataFile) => withKeys([file]).length > 0 }),
       });
-      if (result.kind === "committed") return;
+      if (result.kind === "committed") return true;
     }
     throw new MillraceError("COMMIT_CONFLICT", { table: definition.name });
   }
@@ -318,8 +341,8 @@ class EventRetry {
    * Offsets of the events that have a dead letter of their own at the table, and of those that have not got past a letter there, be
    * it their own or one that concerns every table.
    */
-  async #letters(table: AppendTable): Promise<{ open: Set<number>; lettered: Set<number> }> {
-    const { relations, engine, lake } = this.#o;
+  async #letters(table: AppendTable, snapshot: Snapshot): Promise<{ open: Set<number>; lettered: Set<number> }> {
+    const { relations, engine } = this.#o;
     const { name: stream } = this.#stream;
     const { inputs, release } = await relations.resolve(
       [{ name: DEAD_LETTER_TABLE }, { name: ACTION_TABLE }],
@@ -328,7 +351,7 @@ class EventRetry {
     try {
       const newest = newestOutcomes(inputs.get(ACTION_TABLE) as Relation);
       // Events that wait for a flush have their fate counted by it.
-      const to = committedTo(lake.get(table.name).snapshot, stream, this.#partition);
+      const to = committedTo(snapshot, stream, this.#partition);
       const rows = await selectRows(engine, {
         sql: `select l.event_offset as o, bool_or(l.table_name is not null) as own,
             bool_or(n.outcome in ('stored', 'filtered')) as settled
@@ -349,20 +372,20 @@ class EventRetry {
   }
 
   /** Which of the events the table has rows of. */
-  async #present(table: AppendTable, among: readonly number[]): Promise<Set<number>> {
+  async #present(table: AppendTable, snapshot: Snapshot, among: readonly number[]): Promise<Set<number>> {
     if (table.key.length > 0) return this.#takenBefore(table, among);
     const { lake, engine } = this.#o;
     const lakeTable = lake.get(table.name);
     const wanted = [...new Set(among)].sort((a, b) => a - b);
     if (wanted.length === 0) return new Set();
-    const files = pruneFiles(lakeTable.snapshot.files, [
+    const files = pruneFiles(snapshot.files, [
       { column: "_offset", op: ">=", value: wanted[0] },
       { column: "_offset", op: "<=", value: wanted.at(-1) },
     ]);
     const rows = await selectRows(engine, {
       sql: `select distinct _offset from stored where _partition = ${this.#partition} and _offset in (select o from wanted)`,
       inputs: new Map<string, Relation>([
-        ["stored", lake.relation(lakeTable, lakeTable.snapshot, files)],
+        ["stored", lake.relation(lakeTable, snapshot, files)],
         ["wanted", { kind: "native", sql: `select unnest([${wanted.join(", ")}]::bigint[]) as o` }],
       ]),
     });

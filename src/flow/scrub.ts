@@ -20,9 +20,13 @@ const ROUND_MS = 86_400_000;
 export interface ScrubParts {
   readonly lake: LakeTables;
   readonly logger: Logger;
+  /** Whether this process looks at files by itself. */
+  readonly leads: () => boolean;
   /** Told of a table that has a damaged file for the first time. */
   readonly damaged: (table: LakeTable) => void;
 }
+
+const UNKNOWN = Symbol("it could not be looked at");
 
 export class Scrub {
   readonly #o: ScrubParts;
@@ -60,6 +64,7 @@ export class Scrub {
     await wait(FIRST_AFTER_MS);
     for (;;) {
       const startedAt = performance.now();
+      while (!this.#o.leads()) await wait(FIRST_AFTER_MS);
       await this.round((sizeBytes) => wait(Math.max(LEAST_PAUSE_MS, sizeBytes / BYTES_PER_MS)));
       await wait(Math.max(LEAST_PAUSE_MS, ROUND_MS - (performance.now() - startedAt)));
     }
@@ -69,6 +74,7 @@ export class Scrub {
     const { lake, logger } = this.#o;
     if (file.checksum === undefined) return;
     const reason = await this.#fault(table, file, file.checksum);
+    if (reason === UNKNOWN) return;
     // A file may have left its table, and then the disk, while it was read.
     const live = table.snapshot.files.some(({ path }) => path === file.path);
     if (!lake.mark(table, file, live ? reason : undefined) || reason === undefined) return;
@@ -76,12 +82,15 @@ export class Scrub {
     this.#o.damaged(table);
   }
 
-  async #fault(table: LakeTable, file: DataFile, expected: string): Promise<string | undefined> {
+  /** What is wrong with the file; undefined for one that is as it was written. */
+  async #fault(table: LakeTable, file: DataFile, expected: string): Promise<string | typeof UNKNOWN | undefined> {
     try {
       const found = await this.#o.lake.checksum(table, file);
       return found === expected ? undefined : `does not match its checksum (${found} instead of ${expected})`;
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
+      // A store that is away says nothing about its files.
+      if (error.code.startsWith("STORE_")) return UNKNOWN;
       return error.code === "OBJECT_NOT_FOUND" ? "is gone" : `cannot be read: ${error.message}`;
     }
   }

@@ -14,6 +14,7 @@ import type { Stream } from "../define/project.ts";
 import { META_COLUMNS } from "../define/project.ts";
 import { quoteIdentifier, quoteLiteral } from "../define/sql-text.ts";
 import type { Span } from "../log/event-log.ts";
+import type { DeadLetter } from "./dead-letters.ts";
 import { eventId } from "./event-id.ts";
 
 export class Chunk {
@@ -31,6 +32,8 @@ export class Chunk {
   readonly faults: number[] = [];
   /** Table -> offsets of events that were dead-lettered on the way to it. */
   readonly deadLettered = new Map<string, number[]>();
+  /** Dead letters that are not written yet: they are before the chunk is stored here, and go with it when somebody else stores it. */
+  readonly letters: DeadLetter[] = [];
   readonly #spans: Span[] = [];
   #readers = 0;
   #drop: (() => void) | undefined;

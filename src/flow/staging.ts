@@ -32,7 +32,7 @@ export interface StagingOptions {
   readonly log: Pick<EventLog, "ends" | "read">;
   readonly local: LocalSql;
   /** Finds duplicates; undefined when the stream has no id. */
-  readonly index: Pick<StreamIndex, "lookup" | "stage"> | undefined;
+  readonly index: StagingIndex | undefined;
   /** Tells its tables from those of another staging of the partition; empty for the one that flushes and queries read. */
   readonly label?: string;
   readonly tempDir: string;
@@ -42,9 +42,15 @@ export interface StagingOptions {
   /** The look-up inputs of a table, as of now. */
   readonly lookups: (table: AppendTable) => Promise<{ inputs: Map<string, Relation>; release(): void }>;
   readonly deadLetters: (letters: readonly DeadLetter[]) => Promise<void>;
+  /** False while another process is to store these events and writes their dead letters; always true unless given. */
+  readonly stores?: () => boolean;
   /** First offset that is not in every table yet. */
   readonly from: number;
 }
+
+/** Of an index that another process may have to be followed with, what it knows is asked and told as well. */
+export type StagingIndex = Pick<StreamIndex, "lookup" | "stage"> &
+  Partial<Pick<StreamIndex, "knows" | "staged" | "commit">>;
 
 export class Staging {
   readonly #o: StagingOptions;
@@ -97,13 +103,9 @@ export class Staging {
   /** Loads at most what fills the oldest chunk, seals it and gives it out for a flush; undefined when nothing is there. */
   async seal(): Promise<Chunk | undefined> {
     const turn = this.#queue.then(async () => {
-      const oldest = this.#chunks[0];
-      if (oldest?.sealed) return oldest;
-      const { end } = this.#o.log.ends(this.#o.stream.name, this.#o.partition);
-      while (this.#end < end && !this.#chunks[0]?.sealed) await this.#loadOnce();
-      const chunk = this.#chunks[0];
-      if (!chunk || chunk.to < chunk.from) return undefined;
-      chunk.sealed = true;
+      const chunk = await this.#fillOldest();
+      // Whoever stores events has written their letters before.
+      if (chunk) await this.#writeLetters(chunk);
       return chunk;
     });
     this.#queue = turn.then(
@@ -111,6 +113,17 @@ export class Staging {
       () => undefined,
     );
     return turn;
+  }
+
+  async #fillOldest(): Promise<Chunk | undefined> {
+    const oldest = this.#chunks[0];
+    if (oldest?.sealed) return oldest;
+    const { end } = this.#o.log.ends(this.#o.stream.name, this.#o.partition);
+    while (this.#end < end && !this.#chunks[0]?.sealed) await this.#loadOnce();
+    const chunk = this.#chunks[0];
+    if (!chunk || chunk.to < chunk.from) return undefined;
+    chunk.sealed = true;
+    return chunk;
   }
 
   /** Begins to load a further chunk when one is full already: parsing then overlaps with the writing of the chunk before. */
@@ -124,16 +137,48 @@ export class Staging {
     await turn;
   }
 
+  /**
+   * Moves on behind the events that every table has by now, whoever stored them: chunks up to `stored` are dropped, and the index takes
+   * them over. What has been staged beyond stays; with nothing beyond, staging goes on behind `stored`.
+   */
+  async follow(stored: number): Promise<void> {
+    if (stored < (this.#chunks[0]?.from ?? this.#end)) return;
+    const turn = this.#queue.then(async () => {
+      if (stored < this.#end) await this.#o.index?.commit?.(stored);
+      for (const chunk of this.#chunks) {
+        if (chunk.to <= stored) this.drop(chunk);
+        else if (chunk.from <= stored) chunk.sealed = true; // so that it goes before long
+      }
+      this.#end = Math.max(this.#end, stored + 1);
+    });
+    this.#queue = turn.catch(() => undefined); // the caller sees the failure
+    await turn;
+  }
+
+  /** Forgets what is staged and begins again at an offset, for tables too that were not taken in before. */
+  async restart(from: number, tables: readonly AppendTable[]): Promise<void> {
+    const turn = this.#queue.then(() => {
+      for (const chunk of this.#chunks) this.drop(chunk);
+      for (const table of tables) {
+        if (!this.#tables.some(({ name }) => name === table.name)) this.#tables.push(table);
+        this.#adopted.add(table.name);
+      }
+      this.#end = from;
+    });
+    this.#queue = turn;
+    await turn;
+  }
+
   /** Takes in a table that has every event before the first chunk, and gives it the rows of the chunks there are. */
   async adopt(table: AppendTable): Promise<void> {
     const turn = this.#queue.then(async () => {
-      const letters: DeadLetter[] = [];
       for (const chunk of this.#chunks) {
         chunk.deadLettered.delete(table.name);
         await this.#createTable(chunk, table);
+        const letters: DeadLetter[] = [];
         if (chunk.to >= chunk.from) await this.#transform(chunk, table, chunk.from, chunk.to, letters);
+        await this.#tell(chunk, letters);
       }
-      await this.#o.deadLetters(letters);
       if (!this.#tables.some(({ name }) => name === table.name)) this.#tables.push(table);
       this.#adopted.add(table.name);
     });
@@ -152,7 +197,8 @@ export class Staging {
   }
 
   async #loadOnce(): Promise<void> {
-    const { chunkBytes } = this.#o;
+    const { chunkBytes, index } = this.#o;
+    await index?.knows?.((this.#chunks[0]?.from ?? this.#end) - 1);
     const chunk = await this.#openChunk();
     const run = await this.#read(chunkBytes - chunk.payloadBytes);
     // Until the load is complete, a chunk with half-loaded rows behind `to` takes no more.
@@ -165,7 +211,7 @@ export class Staging {
         if (!this.#o.held?.(table.name) || this.#adopted.has(table.name))
           await this.#transform(chunk, table, run.from, run.to, letters);
       }
-      await this.#o.deadLetters(letters);
+      await this.#tell(chunk, letters);
     } catch (error) {
       chunk.forgetAfter(chunk.to);
       if (chunk.to < chunk.from) this.drop(chunk);
@@ -177,6 +223,19 @@ export class Staging {
     chunk.sealed = chunk.payloadBytes >= chunkBytes;
     this.#bytesPerEvent = bytes / (run.to - run.from + 1);
     this.#end = run.to + 1;
+    index?.staged?.(run.to);
+  }
+
+  /** Writes dead letters of a chunk, or keeps them with it until this process is to store it. */
+  async #tell(chunk: Chunk, letters: readonly DeadLetter[]): Promise<void> {
+    if (this.#o.stores?.() ?? true) await this.#o.deadLetters(letters);
+    else chunk.letters.push(...letters);
+  }
+
+  async #writeLetters(chunk: Chunk): Promise<void> {
+    if (chunk.letters.length === 0) return;
+    await this.#o.deadLetters(chunk.letters);
+    chunk.letters.splice(0);
   }
 
   /**

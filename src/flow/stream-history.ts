@@ -13,6 +13,7 @@ import { join } from "node:path";
 import type { Project, Stream } from "../define/project.ts";
 import { MillraceError } from "../errors.ts";
 import type { EventLog } from "../log/event-log.ts";
+import { giveWay, MOST_ATTEMPTS } from "./give-way.ts";
 import type { LakeTables } from "./lake-tables.ts";
 
 export const STREAM_HISTORY = "millrace.stream";
@@ -39,21 +40,29 @@ export async function withHistory(
   const streams = new Map<string, Stream>();
   for (const stream of project.streams.values()) {
     const bronze = `bronze.${stream.name}`;
-    const next = lake.held(bronze) ? undefined : nextHistory(lake.get(bronze).snapshot.configuration, stream, log);
-    if (next?.changed) {
-      // Before the note: a crash in between does it again.
-      if (next.newId) await rm(join(dataDir, "dedupe", stream.name), { recursive: true, force: true });
-      const table = lake.get(bronze);
-      const configuration = { [STREAM_HISTORY]: JSON.stringify(next.history) };
-      const { kind } = await lake.commit(table, {
-        ...{ operation: "ALTER", readVersion: table.snapshot.version, configuration },
-      });
-      if (kind !== "committed") throw new MillraceError("COMMIT_CONFLICT", { table: bronze });
-    }
-    const { since = {}, reidentified = false } = next?.history ?? {};
+    const noted = lake.held(bronze) ? undefined : await note(stream, lake, log, dataDir);
+    const { since = {}, reidentified = false } = noted ?? {};
     streams.set(stream.name, { ...stream, requiredSince: since, reidentified });
   }
   return { ...project, streams };
+}
+
+/** Brings what bronze says of a stream's past up to its definition. Another process may do the same: whoever comes second goes by what is there. */
+async function note(stream: Stream, lake: LakeTables, log: EventLog, dataDir: string): Promise<StreamHistory> {
+  const table = lake.get(`bronze.${stream.name}`);
+  for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+    await giveWay(attempt);
+    const { history, changed, newId } = nextHistory(table.snapshot.configuration, stream, log);
+    if (!changed) return history;
+    // Before the note: a crash in between does it again.
+    if (newId) await rm(join(dataDir, "dedupe", stream.name), { recursive: true, force: true });
+    const configuration = { [STREAM_HISTORY]: JSON.stringify(history) };
+    const { kind } = await lake.commit(table, {
+      ...{ operation: "ALTER", readVersion: table.snapshot.version, configuration },
+    });
+    if (kind === "committed") return history;
+  }
+  throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
 }
 
 /** True when events of the stream may lack a field that its contract requires now. */

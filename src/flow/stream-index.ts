@@ -27,59 +27,117 @@ export interface StreamIndexOptions {
 
 /**
  * The id index of a stream's partition, kept up with bronze. Where part of it is missing, after a crash between a commit and the
- * index's own or when a file was lost or damaged, that part is read from bronze again. Bronze recorded which events
- * were second arrivals, so nothing is decided anew.
+ * index's own, when a file was lost or damaged, or because another process stored the events, that part is read from bronze. Bronze recorded
+ * which events were second arrivals, so nothing is decided anew.
  */
 export class StreamIndex {
   readonly #o: StreamIndexOptions;
-  readonly #index: IdIndex;
+  #opening: Promise<IdIndex> | undefined;
+  #index: IdIndex | undefined;
+  /** Every event up to this offset is in the index, be it only in memory. */
+  #knownTo = -1;
+  #catchingUp: Promise<void> | undefined;
+  #closed = false;
 
-  private constructor(options: StreamIndexOptions, index: IdIndex) {
+  private constructor(options: StreamIndexOptions) {
     this.#o = options;
-    this.#index = index;
   }
 
   static async open(options: StreamIndexOptions): Promise<StreamIndex> {
-    const { dir, stream, filesModule } = options;
-    const index = await openIdIndex(dir, { horizonMs: stream.horizonMs, storedTo: storedTo(options), filesModule });
-    const opened = new StreamIndex(options, index);
-    await opened.#catchUp();
-    return opened;
+    const index = new StreamIndex(options);
+    await index.#open();
+    return index;
+  }
+
+  /** Opens the index when it is first asked for something. */
+  static later(options: StreamIndexOptions): StreamIndex {
+    return new StreamIndex(options);
+  }
+
+  /**
+   * Resolves once every event up to an offset is known, by default all that bronze has; bronze has committed those that were not
+   * staged here.
+   */
+  async knows(to: number = storedTo(this.#o)): Promise<void> {
+    if (this.#index === undefined) await this.#open();
+    if (this.#knownTo < to) await this.#catchUp();
   }
 
   /** For each entry the offset of the stored event it repeats, or -1. */
   lookup(batch: IdBatch): Promise<Float64Array> {
-    return this.#mending(() => this.#index.lookup(batch));
+    return this.#mending((index) => index.lookup(batch));
   }
 
   /** Makes the entries that repeat nothing count for later look-ups. */
   stage(batch: IdBatch, duplicateOf: ArrayLike<number>): void {
+    if (this.#index === undefined) throw new MillraceError("INTERNAL", { what: `staging ids for ${this.#o.dir}` });
     this.#index.stage(batch, duplicateOf);
   }
 
-  /** Makes staged entries durable; bronze is committed up to `to` by now. */
-  commit(to: number): Promise<void> {
-    return this.#mending(() => this.#index.commit(to));
+  /** All events up to an offset have been staged. */
+  staged(to: number): void {
+    this.#knownTo = Math.max(this.#knownTo, to);
   }
 
-  close(): Promise<void> {
-    return this.#index.close();
+  /** Makes staged entries durable; bronze is committed up to `to` by now. */
+  async commit(to: number): Promise<void> {
+    if (this.#index === undefined) return; // it finds them in bronze when it is opened
+    if (this.#knownTo < to) return this.#catchUp();
+    await this.#mending((index) => index.commit(to));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await (await this.#opening?.catch(() => undefined))?.close();
+  }
+
+  async #open(): Promise<IdIndex> {
+    if (this.#closed) throw new MillraceError("SHUTTING_DOWN");
+    this.#opening ??= this.#openOnce().catch((error: unknown) => {
+      this.#opening = undefined; // the next call tries again
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  async #openOnce(): Promise<IdIndex> {
+    const { dir, stream, filesModule } = this.#o;
+    const index = await openIdIndex(dir, { horizonMs: stream.horizonMs, storedTo: storedTo(this.#o), filesModule });
+    try {
+      await this.#bringUp(index);
+    } catch (error) {
+      await index.close();
+      throw error;
+    }
+    this.#index = index;
+    return index;
   }
 
   /** Damage may show only when a file is read: the index then asks to be brought up to date, once per call. */
-  async #mending<T>(work: () => Promise<T>): Promise<T> {
+  async #mending<T>(work: (index: IdIndex) => Promise<T>): Promise<T> {
+    const index = this.#index ?? (await this.#open());
     try {
-      return await work();
+      return await work(index);
     } catch (error) {
       if (!(error instanceof MillraceError && error.code === "DEDUPE_INDEX_BEHIND")) throw error;
-      await this.#catchUp();
-      return work();
+      await this.#bringUp(index);
+      return work(index);
     }
   }
 
+  /** One at a time: what comes meanwhile finds most of it done. */
   async #catchUp(): Promise<void> {
+    const index = this.#index ?? (await this.#open());
+    const before = this.#catchingUp;
+    const turn = (before ?? Promise.resolve()).catch(() => undefined).then(() => this.#bringUp(index));
+    this.#catchingUp = turn;
+    await turn;
+  }
+
+  async #bringUp(index: IdIndex): Promise<void> {
     const to = storedTo(this.#o);
-    if (this.#index.coveredTo < to) await this.#index.rebuild(this.#stored(this.#index.coveredTo + 1, to), to);
+    if (index.coveredTo < to) await index.rebuild(this.#stored(index.coveredTo + 1, to), to);
+    this.#knownTo = Math.max(this.#knownTo, to);
   }
 
   async *#stored(from: number, to: number): AsyncGenerator<IdBatch> {

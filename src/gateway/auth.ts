@@ -50,7 +50,10 @@ export function scopeGuard(
   keys: KeyVerifier,
 ): (scope: Scope) => (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   return (scope) => async (request) => {
-    request.principal = authorize(keys, credentials(request.headers), scope);
+    const header = credentials(request.headers);
+    request.principal = authorize(keys, header, scope);
+    // Whoever passes the request on to another process passes on who asks.
+    if (header !== undefined) request.headers.authorization = header;
   };
 }
 

@@ -12,7 +12,7 @@ import type { FailureReport } from "./error-answer.ts";
 import { EventsDoor } from "./events-door.ts";
 import type { Readiness } from "./health-routes.ts";
 import { healthRoutes } from "./health-routes.ts";
-import { createHttpServer } from "./http-server.ts";
+import { createHttpServer, type HttpServerOptions } from "./http-server.ts";
 import type { KinesisDeps } from "./kinesis/kinesis-door.ts";
 import { KinesisDoor } from "./kinesis/kinesis-door.ts";
 import type { PartitionOf } from "./partition-router.ts";
@@ -49,6 +49,10 @@ export interface GatewayTiming {
 }
 
 export interface GatewayDeps {
+  /** False: events are taken by other processes, and here are only the routes of other parts. Default: true. */
+  readonly doors?: boolean;
+  /** What to say of a route that is not here, where another process has it. */
+  readonly elsewhere?: HttpServerOptions["elsewhere"];
   /** Every stream must be open in it. */
   readonly log: EventLog;
   readonly streams: ReadonlyMap<string, Stream>;
@@ -81,7 +85,8 @@ export interface Gateway {
 
 /** The front door with all its routes, not yet listening. @throws CONTRACT_NOT_COMPILABLE, SETTING_INVALID */
 export function createGateway(deps: GatewayDeps): Gateway {
-  const { log, streams, keys, settings, timing = {}, registry, report } = deps;
+  const { log, keys, settings, timing = {}, registry, report, doors: hasDoors = true } = deps;
+  const streams = hasDoors ? deps.streams : new Map<string, Stream>();
   const admission = new Admission(settings.inflightBytes, deps.admissionPorts);
   const doorDeps = {
     log,
@@ -104,7 +109,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     sources,
   );
   const hasSources = sources.size > 0;
-  const kinesis = deps.kinesis && new KinesisDoor({ ...doorDeps, kinesis: deps.kinesis }, doors);
+  const kinesis = hasDoors && deps.kinesis ? new KinesisDoor({ ...doorDeps, kinesis: deps.kinesis }, doors) : undefined;
   const cors = corsFor(settings.corsOrigins ?? "none");
   const server = createHttpServer({
     ...timing,
@@ -114,15 +119,19 @@ export function createGateway(deps: GatewayDeps): Gateway {
     requestTimeoutMs: settings.requestTimeoutMs,
     hotPath: (request, response, mustContinue) =>
       cors?.(request, response) ||
-      door.take(request, response, mustContinue) ||
+      (hasDoors && door.take(request, response, mustContinue)) ||
       (hasSources && segment.take(request, response, mustContinue)) ||
       kinesis?.take(request, response, mustContinue) === true,
     http2Path: kinesis && ((request, response, mustContinue) => kinesis.take(request, response, mustContinue)),
-    hotRoutes: [{ method: "POST", url: "/v1/streams/:stream/events" }, ...(hasSources ? SEGMENT_ROUTES : [])],
+    hotRoutes: [
+      ...(hasDoors ? [{ method: "POST", url: "/v1/streams/:stream/events" }] : []),
+      ...(hasSources ? SEGMENT_ROUTES : []),
+    ],
+    elsewhere: deps.elsewhere,
     report,
   });
   const { app, closing } = server;
-  app.register(streamsRoutes({ log, streams, keys, closing, heartbeatMs: timing.heartbeatMs ?? 15_000 }));
+  if (hasDoors) app.register(streamsRoutes({ log, streams, keys, closing, heartbeatMs: timing.heartbeatMs ?? 15_000 }));
   app.register(healthRoutes(deps.ready, registry));
   if (hasSources) app.register(settingsRoute(segment.writeKeys));
   return {

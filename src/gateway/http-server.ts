@@ -34,6 +34,8 @@ export interface HttpServerOptions {
   readonly http2Path?: HotPath | undefined;
   /** Methods of paths that the hot path takes, for the Allow header: method and path as fastify writes them. */
   readonly hotRoutes: readonly Route[];
+  /** What to say of a path that no route takes, where another process has it; undefined: nobody has. */
+  readonly elsewhere?: ((method: string, path: string) => MillraceError | undefined) | undefined;
   readonly report: FailureReport;
 }
 
@@ -148,7 +150,9 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] as string;
-    const error = unknownRoute(request.method, path, allowedMethods(routes, path));
+    const allowed = allowedMethods(routes, path);
+    const elsewhere = allowed.includes(request.method) ? undefined : options.elsewhere?.(request.method, path);
+    const error = elsewhere ?? unknownRoute(request.method, path, allowed);
     const allow =
       error.code === "METHOD_NOT_ALLOWED"
         ? { Allow: String((error.details as { allowed: string[] }).allowed.join(", ")) }

@@ -15,11 +15,13 @@ type ConflictReason = Extract<CommitResult, { kind: "conflict" }>["reason"];
 
 /** Whether a commit that came after the request's `readVersion` stands in its way. */
 export function conflictWith(request: CommitRequest, other: LoggedCommit): ConflictReason | undefined {
-  const { txns, removes, metadata, protocol } = other.actions;
+  const { txns, adds, removes, metadata, protocol } = other.actions;
   if (request.readVersion < 0) return "exists";
   if (txns.some(({ appId }) => request.txn?.has(appId))) return "txn";
   const removing = new Set(request.remove);
   if (removes.some(({ path }) => removing.has(path))) return "removed";
+  const { dependsOn } = request;
+  if (dependsOn && adds.some((file) => file.dataChange && dependsOn(file))) return "added";
   return metadata || protocol ? "metadata" : undefined;
 }
 
@@ -75,6 +77,8 @@ export function planCommit(
       ...(state && { readVersion: request.readVersion }),
       isBlindAppend: removes.length === 0 && !changed,
       engineInfo: "Millrace",
+      // No two commits are the same bytes: a store whose answer was lost tells by them whose commit it holds.
+      txnId: newId(),
       ...(request.info && { millrace: request.info }),
     },
     ...(!state && { protocol: PROTOCOL }),

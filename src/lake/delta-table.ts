@@ -39,10 +39,17 @@ export interface DeltaTable {
 
   /**
    * Removes the data files that no version within `retentionMs` refers to, oldest first, and returns their paths. Files no
-   * commit knows are left alone for an hour at least: they may be being written. Those that `keep` names stay in any case.
+   * commit knows are left alone for an hour at least, or for `orphansForMs`: they may be being written. Those that `keep` names stay in any
+   * case. `nowMs`: by the clock of the store, where others write there too; this process's own unless given.
    * @throws DELTA_COMMIT_INVALID when `retentionMs` is more than the table's `delta.deletedFileRetentionDuration` (a week)
    */
-  vacuum(options: { retentionMs: number; dryRun?: boolean; keep?: (path: string) => boolean }): Promise<string[]>;
+  vacuum(options: {
+    retentionMs: number;
+    dryRun?: boolean;
+    keep?: (path: string) => boolean;
+    nowMs?: number;
+    orphansForMs?: number;
+  }): Promise<string[]>;
 
   /** The newest version known, to be written elsewhere; undefined when nothing was read yet or there is no table. */
   copy(): TableCopy | undefined;
@@ -98,14 +105,20 @@ export interface CommitRequest {
   readonly configuration?: Readonly<Record<string, string>>;
   /** False when the rows stay the same (compaction). Default true. */
   readonly dataChange?: boolean;
+  /** True for a file that would have changed what is committed, had it been there at `readVersion`: one that has come since is a conflict. */
+  readonly dependsOn?: (added: DataFile) => boolean;
   /** Further facts for the history, kept in `commitInfo`. */
   readonly info?: Readonly<Record<string, unknown>>;
 }
 
 export type CommitResult =
   | { readonly kind: "committed"; readonly version: number }
-  /** `txn`: a commit since `readVersion` set one of our appIds; `removed`: it removed one of our files; `metadata`: it changed the schema; `exists`: the table was created meanwhile. */
-  | { readonly kind: "conflict"; readonly reason: "txn" | "removed" | "metadata" | "exists"; readonly version: number };
+  /** `txn`: a commit since `readVersion` set one of our appIds; `removed`: it removed one of our files; `added`: it brought rows that the request depends on; `metadata`: it changed the schema; `exists`: the table was created meanwhile. */
+  | {
+      readonly kind: "conflict";
+      readonly reason: "txn" | "removed" | "added" | "metadata" | "exists";
+      readonly version: number;
+    };
 
 export interface CommitInfo {
   readonly version: number;

@@ -3,7 +3,8 @@ import { dirname, join, resolve } from "node:path";
 import { MillraceError } from "../errors.ts";
 import { type FileSystem, nodeFileSystem } from "./file-system.ts";
 import { listFiles } from "./list-files.ts";
-import type { ObjectInfo, ObjectStore } from "./object-store.ts";
+import { checkKey } from "./object-key.ts";
+import type { ObjectInfo, ObjectStore, PublishedObject } from "./object-store.ts";
 
 export interface FsStoreOptions {
   readonly fs?: FileSystem;
@@ -91,14 +92,17 @@ class FsStore implements ObjectStore {
     return path;
   }
 
-  async publish(key: string): Promise<ObjectInfo> {
+  async publish(key: string): Promise<PublishedObject> {
     const path = this.#path(key);
-    return this.#attempt("write", key, async () => {
+    const durable = this.#attempt("write", key, async () => {
       await this.#fs.syncFile(path);
       await this.#fs.syncDirectory(dirname(path));
       const { sizeBytes, modifiedAtMs } = await this.#fs.stat(path);
       return { key, sizeBytes, modifiedAtMs };
     });
+    // Read back from memory while the disk is busy with the sync.
+    const [info, checksum] = await Promise.all([durable, this.checksum(key)]);
+    return { ...info, checksum };
   }
 
   async checksum(key: string): Promise<string> {
@@ -107,10 +111,21 @@ class FsStore implements ObjectStore {
     return sum.toString(16).padStart(8, "0");
   }
 
-  async localPath(key: string): Promise<string> {
-    const path = this.#path(key);
-    await this.#attempt("read", key, () => this.#fs.stat(path));
-    return path;
+  localPath(key: string): string {
+    return this.#path(key);
+  }
+
+  async hold(keys: readonly string[], signal?: AbortSignal): Promise<() => void> {
+    for (const key of keys) {
+      signal?.throwIfAborted();
+      const path = this.#path(key);
+      await this.#attempt("read", key, () => this.#fs.stat(path));
+    }
+    return () => undefined;
+  }
+
+  uri(key: string): string {
+    return `file://${this.#path(key)}`;
   }
 
   /** Writes the bytes beside the store's objects and lets `name` give them their place. */
@@ -156,8 +171,11 @@ class FsStore implements ObjectStore {
   }
 
   #path(key: string): string {
-    const problem = keyProblem(key);
-    if (problem) throw new MillraceError("OBJECT_KEY_INVALID", { key: JSON.stringify(key), reason: problem });
+    checkKey(key);
+    if (key === TEMPORARY || key.startsWith(`${TEMPORARY}/`)) {
+      const reason = `${TEMPORARY} is the store's own`;
+      throw new MillraceError("OBJECT_KEY_INVALID", { key: JSON.stringify(key), reason });
+    }
     return join(this.#root, key);
   }
 
@@ -173,14 +191,6 @@ class FsStore implements ObjectStore {
       throw new MillraceError("LAKE_UNAVAILABLE", { operation, key, reason }, { cause, retryAfterS: 1 });
     }
   }
-}
-
-function keyProblem(key: string): string | undefined {
-  if (key === TEMPORARY || key.startsWith(`${TEMPORARY}/`)) return `${TEMPORARY} is the store's own`;
-  if (key.includes("\0")) return "it holds NUL";
-  if (key.includes("\\")) return "it holds a backslash";
-  const bad = key.split("/").find((segment) => segment === "" || segment === "." || segment === "..");
-  return bad === undefined ? undefined : `it holds the segment "${bad}"`;
 }
 
 async function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {

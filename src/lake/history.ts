@@ -8,7 +8,7 @@ import { type LoggedCommit, readCommit, versionGone } from "./replay.ts";
 /** A commit as its table's history shows it. */
 export function commitInfoOf({ version, timestampMs, actions }: LoggedCommit): CommitInfo {
   const { adds, removes, commitInfo = {} } = actions;
-  const { operation, timestamp: _, millrace, ...rest } = commitInfo;
+  const { operation, timestamp: _, txnId: __, millrace, ...rest } = commitInfo;
   const rows = adds.map((file) => file.stats?.rowCount);
   return {
     version,

@@ -88,11 +88,11 @@ class StoredDeltaTable implements DeltaTable {
     return dataChanges(commits);
   }
 
-  async vacuum(options: Omit<VacuumOptions, "nowMs">): Promise<string[]> {
+  async vacuum(options: Omit<VacuumOptions, "nowMs"> & { readonly nowMs?: number }): Promise<string[]> {
     const state = await this.#log.advance();
     if (!state) return [];
     checkWritable(this.location, state.facts);
-    return vacuum(this.#store, this.location, state, { ...options, nowMs: this.#clock() });
+    return vacuum(this.#store, this.location, state, { nowMs: this.#clock(), ...options });
   }
 
   addedIn(file: DataFile): Promise<number | undefined> {

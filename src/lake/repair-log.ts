@@ -99,6 +99,7 @@ export async function continueLog(
     operation: REPAIR,
     operationParameters: {},
     engineInfo: "Millrace",
+    txnId: randomUUID(),
     millrace: { continues: state?.version ?? null, damaged },
   };
   const actions = { ...noActions(), commitInfo, ...(state ? {} : { protocol, metadata }) };

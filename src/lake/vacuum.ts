@@ -9,6 +9,8 @@ export interface VacuumOptions {
   readonly dryRun?: boolean;
   /** Paths that stay whatever their age seems to be: those the caller knows are being written. */
   readonly keep?: (path: string) => boolean;
+  /** Files that no commit knows stay for this long at least; an hour unless given, and no less. */
+  readonly orphansForMs?: number;
 }
 
 /** A file that no commit knows may be one that somebody is writing just now; no write takes this long, by a clock that does not jump. */
@@ -24,7 +26,7 @@ export async function vacuum(
   store: ObjectStore,
   location: string,
   state: TableState,
-  { retentionMs, nowMs, dryRun = false, keep = () => false }: VacuumOptions,
+  { retentionMs, nowMs, dryRun = false, keep = () => false, orphansForMs = 0 }: VacuumOptions,
 ): Promise<string[]> {
   const rememberedMs = removedFileRetentionMs(state.facts.metadata.configuration);
   if (retentionMs > rememberedMs) {
@@ -40,7 +42,9 @@ export async function vacuum(
     if (isHidden(path) || state.liveFile(path) || keep(path)) continue;
     const removed = removedAtMs.get(path);
     const neededUntilMs =
-      removed === undefined ? object.modifiedAtMs + Math.max(retentionMs, YOUNGEST_ORPHAN_MS) : removed + retentionMs;
+      removed === undefined
+        ? object.modifiedAtMs + Math.max(retentionMs, orphansForMs, YOUNGEST_ORPHAN_MS)
+        : removed + retentionMs;
     if (neededUntilMs <= nowMs) unneeded.push(object);
   }
   unneeded.sort((a, b) => a.modifiedAtMs - b.modifiedAtMs);

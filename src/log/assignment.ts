@@ -56,6 +56,12 @@ export interface Membership {
    */
   owns(stream: string, partition: number): boolean;
 
+  /**
+   * Whether the group was sure of this process within the session time, by a monotonic clock: then nothing that is owned, nor what a `lost`
+   * ("revoked") under way still has, can be somebody else's yet. Ask right before an effect that nothing else fences.
+   */
+  confirmed(): boolean;
+
   /** Everything that is owned now, by stream and partition. */
   owned(): readonly Owned[];
 

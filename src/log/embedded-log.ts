@@ -1,6 +1,7 @@
 /** The event log on local files: NDJSON segments with a side index, made durable by group commit. */
 import { basename, join } from "node:path";
 import { MillraceError } from "../errors.ts";
+import { flawOf } from "./batch-flaw.ts";
 import type { Appended, Batch, Ends, EventLog, LogFileContents, LogHold, Run } from "./event-log.ts";
 import { type LogFs, nodeFs, withFile } from "./file-system.ts";
 import { Partition } from "./partition.ts";
@@ -182,17 +183,6 @@ class EmbeddedLog implements EventLog {
     if (!found) throw new MillraceError("LOG_PARTITION_UNKNOWN", { stream, partition, count: partitions?.length ?? 0 });
     return found;
   }
-}
-
-/**
- * What makes a batch unfit for the log. That each line is one event is for the door to see to: looking for every line
- * break once more would cost a tenth of the ingest.
- */
-function flawOf({ payload, count, source }: Batch): string | undefined {
-  if (!Number.isSafeInteger(count) || count < 1) return `count is ${count}, at least 1 is needed`;
-  if (payload.length < count || payload.at(-1) !== 10) return "the payload does not end with a line break";
-  if (source.length > 200) return `source has ${source.length} characters, at most 200 are kept`;
-  return undefined;
 }
 
 async function sizeOf(fs: LogFs, path: string): Promise<number | undefined> {

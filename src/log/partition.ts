@@ -165,7 +165,11 @@ export class Partition {
       );
     } catch (cause) {
       const { stream, dir } = this.#options;
-      const failure = new MillraceError("LOG_UNAVAILABLE", { stream, dir, reason: message(cause) }, { cause });
+      const failure = new MillraceError(
+        "LOG_UNAVAILABLE",
+        { stream, reason: message(cause), remedy: `free space on or repair the disk of ${dir}` },
+        { cause },
+      );
       for (const { reject } of group) reject(failure);
       return;
     }

@@ -18,8 +18,13 @@ export interface ProcessIdentity {
 }
 
 export async function currentProcess(): Promise<ProcessIdentity> {
-  const started = await startOf(process.pid);
-  return { pid: process.pid, started: started ?? "", realm: await currentRealm(), host: hostname() };
+  return identifyProcess(process.pid);
+}
+
+/** A process of the current realm, which runs. */
+export async function identifyProcess(pid: number): Promise<ProcessIdentity> {
+  const started = await startOf(pid);
+  return { pid, started: started ?? "", realm: await currentRealm(), host: hostname() };
 }
 
 /** Whether a process of the current realm still runs. */

@@ -49,6 +49,10 @@ class SoleMembership implements Membership {
     return this.#owned.some((one) => one.stream === stream && one.partition === partition);
   }
 
+  confirmed(): boolean {
+    return true;
+  }
+
   owned(): readonly Owned[] {
     return this.#owned;
   }

@@ -306,8 +306,11 @@ export class Orchestrator {
     await this.#files.look();
   }
 
-  /** Stops taking runs, gives steps under way a moment to come to their end, and leaves the rest for the next life. */
-  async close(): Promise<void> {
+  /**
+   * Stops taking runs, gives steps under way a moment to come to their end, and leaves the rest for the next life. `graceMs` 0: somebody else has
+   * taken the work over, and nothing may go on.
+   */
+  async close({ graceMs = this.#o.graceMs ?? GRACE_MS }: { readonly graceMs?: number } = {}): Promise<void> {
     this.#closed = true;
     this.#waits.close();
     clearInterval(this.#timer);
@@ -318,9 +321,9 @@ export class Orchestrator {
       this.#schedules.close(),
       this.#tables.close(),
     ]);
-    const ids = await this.#executor.suspend(this.#o.graceMs ?? GRACE_MS);
+    const ids = await this.#executor.suspend(graceMs);
     this.#watch.close();
-    await this.#journal.close(GRACE_MS);
+    await this.#journal.close(Math.min(graceMs, GRACE_MS));
     await this.#ended.close();
     // They were not cut off: the next life does not count this as an interruption. Should it fail, it will.
     if (ids.length > 0)

@@ -11,10 +11,12 @@ import type { SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import type { KnownAlert } from "../flow/alert-records.ts";
 import type { Flow } from "../flow/flow.ts";
+import { SILENCE_STREAM } from "../flow/silences.ts";
 import type { FileSystem } from "../lake/file-system.ts";
+import type { ObjectStore } from "../lake/object-store.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { AlertDesk } from "../react/alerts/alert-desk.ts";
-import { AlertMemory } from "../react/alerts/alert-memory.ts";
+import { AlertFiles, AlertObjects } from "../react/alerts/alert-memory.ts";
 import { alertOperator } from "../react/alerts/alert-operator.ts";
 import { DEFINED } from "../react/alerts/occasion.ts";
 import { SilentStreams } from "../react/alerts/silent-streams.ts";
@@ -36,6 +38,8 @@ export interface AlertingParts {
   readonly lanes: () => readonly LaneStatus[];
   readonly dataDir: string;
   readonly fs: FileSystem;
+  /** Where alerts remember when several processes look after them in turn; undefined: in the data folder. */
+  readonly store?: Pick<ObjectStore, "get" | "put"> | undefined;
   readonly clock: () => number;
   readonly report: (error: unknown, what: string) => void;
 }
@@ -43,29 +47,30 @@ export interface AlertingParts {
 /** Changes of one alert: it begins, is acknowledged, ends, and is told again after silences. */
 const MOST_CHANGES = 100;
 
+/** What people ask about alerts, which every process answers, and what looks after them, in one process at a time. */
 export class Alerting {
   readonly desk: AlertsPort;
   readonly #o: AlertingParts;
   readonly #desk: AlertDesk;
-  readonly #tables: TableAlerts;
   readonly #silent: SilentStreams;
+  #tables: TableAlerts | undefined;
   #unwatch: () => void = () => undefined;
 
   constructor(parts: AlertingParts) {
     this.#o = parts;
-    const { project, flow, dataDir, fs, clock, report } = parts;
-    this.#tables = new TableAlerts({
-      ...{ clock, report, settled: flow.alerts },
-      alerts: [...project.alerts.values()].filter((alert): alert is TableAlert => alert.over === "table"),
-      query: (sql, options) => this.#query(sql, options),
-      memory: new AlertMemory(join(dataDir, "alerts"), fs, report),
-    });
+    const { project, flow, log, clock, report } = parts;
     this.#desk = new AlertDesk({
       ...{ alerts: flow.alerts, records: flow.alertRecords, silences: flow.silences, clock, report },
       settled: (kind, name) => kind !== DEFINED || project.alerts.get(name)?.over !== "stream",
       orphaned: (alert) => orphaned(project, alert),
       told: (alert) => this.#told(alert),
       newId: randomUUID,
+      ...(parts.store && {
+        async silencesChanged() {
+          await log.refresh([SILENCE_STREAM]);
+          return log.ends(SILENCE_STREAM, 0).end;
+        },
+      }),
     });
     this.#silent = new SilentStreams({
       ...{ clock, report, lanes: parts.lanes },
@@ -97,16 +102,28 @@ export class Alerting {
     return (await this.#toldTo(change.alert_id)).has(destination);
   }
 
+  /** Looks after alerts from now on. */
   start(): void {
+    const { project, flow, dataDir, fs, store, clock, report } = this.#o;
+    // Whoever looked after them before may have changed how they stand.
+    flow.alerts.forget();
+    const tables = new TableAlerts({
+      ...{ clock, report, settled: flow.alerts },
+      alerts: [...project.alerts.values()].filter((alert): alert is TableAlert => alert.over === "table"),
+      query: (sql, options) => this.#query(sql, options),
+      memory: store ? new AlertObjects(store, report) : new AlertFiles(join(dataDir, "alerts"), fs, report),
+    });
+    this.#tables = tables;
     this.#desk.start();
     this.#silent.start();
-    this.#unwatch = this.#o.flow.lake.onCommit((table) => this.#tables.committed(table));
-    this.#tables.start();
+    this.#unwatch = flow.lake.onCommit((table) => tables.committed(table));
+    tables.start();
   }
 
-  async close(): Promise<void> {
+  /** Leaves it to others; `start` begins again. */
+  async stop(): Promise<void> {
     this.#unwatch();
-    await this.#tables.close();
+    await this.#tables?.close();
     await this.#silent.close();
     await this.#desk.close();
   }

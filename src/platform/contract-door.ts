@@ -16,20 +16,29 @@ export interface ContractDoorOptions {
   readonly limits: JudgeLimits;
 }
 
+/** `partitions`: how many the stream is taken to have; `otherwise`: the one for an event that neither key nor id places. */
+export type ContractDoor = (
+  stream: string,
+  payload: Uint8Array,
+  partitions?: number,
+  otherwise?: number,
+) => ReturnType<Admit>;
+
 /**
- * The front door without HTTP, for an event that is sent through it once more: the same contract, the same partition. What is
+ * The front door without HTTP, for an event that is sent through it once more or comes from elsewhere: the same contract, the same partition. What is
  * refused as it stands and is a CloudEvents envelope is tried as one, as its first sender may have meant it.
  */
-export function contractDoor({ streams, log, partitionOf, limits }: ContractDoorOptions): Admit {
+export function contractDoor({ streams, log, partitionOf, limits }: ContractDoorOptions): ContractDoor {
   const judges = new Map<string, EventJudge>();
-  return (name, payload) => {
+  return (name, payload, partitions, otherwise) => {
     const stream = streams.get(name);
     if (stream === undefined)
       return { kind: "refused", code: "STREAM_UNKNOWN", message: `there is no stream "${name}"` };
     const judge = judges.get(name) ?? judgeOf(stream, limits);
     judges.set(name, judge);
     const body = Buffer.from(payload);
-    const router = partitionRouter(stream, log.partitions(name), partitionOf);
+    const placed = otherwise === undefined ? undefined : () => otherwise;
+    const router = partitionRouter(stream, partitions ?? log.partitions(name), partitionOf, placed);
     const plain = read(body, new PlainIntake(body, "", judge, router), limits);
     if (plain.kind === "accepted" || !body.includes('"specversion"')) return plain;
     return read(body, new CloudIntake(body, judge, router, takesEnvelope(stream)), limits);

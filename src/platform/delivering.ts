@@ -8,11 +8,13 @@ import { deliveryLetter, type Redeliver } from "../flow/deliver-letters.ts";
 import { DELIVERY_STATUSES } from "../flow/deliveries.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { EventLog } from "../log/event-log.ts";
-import { Delivery } from "../react/deliver/delivery.ts";
+import { Delivery, type DestinationView, type Redelivered } from "../react/deliver/delivery.ts";
 import type { Change } from "../react/deliver/sender.ts";
 import type { Admit } from "../react/deliver/stream-courier.ts";
+import type { LeaderCall, ReactPeers } from "../react/lane-calls.ts";
 import type { Destinations } from "../serve/destinations-route.ts";
 import { destinationsOf } from "./alerting.ts";
+import { REACT_LEASE } from "./react-peers.ts";
 
 export interface DeliveringParts {
   readonly project: Project;
@@ -40,8 +42,87 @@ export function delivering(parts: DeliveringParts): Promise<Delivery> {
   });
 }
 
+/**
+ * Deliveries of a process that may share them: one of all delivers, and is asked by the others.
+ */
+export class Delivering {
+  readonly #parts: DeliveringParts;
+  readonly #peers: ReactPeers | undefined;
+  #delivery: Delivery | undefined;
+
+  /** `peers`: undefined for a process that works alone. */
+  constructor(parts: DeliveringParts, peers?: ReactPeers) {
+    this.#parts = parts;
+    this.#peers = peers;
+  }
+
+  /** Makes sure that destinations can be told. @throws DESTINATION_UNSET */
+  async check(): Promise<void> {
+    await (await delivering(this.#parts)).close();
+  }
+
+  /** Delivers from now on, from where whoever did before has left it. */
+  async start(): Promise<void> {
+    await this.#parts.log.refresh([ALERT_STREAM]);
+    this.#delivery = await delivering(this.#parts);
+    this.#delivery.begin();
+  }
+
+  /** Leaves it to others; `start` begins again. */
+  async stop(): Promise<void> {
+    const delivery = this.#delivery;
+    this.#delivery = undefined;
+    await delivery?.close();
+  }
+
+  /** How destinations stand, when this process delivers. */
+  own(): DestinationView[] {
+    return this.#delivery?.destinations() ?? [];
+  }
+
+  async destinations(): Promise<DestinationView[]> {
+    if (this.#delivery) return this.#delivery.destinations();
+    return (await this.#ask({ call: "destinations" })) as DestinationView[];
+  }
+
+  /** @throws DESTINATION_UNKNOWN, DELIVERY_REFUSED, DELIVERY_FAILED, REACT_UNAVAILABLE */
+  async test(destination: string): Promise<{ elapsedMs: number }> {
+    if (this.#delivery) return this.#delivery.test(destination, didYouMean);
+    return (await this.#ask({ call: "test", destination })) as { elapsedMs: number };
+  }
+
+  async redeliver(destination: string, change: Change): Promise<Redelivered> {
+    if (this.#delivery) return this.#delivery.redeliver(destination, change);
+    return (await this.#ask({ call: "redeliver", destination, change: { ...change } })) as Redelivered;
+  }
+
+  /** Answers another process. @throws REACT_UNAVAILABLE when this one does not deliver (any more), and what the call throws */
+  async answer(call: LeaderCall): Promise<unknown> {
+    if (this.#delivery === undefined) throw unavailable();
+    if (call.call === "destinations") return this.#delivery.destinations();
+    if (call.call === "test") return this.#delivery.test(call.destination, didYouMean);
+    return this.#delivery.redeliver(call.destination, call.change as unknown as Change);
+  }
+
+  async #ask(question: LeaderQuestion): Promise<unknown> {
+    if (this.#peers === undefined) throw unavailable();
+    return this.#peers.ask({ to: "leader", lease: REACT_LEASE, ...question });
+  }
+}
+
+type LeaderQuestion = LeaderCall extends infer Call
+  ? Call extends LeaderCall
+    ? Omit<Call, "to" | "lease">
+    : never
+  : never;
+
+function unavailable(): MillraceError {
+  const reason = "deliveries are being started, or are on their way to another worker";
+  return new MillraceError("REACT_UNAVAILABLE", { operator: "what tells alerts", reason }, { retryAfterS: 1 });
+}
+
 /** Retries of dead letters as the flow's desk sees them. */
-export function redelivery(delivery: () => Delivery | undefined): Redeliver {
+export function redelivery(delivery: () => Pick<Delivering, "redeliver"> | undefined): Redeliver {
   return async (destination, offset, change) => {
     const part = delivery();
     // The desk settles what a crash left before requests come in, and sends nothing then.
@@ -51,11 +132,11 @@ export function redelivery(delivery: () => Delivery | undefined): Redeliver {
 }
 
 /** Destinations and deliveries as the HTTP routes see them. */
-export function destinations(delivery: Delivery, flow: Flow): Destinations {
+export function destinations(delivery: Delivering, flow: Flow): Destinations {
   return {
     statuses: DELIVERY_STATUSES,
     list: () => delivery.destinations(),
-    test: (name) => delivery.test(name, didYouMean),
+    test: (name) => delivery.test(name),
     deliveries: (filter, page) => flow.deliveries.list(filter, page),
   };
 }

@@ -1,7 +1,9 @@
 /**
  * What functions with state were when their state was written, so that a definition which it no longer fits is refused before anything is lost:
  *
- *     DIR/react/functions.json   {"format": 1, "functions": {"<name>": {"stream", "key", "features", "version", "state": JSON Schema | null}}}
+ *     DIR/react/functions.json, or _react/functions.json in the store that processes share
+ *
+ *     {"format": 1, "functions": {"<name>": {"stream", "key", "features", "version", "state": JSON Schema | null}}}
  *
  * A function keeps its state when it moves on to a schema that takes all the old one took: the same with further fields that may be missing. Any other change of
  * key, stream or schema needs a higher `version`, with which it begins with empty state where it was.
@@ -10,6 +12,7 @@ import { join } from "node:path";
 import type { StreamFunction } from "../define/read-function.ts";
 import { MillraceError } from "../errors.ts";
 import type { FileSystem } from "../lake/file-system.ts";
+import type { ObjectStore } from "../lake/object-store.ts";
 
 interface Known {
   readonly stream: string;
@@ -22,14 +25,20 @@ interface Known {
 
 type Schema = Readonly<Record<string, unknown>>;
 
+/** Where that is written down. */
+export interface KnownFunctions {
+  /** Undefined when nothing was written yet. */
+  read(): Promise<string | undefined>;
+  /** Resolves when it is durable. */
+  write(text: string): Promise<void>;
+}
+
 /** @throws FUNCTION_CHANGED. Resolves to what makes the definitions of now the known ones, for when they have been taken up. */
 export async function checkFunctionVersions(
-  dir: string,
-  fs: FileSystem,
+  place: KnownFunctions,
   functions: ReadonlyMap<string, StreamFunction>,
 ): Promise<() => Promise<void>> {
-  const path = join(dir, "functions.json");
-  const text = await readText(path, fs);
+  const text = await place.read();
   const known =
     text === undefined ? {} : (JSON.parse(text) as { functions: Readonly<Record<string, Known>> }).functions;
   const now: Record<string, Known> = { ...known };
@@ -43,15 +52,41 @@ export async function checkFunctionVersions(
   }
   const told = JSON.stringify({ format: 1, functions: now });
   return async () => {
-    if (told === text) return;
-    await fs.makeDirectory(dir);
-    const unfinished = `${path}.unfinished`;
-    await fs.unlink(unfinished).catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
-    });
-    await fs.writeNew(unfinished, Buffer.from(told, "utf8"));
-    await fs.rename(unfinished, path);
-    await fs.syncDirectory(dir);
+    if (told !== text) await place.write(told);
+  };
+}
+
+/** In a folder of this machine, created when missing. */
+export function functionsFile(dir: string, fs: FileSystem): KnownFunctions {
+  const path = join(dir, "functions.json");
+  return {
+    read: () => readText(path, fs),
+    async write(text) {
+      await fs.makeDirectory(dir);
+      const unfinished = `${path}.unfinished`;
+      await fs.unlink(unfinished).catch((error: unknown) => {
+        if (!isMissing(error)) throw error;
+      });
+      await fs.writeNew(unfinished, Buffer.from(text, "utf8"));
+      await fs.rename(unfinished, path);
+      await fs.syncDirectory(dir);
+    },
+  };
+}
+
+/** In the store that processes share. */
+export function functionsObject(store: Pick<ObjectStore, "get" | "put">): KnownFunctions {
+  const key = "_react/functions.json";
+  return {
+    async read() {
+      try {
+        return Buffer.from(await store.get(key)).toString("utf8");
+      } catch (error) {
+        if (error instanceof MillraceError && error.code === "OBJECT_NOT_FOUND") return undefined;
+        throw error;
+      }
+    },
+    write: (text) => store.put(key, Buffer.from(text, "utf8")),
   };
 }
 

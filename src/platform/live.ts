@@ -10,7 +10,7 @@ export interface LiveParts {
   readonly status: () => Promise<PlatformStatus>;
   readonly ledger: () => Promise<LedgerView>;
   readonly alerts: Pick<AlertsPort, "list">;
-  readonly destinations: () => readonly object[];
+  readonly destinations: () => Promise<readonly object[]>;
   readonly clock: () => number;
 }
 
@@ -40,7 +40,12 @@ export function live(parts: LiveParts): Live {
   return {
     map: () => projectMap(project),
     async pulse(): Promise<Pulse> {
-      const [status, ledger, open] = await Promise.all([parts.status(), parts.ledger(), firing()]);
+      const [status, ledger, open, delivered] = await Promise.all([
+        parts.status(),
+        parts.ledger(),
+        firing(),
+        parts.destinations(),
+      ]);
       const count = (severity: string) => open.filter((alert) => alert.severity === severity).length;
       return {
         ...{ atMs: clock(), ready: status.ready, problems: status.problems, balanced: ledger.balanced },
@@ -52,7 +57,7 @@ export function live(parts: LiveParts): Live {
           ...tablePulses(status, ledger),
           ...functionPulses(status),
           ...alertPulses(project, open),
-          ...destinationPulses(parts.destinations() as readonly DestinationFacts[]),
+          ...destinationPulses(delivered as readonly DestinationFacts[]),
         },
       };
     },

@@ -1,9 +1,22 @@
 import { Gauge, type Registry } from "prom-client";
 import type { Flow } from "../flow/flow.ts";
 import type { LedgerEntry } from "../flow/ledger.ts";
-import type { Delivery, DestinationView } from "../react/deliver/delivery.ts";
+import type { DestinationView } from "../react/deliver/delivery.ts";
 import type { LaneStatus } from "../react/reactor-options.ts";
 import type { PublicationState, Publisher } from "../serve/publisher.ts";
+import type { Delivering } from "./delivering.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { sourceMetrics } from "./sources.ts";
+
+/** Every figure of what is behind the log. */
+export function pipelineMetrics(registry: Registry, pipeline: Omit<Pipeline, "begin">, clock: () => number): void {
+  const { flow, publisher, reacting, delivery, sources } = pipeline;
+  flowMetrics(registry, flow);
+  publishMetrics(registry, publisher);
+  reactionMetrics(registry, () => reacting.ownLanes());
+  deliveryMetrics(registry, delivery, clock);
+  sourceMetrics(registry, () => sources.statuses());
+}
 
 /** The ledger and the tables' size as metrics; read when they are scraped. */
 export function flowMetrics(registry: Registry, flow: Flow): void {
@@ -123,7 +136,7 @@ export function reactionMetrics(registry: Registry, lanes: () => readonly LaneSt
 }
 
 /** How changes of alerts get on with their destinations. */
-export function deliveryMetrics(registry: Registry, delivery: Delivery, clock: () => number): void {
+export function deliveryMetrics(registry: Registry, delivery: Pick<Delivering, "own">, clock: () => number): void {
   const figure = (name: string, help: string, value: (view: DestinationView) => number) =>
     new Gauge({
       name: `millrace_delivery_${name}`,
@@ -132,7 +145,7 @@ export function deliveryMetrics(registry: Registry, delivery: Delivery, clock: (
       registers: [registry],
       collect() {
         this.reset();
-        for (const view of delivery.destinations()) this.set({ destination: view.name }, value(view));
+        for (const view of delivery.own()) this.set({ destination: view.name }, value(view));
       },
     });
   const ageS = (at: string | null) => (at === null ? 0 : Math.max(clock() - Date.parse(at), 0) / 1000);

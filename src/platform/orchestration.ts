@@ -14,6 +14,7 @@ import type { WatchedTables } from "../orchestrate/table-triggers.ts";
 import { bindQuery } from "../serve/bind-query.ts";
 import type { Catalogue } from "../serve/catalogue.ts";
 import type { Runs } from "../serve/runs-route.ts";
+import { fencedState, type Lease } from "../state/leases.ts";
 import type { State } from "../state/state.ts";
 
 export interface OrchestrationParts {
@@ -53,23 +54,36 @@ export class Orchestration {
     this.runs = this.#runs();
   }
 
-  /** Begins to execute runs, without holding up the start: until then requests about runs wait. */
-  begin(): void {
+  /** Whether requests about runs are for this process: it executes them, or there are none. */
+  get works(): boolean {
+    return this.#orchestrator !== undefined || this.#o.project.workflows.size === 0;
+  }
+
+  /**
+   * Begins to execute runs under a lease, as after a crash of whoever did before, and without holding up the start: until then requests about
+   * runs wait. What it records is fenced by the lease.
+   */
+  begin(lease: Lease): void {
     if (this.#o.project.workflows.size === 0) return;
-    this.#orchestrator = this.#open();
-    this.#orchestrator.catch((error: unknown) => {
+    this.#closed = false;
+    const opening = this.#open(fencedState(this.#o.state, lease));
+    this.#orchestrator = opening;
+    opening.catch((error: unknown) => {
       if (!this.#closed) this.#o.report(error, "starting the workflows");
     });
   }
 
-  async close(): Promise<void> {
+  /** Ends that. `at once`: another process has begun, and whatever is under way here is given up. */
+  async end(how: "orderly" | "at once" = "orderly"): Promise<void> {
     this.#closed = true;
     this.#unwatch();
-    await (await this.#orchestrator?.catch(() => undefined))?.close();
+    const orchestrator = await this.#orchestrator?.catch(() => undefined);
+    this.#orchestrator = undefined;
+    await orchestrator?.close(how === "at once" ? { graceMs: 0 } : {});
   }
 
-  async #open(): Promise<Orchestrator> {
-    const { project, state, flow, env, clock, report, warn, settings } = this.#o;
+  async #open(state: State): Promise<Orchestrator> {
+    const { project, flow, env, clock, report, warn, settings } = this.#o;
     const { Orchestrator } = await import("../orchestrate/orchestrator.ts");
     for (;;) {
       try {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { Serving } from "../define/serving.ts";
 import type { SqlEngine } from "../engine/sql-engine.ts";
@@ -7,9 +8,11 @@ import type { LakeTable } from "../flow/lake-tables.ts";
 import type { Published } from "../flow/ledger.ts";
 import type { Snapshot } from "../lake/delta-table.ts";
 import type { BiUsers } from "../serve/bi-users-route.ts";
-import type { ServedTable } from "../serve/publication.ts";
+import { publishedRecords, type ServedTable } from "../serve/publication.ts";
 import { Publisher } from "../serve/publisher.ts";
 import type { BiAddress } from "../state/embedded-postgres.ts";
+import { type Lease, withToken } from "../state/leases.ts";
+import type { State } from "../state/state.ts";
 
 export interface PublishingParts {
   readonly flow: Flow;
@@ -18,21 +21,43 @@ export interface PublishingParts {
   readonly clock: () => number;
   readonly report: (error: unknown, what: string) => void;
   readonly retryPauseMs?: (failures: number) => number;
+  /** Other processes publish as well, one at a time. */
+  readonly shared?: boolean;
 }
 
 /** The tables of a project that are published, kept up with the lake from `start` on. */
 export function publishing(parts: PublishingParts): Publisher {
-  const { flow, engine, connection, clock, report, retryPauseMs } = parts;
+  const { flow, engine, connection, clock, report, retryPauseMs, shared = false } = parts;
   const tables = [...flow.project.tables.values()].flatMap(({ name, serve }) =>
     serve === undefined ? [] : [servedTable(flow, name, serve)],
   );
   return new Publisher({
-    ...{ tables, connection, engine, clock, report },
+    ...{ tables, connection, engine, clock, report, shared },
     ...(retryPauseMs && { retryPauseMs }),
     refuse: (table, rows) => flow.publishLetters.open(table, rows),
     settle: (table, refused, gone) => flow.publishLetters.settle(table, refused, gone),
   });
 }
+
+/** What holds each publication to the lease: nobody else publishes before it has ended. */
+export function fenceOf(lease: Lease): (client: pg.Client) => Promise<void> {
+  return (client) =>
+    withToken({ query: async (sql, params = []) => (await client.query(sql, [...params])).rows }, lease);
+}
+
+/** Looks now and then at what another process has published, until the signal aborts. */
+export async function watchPublications(publisher: Publisher, state: State, signal: AbortSignal): Promise<void> {
+  if (publisher.states().length === 0) return;
+  const client = { query: async (sql: string) => ({ rows: await state.query(sql) }) };
+  while (!signal.aborted) {
+    // What cannot be read now is as it was.
+    const records = await publishedRecords(client).catch(() => undefined);
+    if (records !== undefined) publisher.told(records);
+    await sleep(LOOK_MS, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}
+
+const LOOK_MS = 3_000;
 
 /** How tables stand, for the ledger. */
 export function published(publisher: Publisher | undefined): Published[] {

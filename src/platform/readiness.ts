@@ -3,50 +3,75 @@ import type { TableBeingBuilt } from "../flow/catch-up.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { Readiness } from "../gateway/health-routes.ts";
 import type { EventLog } from "../log/event-log.ts";
-import type { Publisher } from "../serve/publisher.ts";
-import type { Reacting } from "./reactions.ts";
+import type { Pipeline } from "./pipeline.ts";
 
 /** Below this much free space the next flush may fail, so senders should be told before. */
 const LEAST_FREE_BYTES = 64 * 1024 * 1024;
 
-/** Whether the whole path from the door to the tables works, part by part. */
-export function readiness(parts: {
-  flow: Flow;
-  log: EventLog;
-  dir: string;
-  publisher: Publisher;
-  reacting: Reacting;
-}): () => Promise<Readiness> {
+export interface ReadinessParts {
+  readonly dir: string;
+  readonly log: Pick<EventLog, "problems">;
+  /** Why this process takes nothing more, while it stops. */
+  readonly stopping: () => string | undefined;
+  /** Undefined for a process that only takes events. */
+  readonly pipeline: Omit<Pipeline, "begin"> | undefined;
+}
+
+/** Whether the whole path from the door to the tables works, as far as it leads through this process, part by part. */
+export function readiness({ dir, log, stopping, pipeline }: ReadinessParts): () => Promise<Readiness> {
   return async () => {
-    const checks: Record<string, { ok: boolean; message?: string }> = {};
-    const failures = Object.entries(parts.flow.failures());
-    checks["flow"] =
-      failures.length === 0 ? { ok: true } : { ok: false, message: failures.map((f) => f.join(": ")).join("; ") };
-    const unavailable = Object.entries(parts.flow.unavailable());
-    checks["tables"] =
-      unavailable.length === 0
-        ? { ok: true }
-        : { ok: false, message: unavailable.map(([table, why]) => `${table} is unavailable: ${why}`).join(" ") };
-    const building = parts.flow.building();
-    if (building.length > 0) checks["building"] = buildingCheck(building);
-    // What was acknowledged is safe and stored, so this takes no platform out of service.
-    const behind = Object.values(parts.flow.refreshFailures());
-    checks["refresh"] = behind.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${behind.join("; ")}` };
-    const unpublished = parts.publisher.states().flatMap(({ failure }) => failure ?? []);
-    checks["publish"] =
-      unpublished.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${unpublished.join("; ")}` };
-    const still = parts.reacting.problems();
-    checks["reactions"] = still.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${still.join("; ")}` };
-    const unbalanced = unbalancedHops(parts.flow);
-    checks["ledger"] = unbalanced.length === 0 ? { ok: true } : { ok: false, message: unbalanced.join("; ") };
-    const { bavail, bsize } = await statfs(parts.dir);
+    const checks: Checks = pipeline === undefined ? {} : await behindTheLog(pipeline);
+    const problems = log.problems?.();
+    if (problems !== undefined)
+      checks["log"] = problems.length === 0 ? { ok: true } : { ok: false, message: problems.join("; ") };
+    const { bavail, bsize } = await statfs(dir);
     const free = bavail * bsize;
     checks["disk"] =
       free >= LEAST_FREE_BYTES
         ? { ok: true }
-        : { ok: false, message: `${Math.round(free / 1024 / 1024)} MiB are free in ${parts.dir}` };
+        : { ok: false, message: `${Math.round(free / 1024 / 1024)} MiB are free in ${dir}` };
+    const why = stopping();
+    if (why !== undefined) checks["stopping"] = { ok: false, message: why };
     return { ready: Object.values(checks).every((check) => check.ok), checks };
   };
+}
+
+type Checks = Record<string, { ok: boolean; message?: string }>;
+
+async function behindTheLog(parts: Omit<Pipeline, "begin">): Promise<Checks> {
+  const checks: Checks = {};
+  const failures = Object.entries(parts.flow.failures());
+  checks["flow"] =
+    failures.length === 0 ? { ok: true } : { ok: false, message: failures.map((f) => f.join(": ")).join("; ") };
+  // Events are taken while it is away: the log has them, and they are stored when it is back.
+  const storeProblem = await parts.lakeStore.remote?.problem();
+  if (parts.lakeStore.remote)
+    checks["store"] = storeProblem === undefined ? { ok: true } : { ok: false, message: storeProblem.message };
+  const sparkProblem = await parts.spark?.problem();
+  if (parts.spark)
+    checks["spark"] = sparkProblem === undefined ? { ok: true } : { ok: false, message: sparkProblem.message };
+  const unavailable = Object.entries(parts.flow.unavailable());
+  checks["tables"] =
+    unavailable.length === 0
+      ? { ok: true }
+      : { ok: false, message: unavailable.map(([table, why]) => `${table} is unavailable: ${why}`).join(" ") };
+  const building = parts.flow.building();
+  if (building.length > 0) checks["building"] = buildingCheck(building);
+  // What was acknowledged is safe and stored, so this takes no platform out of service.
+  const behind = Object.values(parts.flow.refreshFailures());
+  checks["refresh"] = behind.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${behind.join("; ")}` };
+  const unpublished = parts.publisher.states().flatMap(({ failure }) => failure ?? []);
+  checks["publish"] =
+    unpublished.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${unpublished.join("; ")}` };
+  const still = parts.reacting.problems();
+  checks["reactions"] = still.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${still.join("; ")}` };
+  // The other doors stay open.
+  const unread = parts.sources.problems();
+  if (parts.sources.any)
+    checks["sources"] = unread.length === 0 ? { ok: true } : { ok: true, message: `degraded: ${unread.join("; ")}` };
+  const unbalanced = unbalancedHops(parts.flow);
+  checks["ledger"] = unbalanced.length === 0 ? { ok: true } : { ok: false, message: unbalanced.join("; ") };
+  return checks;
 }
 
 /** New events are taken while tables are built; only a build that fails needs somebody. */

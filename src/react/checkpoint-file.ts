@@ -3,20 +3,28 @@
  *
  *     DIR/react/<stream>/<partition>/<lane>/<generation>.checkpoint
  *
- *     records, each:  magic "MRck" | bytes of the body u32 | CRC-32 of kind, take and body u32 | kind u8 | take u32 | body
- *     kind 1, entries:   a block of entries (state-entries.ts) of the pass over the state that `take` numbers
- *     kind 2, commit:    JSON: position, targets and what else stands in `Commit`. Entries of the takes it names count from here on
+ *     records (checkpoint-records.ts): entries, and commits. Entries of the takes that a commit names count from there on
  *
- * Numbers are little-endian. The lane is where the last commit says that is whole, with the entries of all takes that count by it, in the order of the
+ * The lane is where the last commit says that is whole, with the entries of all takes that count by it, in the order of the
  * file. What lies behind is of a crash. A file is made as `<generation>.building` and gets its name with its first commit; of several the one of the
  * highest generation counts.
  *
- * A record begins with a magic number so that commits behind damaged bytes are found: they say how far the lane had come, and so what must not be emitted again
- * while its state is built anew from the log.
+ * Commits behind damaged bytes are looked for: they say how far the lane had come, and so what must not be emitted again while its state is built anew
+ * from the log.
  */
 import { dirname, join } from "node:path";
-import { crc32 } from "node:zlib";
 import { isMissing, type LogFile, type LogFs, withFile } from "../log/file-system.ts";
+import {
+  type CheckpointRecord,
+  COMMIT,
+  ENTRIES,
+  HEADER_BYTES,
+  jsonOf,
+  MAGIC,
+  readRecord,
+  recordBytes,
+  recordHeader,
+} from "./checkpoint-records.ts";
 import type {
   CheckpointStore,
   CheckpointWriter,
@@ -28,10 +36,6 @@ import type {
 } from "./checkpoint-store.ts";
 import type { LaneName } from "./emission-mark.ts";
 
-const MAGIC = 0x6b63_524d; // "MRck"
-const HEADER_BYTES = 17;
-const ENTRIES = 1;
-const COMMIT = 2;
 const SUFFIX = ".checkpoint";
 const BUILDING = ".building";
 const READ_BYTES = 1024 * 1024;
@@ -52,6 +56,7 @@ export class FileCheckpoints implements CheckpointStore {
     const [fs, dir] = [this.#fs, this.#dirOf(lane)];
     return {
       place: dir,
+      owner: 0,
       take: () => findCheckpoint(fs, dir),
       read: (checkpoint, take) => readEntryBlocks(fs, dir, checkpoint, take),
       resume: (checkpoint) => CheckpointFile.resume(fs, dir, checkpoint),
@@ -165,7 +170,7 @@ class CheckpointFile implements CheckpointWriter {
 
   #append(kind: number, take: number, body: Uint8Array, sync: boolean): Promise<number> {
     const at = this.#end;
-    const header = headerOf(kind, take, body);
+    const header = recordHeader(kind, take, body);
     const end = at + header.length + body.length;
     this.#end = end;
     const written = this.#tail.then(async () => {
@@ -211,7 +216,7 @@ async function readFile(fs: LogFs, dir: string, generation: number): Promise<Fou
     let lastTake = 0;
     for (let record = await reader.next(); record; record = await reader.next()) {
       lastTake = Math.max(lastTake, record.take);
-      if (record.kind === COMMIT) last = { commit: readCommit(record.body), end: reader.at };
+      if (record.kind === COMMIT) last = { commit: jsonOf<Commit>(record), end: reader.at };
     }
     if (last) {
       const behind = await lastCommitBehind(file, reader.at, size);
@@ -238,14 +243,13 @@ class RecordReader {
     this.#size = size;
   }
 
-  async next(): Promise<{ kind: number; take: number; body: Buffer } | undefined> {
+  async next(): Promise<CheckpointRecord | undefined> {
     const header = await this.#bytes(this.at, HEADER_BYTES);
-    if (!header || header.readUInt32LE(0) !== MAGIC) return undefined;
-    const length = header.readUInt32LE(4);
-    const whole = await this.#bytes(this.at, HEADER_BYTES + length);
-    if (!whole || crc32(whole.subarray(12)) !== whole.readUInt32LE(8)) return undefined;
-    this.at += whole.length;
-    return { kind: whole.readUInt8(12), take: whole.readUInt32LE(13), body: whole.subarray(HEADER_BYTES) };
+    const length = header && recordBytes(header);
+    const whole = length === undefined ? undefined : await this.#bytes(this.at, length);
+    const record = whole && readRecord(whole);
+    if (record) this.at += whole.length;
+    return record;
   }
 
   async #bytes(at: number, length: number): Promise<Buffer | undefined> {
@@ -263,37 +267,22 @@ class RecordReader {
 
 /** The last commit behind bytes that are no record. */
 async function lastCommitBehind(file: LogFile, from: number, size: number): Promise<Commit | undefined> {
-  const magic = Buffer.from("MRck", "latin1");
   let last: Commit | undefined;
   for (let at = from + 1; at < size; ) {
     const buffer = Buffer.alloc(Math.min(size - at, READ_BYTES));
     await file.read(buffer, at);
-    const place = buffer.indexOf(magic);
+    const place = buffer.indexOf(MAGIC);
     if (place === -1) {
-      at += Math.max(1, buffer.length - magic.length + 1);
+      at += Math.max(1, buffer.length - MAGIC.length + 1);
       continue;
     }
     const reader = new RecordReader(file, size);
     reader.at = at + place;
     for (let record = await reader.next(); record; record = await reader.next())
-      if (record.kind === COMMIT) last = readCommit(record.body);
+      if (record.kind === COMMIT) last = jsonOf<Commit>(record);
     at = Math.max(reader.at, at + place + 1);
   }
   return last;
-}
-
-function readCommit(body: Buffer): Commit {
-  return JSON.parse(body.toString("utf8")) as Commit;
-}
-
-function headerOf(kind: number, take: number, body: Uint8Array): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES);
-  header.writeUInt32LE(MAGIC, 0);
-  header.writeUInt32LE(body.length, 4);
-  header.writeUInt8(kind, 12);
-  header.writeUInt32LE(take, 13);
-  header.writeUInt32LE(crc32(body, crc32(header.subarray(12))), 8);
-  return header;
 }
 
 function fileName(generation: number): string {

@@ -14,7 +14,9 @@ import type {
 import { firstCommit, type LeftOut, newTargets, operatorRecords, withLeftOut } from "./compose-commit.ts";
 import { type DoneSet, lowest } from "./done-set.ts";
 import type { LaneName } from "./emission-mark.ts";
+import type { LaneFloor } from "./lane-records.ts";
 import type { LaneStart } from "./lane-start.ts";
+import { isLaneTaken } from "./lane-taken.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import type { Retrying } from "./retrying.ts";
 import { stateOfBlock } from "./state-entries.ts";
@@ -30,6 +32,12 @@ export interface KeptLane {
   /** Resolves once all that was reported so far is durable. */
   settled(): Promise<void>;
   say(message: ToWorker): void;
+  /** Whether the lane is this process's now, as far as it knows. */
+  mayWrite(): boolean;
+  /** Resolves when it may write. @throws SHUTTING_DOWN */
+  allowed(): Promise<void>;
+  /** Another process has taken it. */
+  taken(): void;
 }
 
 export interface KeeperParts {
@@ -129,13 +137,17 @@ export class CheckpointKeeper {
     this.#lane = lane;
   }
 
-  floor(stream: string, partition: number, lane: LaneName): number {
+  /** Counts up with each owner of the lane. */
+  get owner(): number {
+    return this.#o.checkpoints.owner;
+  }
+
+  floors({ stream, partition }: LaneName): LaneFloor[] {
     const { done, targets } = this.commit;
-    let floor = Number.POSITIVE_INFINITY;
-    if (stream === lane.stream && partition === lane.partition) floor = lowest(done);
-    for (const target of targets)
-      if (target.stream === stream && target.partition === partition) floor = Math.min(floor, target.from);
-    return floor;
+    return [
+      { stream, partition, offset: lowest(done) },
+      ...targets.map((target) => ({ stream: target.stream, partition: target.partition, offset: target.from })),
+    ];
   }
 
   async restore(take: (entries: Uint8Array<ArrayBuffer>) => Promise<void>): Promise<void> {
@@ -147,13 +159,15 @@ export class CheckpointKeeper {
     if (this.#queued && !must) return this.#queued;
     const turn = this.#inTurn(async () => {
       if (!must) this.#queued = undefined;
+      if (!must && !this.#lane.mayWrite()) return;
       if (!must && sameDone(done(), this.commit.done) && !this.#stale) return;
       try {
         await this.#checkpoint();
         this.problem = undefined;
       } catch (error) {
         if (error instanceof Interrupted && !must) return;
-        if (!(error instanceof Interrupted)) {
+        if (isLaneTaken(error)) this.#lane.taken();
+        else if (!(error instanceof Interrupted)) {
           this.problem = error instanceof Error ? error.message : String(error);
           this.#o.retrying.report(error, `writing the checkpoint ${this.#o.checkpoints.place}`);
           await this.#recover();
@@ -169,6 +183,7 @@ export class CheckpointKeeper {
   commitFacts(): Promise<void> {
     return this.#o.retrying.until(`writing the checkpoint ${this.#o.checkpoints.place}`, () =>
       this.#alone(async () => {
+        await this.#lane.allowed();
         const { targets, operators, done } = this.commit;
         const commit: Commit = {
           ...this.commit,
@@ -176,7 +191,11 @@ export class CheckpointKeeper {
           // The position stays, and with it where the search for marks begins: only what is new comes in.
           targets: [...targets, ...newTargets(targets, this.#lane.targets())],
         };
-        await this.#file.commit(commit).catch((error: unknown) => this.#recover().then(() => Promise.reject(error)));
+        await this.#file.commit(commit).catch(async (error: unknown) => {
+          if (isLaneTaken(error)) this.#lane.taken();
+          else await this.#recover();
+          throw error;
+        });
         this.#committed(commit);
       }),
     );

@@ -21,6 +21,8 @@ export interface CheckpointStore {
 export interface LaneCheckpoints {
   /** For messages. */
   readonly place: string;
+  /** Counts up with each taking of the lane; 0 where nobody else could take it. */
+  readonly owner: number;
   /** Takes the lane, and tells where it is. */
   take(): Promise<FoundCheckpoint>;
   /** Gives the blocks of entries that count, in order. @throws EntriesDamaged */
@@ -49,6 +51,7 @@ export interface CheckpointWriter {
   close(): Promise<void>;
 }
 
+/** Its length is that of its memory. */
 export type TakeBlock = (block: Uint8Array<ArrayBuffer>) => Promise<void>;
 
 /** Entries that were committed cannot be read as they were written. */

@@ -6,8 +6,10 @@
  *     react:<lane>:<stream>:<partition>:!<operator>.<offset>   what a dead-lettered event gave when it was tried again
  *     react:<lane>:<stream>:<partition>:-               previews, which no order counts
  *
- * A lane that began anew counts anew: `2@<to>` is of its second beginning after the first. The log keeps 200 characters of a source. Of the marks of a lane in
- * one partition the last one holds.
+ * A lane that began anew counts anew: `2@<to>` is of its second beginning after the first. The log keeps 200 characters of a source.
+ *
+ * A mark is true of the log before it: whoever writes one has read those of the owners before, or written all of it. So what any mark of a beginning says
+ * holds, and together they say what is there, in whatever order batches of an owner and of the one after it came to the log.
  */
 import { createHash } from "node:crypto";
 import type { DoneSet } from "./done-set.ts";

@@ -9,6 +9,7 @@ import type { TargetRecord } from "./checkpoint-store.ts";
 import { type DoneSet, isDone, NOTHING_DONE, union } from "./done-set.ts";
 import { doneMark, operatorDigest, previewMark, retriedMark } from "./emission-mark.ts";
 import { findSource } from "./find-marks.ts";
+import { isLaneTaken } from "./lane-taken.ts";
 import type { SentEmissions } from "./messages.ts";
 import type { Admit, ReactLetter } from "./reactor-options.ts";
 import type { Retrying } from "./retrying.ts";
@@ -27,6 +28,8 @@ export interface EmitterParts {
   readonly declare: () => Promise<void>;
   readonly letters: (letters: readonly ReactLetter[]) => void;
   readonly retrying: Retrying;
+  /** Resolves when the lane may append: at once, but for a process that may have lost its partitions without having learned of it. @throws SHUTTING_DOWN */
+  readonly allowed: () => Promise<void>;
 }
 
 export interface EmittingOperator {
@@ -126,7 +129,8 @@ export class Emitter {
       if (!admitted) continue;
       const { stream: name, partition } = admitted.target;
       const batch = { payload: admitted.line, count: 1, source: previewMark(this.#o.prefix) };
-      this.#o.log.append(name, partition, batch).catch(() => undefined); // the next one comes in a moment
+      const appended = this.#o.allowed().then(() => this.#o.log.append(name, partition, batch));
+      appended.catch(() => undefined); // the next one comes in a moment
     }
   }
 
@@ -201,7 +205,8 @@ export class Emitter {
     if (target.sending) return;
     target.sending = true;
     this.#sendAll(target).catch((error: unknown) => {
-      if (!this.#o.retrying.stopped) this.#o.retrying.report(error, `appending to ${target.stream}`);
+      if (!this.#o.retrying.stopped && !isLaneTaken(error))
+        this.#o.retrying.report(error, `appending to ${target.stream}`);
     });
   }
 
@@ -241,10 +246,12 @@ export class Emitter {
     let from = log.ends(stream, partition).end;
     await retrying.until(`appending what is emitted to ${stream}`, async (attempt) => {
       if (attempt > 0) {
+        await log.refresh([stream]);
         const { end } = log.ends(stream, partition);
         if (await findSource(log, { stream, partition, from }, source)) return;
         from = end;
       }
+      await this.#o.allowed();
       await log.append(stream, partition, batch);
     });
     target.from = log.ends(stream, partition).end;

@@ -1,7 +1,7 @@
 /** Looks through the logs of targets for what lanes have appended there. */
 import { MillraceError } from "../errors.ts";
 import type { EventLog, Span } from "../log/event-log.ts";
-import { type DoneSet, NOTHING_DONE } from "./done-set.ts";
+import { type DoneSet, NOTHING_DONE, union } from "./done-set.ts";
 import { readMark } from "./emission-mark.ts";
 
 export interface LogPlace {
@@ -13,6 +13,7 @@ export interface LogPlace {
 export interface FoundMarks {
   /** Of the highest epoch; `epoch` is -1 when there is none. */
   epoch: number;
+  /** What the log holds by any of them. */
   done: DoneSet;
   /** `operator.offset` of events that were tried again. */
   readonly retried: Set<string>;
@@ -34,8 +35,9 @@ export async function findMarks(
     for (const [prefix, marks] of found) {
       const mark = readMark(prefix, source);
       if (mark?.kind === "retried") marks.retried.add(`${mark.operator}.${mark.offset}`);
-      if (mark?.kind === "done" && mark.epoch >= marks.epoch)
-        Object.assign(marks, { epoch: mark.epoch, done: mark.done });
+      if (mark?.kind !== "done" || mark.epoch < marks.epoch) continue;
+      marks.done = mark.epoch === marks.epoch ? union(marks.done, mark.done) : mark.done;
+      marks.epoch = mark.epoch;
     }
     return false;
   });

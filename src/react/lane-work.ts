@@ -17,6 +17,7 @@ export class LaneWork {
   #take: LaneWriting | undefined;
   #copy: LaneWriting | undefined;
   #reportedMs = 0;
+  #halting = false;
 
   constructor(
     number: number,
@@ -35,10 +36,21 @@ export class LaneWork {
     const nowMs = performance.now();
     const more = this.lane.work(nowMs + TURN_MS);
     if (!more || this.lane.urgent || nowMs - this.#reportedMs >= REPORT_MS) this.#report(nowMs);
+    if (this.#halting && this.lane.halted) {
+      this.#halting = false;
+      this.#report(nowMs);
+      this.#say({ kind: "halted", lane: this.#number });
+    }
     const writing = this.#take?.step() ?? false;
     const copying = this.#copy?.step() ?? false;
     const compacting = this.#compact();
     return more || writing || copying || compacting;
+  }
+
+  /** Begins no event any more, and says so when none is under way. */
+  halt(): void {
+    this.#halting = true;
+    this.lane.halt();
   }
 
   /** Begins a checkpoint of what has changed. */

@@ -8,6 +8,7 @@ import type { CheckpointKeeper } from "./checkpoint-keeper.ts";
 import { type DoneSet, isDone, lowest } from "./done-set.ts";
 import { type LaneName, markPrefix } from "./emission-mark.ts";
 import { Emitter, type KnownTarget } from "./emitter.ts";
+import type { LaneFloor } from "./lane-records.ts";
 import type { LaneStart, OperatorStart } from "./lane-start.ts";
 import type { DoneReport, FromWorker, LaneSetup, SentEmissions, ToWorker } from "./messages.ts";
 import type {
@@ -25,8 +26,13 @@ export interface LaneParts {
   readonly repetitions: ReactorOptions["repetitions"];
   readonly admit: Admit;
   readonly deadLetters: (letters: readonly ReactLetter[]) => Promise<void>;
+  /** Of the lane: it ends with it. */
   readonly retrying: Retrying;
   readonly clock: () => number;
+  /** Who may say that the partition is another process's. */
+  readonly membership: ReactorOptions["membership"];
+  /** Another process has taken the lane. */
+  readonly taken: (lane: Lane) => void;
 }
 
 /** The lane's line to a worker thread, for as long as that lives. */
@@ -40,6 +46,12 @@ export interface LaneLine {
 const RUN_BYTES = 1024 * 1024;
 const MOST_RUNS_SENT = 4;
 const MOST_LETTER_BYTES = 16 * 1024 * 1024;
+/** Between two looks whether the partition is still this process's. */
+const ASK_MS = 50;
+/** How long events under way may take to end when the partition goes to another process. */
+const HALT_MS = 10_000;
+/** The group waits for a minute: all that is written for a partition that goes is written before. */
+const LEAVE_MS = 40_000;
 
 export class Lane {
   readonly number: number;
@@ -69,7 +81,7 @@ export class Lane {
   /** Next offset to be read from the log. */
   #reading = 0;
   #wakeFeed: () => void = () => undefined;
-  #waiting: { readonly offset: number; readonly resolve: () => void }[] = [];
+  #waiting: { readonly offset: number; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
   /** What was acknowledged when the lane began: before it is applied again, its state is of the past. */
   #behindUntil = 0;
   #catchingUp: (() => void)[] = [];
@@ -79,6 +91,12 @@ export class Lane {
     { resolve: (answer: FromWorker & { kind: "retried" }) => void; reject: (error: unknown) => void }
   >();
   #lastRetry = 0;
+  /** Takes no further event. */
+  readonly #ending = new AbortController();
+  /** By the monotonic clock, until when what is left may be written; of a partition that goes to another process. */
+  #writesUntilMs: number | undefined;
+  #leaving: Promise<void> | undefined;
+  #halted: () => void = () => undefined;
 
   constructor(
     number: number,
@@ -108,6 +126,7 @@ export class Lane {
         operators: start.operators.map(({ plan, muted }) => ({ name: plan.name, muted })),
         place: `${name.stream}/${name.partition}`,
         declare: () => keeper.commitFacts(),
+        allowed: () => this.#allowed(),
         letters: (letters) => this.#sendLetters(letters),
       },
       targets,
@@ -124,6 +143,9 @@ export class Lane {
       committed: (commit) => this.#emitter.committed(commit.targets),
       settled: () => this.#settled(),
       say: (message) => this.#line?.say(message),
+      mayWrite: () => this.#mayWrite(),
+      allowed: () => this.#allowed(),
+      taken: () => parts.taken(this),
       number,
     });
   }
@@ -132,20 +154,47 @@ export class Lane {
     return this.start.operators;
   }
 
-  /** The first offset that is needed of a partition: of the input, and of the targets for their marks. */
-  floor(stream: string, partition: number): number {
-    return this.#keeper.floor(stream, partition, this.name);
+  get owner(): number {
+    return this.#keeper.owner;
+  }
+
+  /** True once it takes no further event. */
+  get ending(): boolean {
+    return this.#ending.signal.aborted;
+  }
+
+  /** The first offset that is needed of each partition: of the input, and of the targets for their marks. */
+  floors(): LaneFloor[] {
+    return this.#keeper.floors(this.name);
   }
 
   /** Begins, or begins again, on a line on which its state has been restored and its operators opened. */
   begin(line: LaneLine): void {
+    if (this.ending) return;
     this.restarts++;
     this.#line = line;
     this.problem = undefined;
     this.#behindUntil = this.#o.log.ends(this.name.stream, this.name.partition).end;
     this.#runsSent = 0;
-    line.signal.addEventListener("abort", () => this.#wakeFeed(), { once: true });
-    void this.#feed(line);
+    const signal = AbortSignal.any([line.signal, this.#ending.signal]);
+    signal.addEventListener("abort", () => this.#wakeFeed(), { once: true });
+    void this.#feed(line, signal);
+  }
+
+  /**
+   * The partition goes to another process: no further event is taken, what is under way ends, and what it gave is durable with a last checkpoint, so that the
+   * other one has nothing to do again. Resolves when that is so, or cannot be had in time. Again: the same promise.
+   */
+  leave(): Promise<void> {
+    this.#leaving ??= this.#leave();
+    return this.#leaving;
+  }
+
+  /** The partition is another process's already: nothing is written any more. */
+  abandon(): void {
+    this.#writesUntilMs = Number.NEGATIVE_INFINITY;
+    this.#ending.abort();
+    this.#o.retrying.stop();
   }
 
   /** What the worker needs to open the lane's operators. */
@@ -176,6 +225,7 @@ export class Lane {
     for (const { reject } of this.#retries.values())
       reject(new MillraceError("REACT_UNAVAILABLE", { operator: this.name.lane, reason: "its thread has ended" }));
     this.#retries.clear();
+    this.#halted();
     await this.#keeper.interrupt();
     const { done, counts } = this.#keeper.commit;
     this.#done = done;
@@ -212,6 +262,9 @@ export class Lane {
       case "copy-ended":
         this.#keeper.copyEnded(message);
         break;
+      case "halted":
+        this.#halted();
+        break;
       case "retried":
         this.#retries.get(message.id)?.resolve(message);
         this.#retries.delete(message.id);
@@ -224,10 +277,10 @@ export class Lane {
     return this.#line ? this.#keeper.checkpoint(() => this.#done) : Promise.resolve();
   }
 
-  /** Resolves once every event below `offset` is applied and what it gave is durable. */
+  /** Resolves once every event below `offset` is applied and what it gave is durable. @throws REACT_UNAVAILABLE when the lane ends before */
   appliedBelow(offset: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting.push({ offset, resolve });
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ offset, resolve, reject });
       this.#settle();
     });
   }
@@ -265,14 +318,53 @@ export class Lane {
   }
 
   async close(): Promise<void> {
+    this.#ending.abort();
+    this.#o.retrying.stop();
+    this.#line = undefined;
     await this.#keeper.close();
     await this.#emitter.close();
+    const gone = new MillraceError("REACT_UNAVAILABLE", { operator: this.name.lane, reason: "its lane has gone" });
+    for (const { reject } of this.#waiting.splice(0)) reject(gone);
+    for (const { reject } of this.#retries.values()) reject(gone);
+    this.#retries.clear();
+    for (const resolve of this.#catchingUp.splice(0)) resolve();
   }
 
-  async #feed(line: LaneLine): Promise<void> {
+  async #leave(): Promise<void> {
+    const line = this.#line;
+    this.#writesUntilMs = performance.now() + LEAVE_MS;
+    this.#ending.abort();
+    // Without a thread there is nothing that would not come again with the events.
+    if (!line) return;
+    const { retrying } = this.#o;
+    const halted = new Promise<void>((resolve) => {
+      this.#halted = resolve;
+    });
+    line.say({ kind: "halt", lane: this.number });
+    await Promise.race([halted, retrying.pause(HALT_MS)]);
+    await Promise.race([this.checkpoint(), retrying.pause(LEAVE_MS - HALT_MS)]);
+  }
+
+  #mayWrite(): boolean {
+    const { membership } = this.#o;
+    if (this.#writesUntilMs !== undefined && performance.now() >= this.#writesUntilMs) return false;
+    if (!membership) return true;
+    // A partition that is being given away is owned no more, and given to nobody before the group has heard that it may.
+    if (this.#writesUntilMs !== undefined) return membership.confirmed();
+    return membership.owns(this.name.stream, this.name.partition);
+  }
+
+  async #allowed(): Promise<void> {
+    const { retrying } = this.#o;
+    while (!this.#mayWrite()) {
+      if (retrying.stopped) throw new MillraceError("SHUTTING_DOWN");
+      await retrying.pause(ASK_MS);
+    }
+  }
+
+  async #feed(line: LaneLine, signal: AbortSignal): Promise<void> {
     const { log, retrying } = this.#o;
     const { stream, partition } = this.name;
-    const { signal } = line;
     this.#reading = lowest(this.#keeper.commit.done);
     let ahead: Promise<Run | undefined> | undefined;
     while (!signal.aborted) {
@@ -298,7 +390,8 @@ export class Lane {
         this.#sendRun(line, run, repeated);
       } catch (error) {
         ahead = undefined;
-        if (signal.aborted || (error instanceof MillraceError && error.code === "SHUTTING_DOWN")) return;
+        if (signal.aborted || retrying.stopped || (error instanceof MillraceError && error.code === "SHUTTING_DOWN"))
+          return;
         await this.#overcome(line, error);
         if (retrying.stopped) return;
       }
@@ -372,7 +465,12 @@ export class Lane {
     const bytes = letters.reduce((sum, { payload }) => sum + payload.length, 0);
     this.#lettersBytes += bytes;
     const { retrying, deadLetters } = this.#o;
-    const sent = this.#letters.then(() => retrying.until("recording dead letters", () => deadLetters(letters)));
+    const sent = this.#letters.then(() =>
+      retrying.until("recording dead letters", async () => {
+        await this.#allowed();
+        await deadLetters(letters);
+      }),
+    );
     this.#letters = sent.then(
       () => {
         this.#lettersBytes -= bytes;

@@ -26,6 +26,10 @@ export type ToWorker =
   | { readonly kind: "take"; readonly lane: number; readonly take: number }
   | { readonly kind: "copy"; readonly lane: number; readonly copy: number }
   | { readonly kind: "written"; readonly lane: number }
+  /** No further event is begun; `halted` answers once none is under way. */
+  | { readonly kind: "halt"; readonly lane: number }
+  /** The lane is forgotten, open or not. */
+  | { readonly kind: "close"; readonly lane: number }
   | {
       readonly kind: "retry";
       readonly lane: number;
@@ -97,6 +101,7 @@ export type FromWorker =
   | { readonly kind: "part"; readonly lane: number; readonly take: number; readonly entries: Uint8Array<ArrayBuffer> }
   | { readonly kind: "take-ended"; readonly lane: number; readonly take: number }
   | { readonly kind: "copy-ended"; readonly lane: number; readonly copy: number }
+  | { readonly kind: "halted"; readonly lane: number }
   | {
       readonly kind: "retried";
       readonly lane: number;

@@ -1,6 +1,7 @@
 /** What the reactor stands on and what it tells: the shapes that the composition root wires. `reactor.ts` is what works by them. */
 import type { Stream } from "../define/project.ts";
 import type { LookupPlan } from "../define/read-lookup.ts";
+import type { Membership } from "../log/assignment.ts";
 import type { EventLog, Run } from "../log/event-log.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import type { LookupBlock } from "./lookups/lookup-table.ts";
@@ -17,6 +18,11 @@ export interface ReactorOptions {
   /** Offsets of a run's events that repeat earlier ones: no operator gets them. Default: none do. */
   readonly repetitions?: (stream: string, partition: number, run: Run) => Promise<readonly number[]>;
   readonly checkpoints: CheckpointStore;
+  /**
+   * Says which partitions are this process's where several share them: lanes are opened by `gain` and closed by `lose` then, and nothing is appended for a
+   * partition that may be another's. Default: all are, and every lane is opened at the start.
+   */
+  readonly membership?: Pick<Membership, "owns" | "confirmed">;
   /** The contract at the door, which everything that is emitted passes. */
   readonly admit: Admit;
   /** Resolves once the letters are durable. A letter given twice has the same id. */

@@ -3,13 +3,15 @@
  * whenever that thread comes to an end.
  */
 import { MillraceError } from "../errors.ts";
+import type { Owned } from "../log/assignment.ts";
 import type { EventLog } from "../log/event-log.ts";
 import { CheckpointKeeper } from "./checkpoint-keeper.ts";
-import type { LaneCheckpoints } from "./checkpoint-store.ts";
+import { EntriesDamaged, type FoundCheckpoint, type LaneCheckpoints } from "./checkpoint-store.ts";
 import { type LaneName, markPrefix } from "./emission-mark.ts";
 import type { KnownTarget } from "./emitter.ts";
 import { findTargets } from "./known-targets.ts";
 import { Lane } from "./lane.ts";
+import type { LaneRecord } from "./lane-records.ts";
 import { type LaneStart, laneStart, type StartQuestion } from "./lane-start.ts";
 import type { FromWorker, Incompatible } from "./messages.ts";
 import type { OperatorPlan } from "./operator.ts";
@@ -29,20 +31,34 @@ const MOST_RESTORING = 64;
 /** An event at which a thread has ended so often is the reason. */
 const MOST_DEATHS = 3;
 const FIRST_RESTART_MS = 50;
+const FIRST_REOPEN_MS = 200;
 const MOST_RESTART_MS = 30_000;
+
+/** How a lane stands. */
+export type LaneState = Pick<LaneRecord, "status" | "owner" | "floors">;
 
 export class Reactor {
   readonly #o: ReactorOptions;
   readonly #log: EventLog;
   readonly #retrying: Retrying;
-  readonly #lanes: Lane[] = [];
+  /** By number; no two have the same. */
+  readonly #lanes = new Map<number, Lane>();
+  #lastLane = -1;
   /** By the number that the watch tells. */
-  readonly #operators: { readonly lane: Lane; readonly place: number; readonly plan: OperatorPlan }[] = [];
+  readonly #operators = new Map<number, { readonly lane: Lane; readonly place: number; readonly plan: OperatorPlan }>();
+  #nextOperator = 0;
+  /** Partitions whose lanes are to be open. */
+  readonly #wanted = new Map<string, Owned>();
+  #opensLater = false;
+  /** Why lanes that are wanted are not open, while it is tried again. */
+  #problem: string | undefined;
+  /** One thing is done about lanes at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
   #thread: WorkerThread | undefined;
   /** The newest, also before its lanes are open. */
   #starting: WorkerThread | undefined;
-  /** Resolves when a thread works, or rejects with why the first one could not. */
-  #working: Promise<void> = Promise.resolve();
+  /** Resolves when a thread works, or rejects with why the first one could not; undefined before there is one. */
+  #working: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
   #lastRead = 0;
@@ -57,13 +73,13 @@ export class Reactor {
   >();
 
   /**
-   * Opens every lane and resolves once all of them take events.
+   * Opens every lane and resolves once all of them take events; with a `membership` none, until `gain` is called.
    * @throws REACT_OPEN_FAILED when a module or an operator cannot be opened in the thread; what the disk says when checkpoints cannot be read or written.
    */
   static async open(options: ReactorOptions): Promise<Reactor> {
     const reactor = new Reactor(options);
     try {
-      await reactor.#open();
+      if (!options.membership) await reactor.gain(reactor.partitions());
       return reactor;
     } catch (error) {
       await reactor.#stop();
@@ -75,6 +91,60 @@ export class Reactor {
     this.#o = options;
     this.#log = options.log;
     this.#retrying = new Retrying(options.report);
+    this.#timer = setInterval(() => void this.checkpoint(), options.checkpointMs ?? CHECKPOINT_MS);
+    this.#timer.unref();
+  }
+
+  /** Of all streams that have operators. */
+  partitions(): Owned[] {
+    const streams = new Set(this.#o.plans.map(({ stream }) => stream));
+    return [...streams].flatMap((stream) =>
+      Array.from({ length: this.#log.partitions(stream) }, (_, partition) => ({ stream, partition })),
+    );
+  }
+
+  /**
+   * Opens the lanes of partitions, each where its last checkpoint is, beside those that are open. Resolves once they take events. When that
+   * cannot be had now it is tried again until it can, or they are lost.
+   * @throws REACT_OPEN_FAILED, what the store of the checkpoints and the log say; nothing of them is open then
+   */
+  async gain(partitions: readonly Owned[]): Promise<void> {
+    for (const one of partitions) this.#wanted.set(placeName(one), one);
+    try {
+      await this.#openWanted();
+    } catch (error) {
+      this.#openLater(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Closes the lanes of partitions and no others. `revoked`: they go to another process once this resolves, which goes on from where they are then;
+   * `fenced`: they have gone already. Resolves to how they stood.
+   */
+  async lose(partitions: readonly Owned[], how: "revoked" | "fenced"): Promise<LaneState[]> {
+    for (const one of partitions) this.#wanted.delete(placeName(one));
+    const names = new Set(partitions.map(placeName));
+    const mine = () => [...this.#lanes.values()].filter(({ name }) => names.has(placeName(name)));
+    const end = (lane: Lane) => (how === "revoked" ? lane.leave() : lane.abandon());
+    await Promise.all(mine().map(end));
+    return this.#inTurn(async () => {
+      // Some may have been on the way to be opened.
+      const lanes = mine();
+      await Promise.all(lanes.map(end));
+      const states = lanes.map(stateOf);
+      await Promise.all(lanes.map((lane) => this.#forget(lane)));
+      return states;
+    });
+  }
+
+  /** Every lane that is open, with what of the log it still needs. */
+  states(): LaneState[] {
+    return [...this.#lanes.values()].map(stateOf);
+  }
+
+  status(): LaneStatus[] {
+    return [...this.#lanes.values()].map((lane) => lane.status());
   }
 
   /**
@@ -82,11 +152,19 @@ export class Reactor {
    * does.
    */
   floor(stream: string, partition: number): number {
-    return Math.min(Number.POSITIVE_INFINITY, ...this.#lanes.map((lane) => lane.floor(stream, partition)));
+    const floors = [...this.#lanes.values()].flatMap((lane) => lane.floors());
+    const own = floors.filter((one) => one.stream === stream && one.partition === partition);
+    return Math.min(Number.POSITIVE_INFINITY, ...own.map(({ offset }) => offset));
   }
 
-  status(): LaneStatus[] {
-    return this.#lanes.map((lane) => lane.status());
+  /** Why lanes that should be are not open; undefined when all are. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /** Whether the operator's lane of the partition is open here. */
+  has(operator: string, partition: number): boolean {
+    return this.#found(operator, partition) !== undefined;
   }
 
   /**
@@ -133,15 +211,20 @@ export class Reactor {
     return outcomes;
   }
 
-  /** Resolves once every lane of the partition has applied the event of this offset and all before it, and what they gave is durable. */
+  /**
+   * Resolves once every lane of the partition has applied the event of this offset and all before it, and what they gave is durable.
+   * @throws REACT_UNAVAILABLE when a lane is closed before
+   */
   async applied(stream: string, partition: number, offset: number): Promise<void> {
-    const lanes = this.#lanes.filter(({ name }) => name.stream === stream && name.partition === partition);
+    const lanes = [...this.#lanes.values()].filter(
+      ({ name }) => name.stream === stream && name.partition === partition,
+    );
     await Promise.all(lanes.map((lane) => lane.appliedBelow(offset + 1)));
   }
 
   /** Makes durable how far every lane has come. */
   async checkpoint(): Promise<void> {
-    await Promise.all(this.#lanes.map((lane) => lane.checkpoint()));
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.checkpoint()));
   }
 
   /** Applies what was acknowledged before, as long as `drainMs` allows, makes it durable and stops. What is left is taken up by the next start. */
@@ -150,20 +233,92 @@ export class Reactor {
     return this.#closing;
   }
 
-  async #open(): Promise<void> {
-    const names = this.#o.plans.length === 0 ? [] : laneNames(this.#o.plans, this.#log);
-    if (names.length === 0) return;
-    const questions = await Promise.all(names.map((name) => this.#question(name, new Set())));
-    let firstOperator = 0;
-    for (const [number, parts] of (await this.#known(questions)).entries()) {
-      this.#lanes.push(await this.#newLane(number, firstOperator, parts));
-      firstOperator += parts.start.operators.length;
-    }
-    this.#working = this.#begin();
+  /** Opens the lanes that are wanted and not open. */
+  async #openWanted(): Promise<void> {
+    await this.#inTurn(async () => {
+      if (this.#closing) throw new MillraceError("SHUTTING_DOWN");
+      const open = new Set([...this.#lanes.values()].map(({ name }) => markPrefix(name)));
+      const missing = laneNames(this.#o.plans, this.#wanted).filter((name) => !open.has(markPrefix(name)));
+      if (missing.length === 0) return;
+      const lanes = await this.#makeLanes(missing);
+      const thread = this.#thread;
+      try {
+        if (thread) await this.#openIn(thread, lanes);
+        // A thread that is to be started again takes them too.
+        else if (this.#working === undefined) await this.#startFirst();
+      } catch (error) {
+        // When the thread has ended they are opened in the next one, with all others.
+        if (thread?.signal.aborted) return;
+        await Promise.all(lanes.map((lane) => this.#forget(lane)));
+        throw error;
+      }
+    });
     await this.#working;
-    const everyMs = this.#o.checkpointMs ?? CHECKPOINT_MS;
-    this.#timer = setInterval(() => void this.checkpoint(), everyMs);
-    this.#timer.unref();
+    this.#problem = undefined;
+  }
+
+  async #startFirst(): Promise<void> {
+    const starting = this.#begin();
+    this.#working = starting;
+    starting.catch(() => {
+      if (this.#working === starting) this.#working = undefined;
+    });
+    await starting;
+  }
+
+  /** Goes on trying to open what could not be opened. */
+  #openLater(error: unknown): void {
+    this.#problem = error instanceof Error ? error.message : String(error);
+    if (this.#opensLater) return;
+    this.#opensLater = true;
+    const again = async () => {
+      for (let attempt = 0; ; attempt++) {
+        await this.#retrying.pause(Math.min(MOST_RESTART_MS, FIRST_REOPEN_MS * 2 ** Math.min(attempt, 10)));
+        if (this.#retrying.stopped || this.#closing) return;
+        try {
+          return await this.#openWanted();
+        } catch (failure) {
+          this.#problem = failure instanceof Error ? failure.message : String(failure);
+          if (attempt === 0) this.#o.report(failure, "opening lanes of reactions; it is tried again");
+        }
+      }
+    };
+    void again().finally(() => {
+      this.#opensLater = false;
+    });
+  }
+
+  /** Takes lanes, and finds where each begins and what the targets hold of it. */
+  async #makeLanes(names: readonly LaneName[]): Promise<Lane[]> {
+    const taken = await Promise.all(names.map((name) => this.#taken(name)));
+    // What owners before have appended is known from here on.
+    await this.#log.refresh();
+    const known = await this.#known(taken.map((one) => this.#asked(one, new Set())));
+    const lanes: Lane[] = [];
+    try {
+      for (const parts of known) {
+        lanes.push(await this.#newLane(++this.#lastLane, this.#nextOperator, parts));
+        this.#nextOperator += parts.start.operators.length;
+      }
+    } catch (error) {
+      await Promise.all(lanes.map((lane) => this.#forget(lane)));
+      throw error;
+    }
+    return lanes;
+  }
+
+  async #taken(name: LaneName): Promise<TakenLane> {
+    const checkpoints = this.#o.checkpoints.of(name);
+    const found = await checkpoints.take();
+    const isLater =
+      found.kind === "none" && (await this.#o.checkpoints.isLater(name, this.#log.partitions(name.stream)));
+    return { name, checkpoints, found, isLater };
+  }
+
+  #asked({ name, checkpoints, found, isLater }: TakenLane, incompatible: ReadonlySet<string>): AskedLane {
+    const plans = this.#o.plans.filter((plan) => plan.stream === name.stream && plan.lane === name.lane);
+    const ends = this.#log.ends(name.stream, name.partition);
+    return { checkpoints, question: { found, lane: name, plans, ends, fresh: isLater, incompatible } };
   }
 
   /** Where each lane begins, and what the targets hold of it. */
@@ -182,25 +337,56 @@ export class Reactor {
     firstOperator: number,
     { question, checkpoints, name, start, known }: NewLane,
   ): Promise<Lane> {
-    const { admit, deadLetters, clock = Date.now, repetitions } = this.#o;
-    const parts = { checkpoints, retrying: this.#retrying, clock };
-    const keeper = await CheckpointKeeper.open(parts, start, question.found, known);
+    const { admit, deadLetters, clock = Date.now, repetitions, membership } = this.#o;
+    const parts = { checkpoints, retrying: new Retrying(this.#o.report, this.#retrying), clock };
+    let keeper: CheckpointKeeper;
+    try {
+      keeper = await CheckpointKeeper.open(parts, start, question.found, known);
+    } catch (error) {
+      if (!(error instanceof EntriesDamaged)) throw error;
+      // The entries that were to be taken over.
+      return this.#newLane(number, firstOperator, await this.#damaged(name, error));
+    }
+    const taken = (lane: Lane) => this.#laneTaken(lane);
     const lane = new Lane(number, firstOperator, name, start, known, keeper, {
-      ...{ ...parts, log: this.#log, admit, deadLetters, repetitions },
+      ...{ ...parts, log: this.#log, admit, deadLetters, repetitions, membership, taken },
     });
+    this.#lanes.set(number, lane);
     for (const [place, { plan }] of start.operators.entries())
-      this.#operators[firstOperator + place] = { lane, place, plan };
+      this.#operators.set(firstOperator + place, { lane, place, plan });
     return lane;
   }
 
-  async #question(lane: LaneName, incompatible: ReadonlySet<string>): Promise<AskedLane> {
-    const plans = this.#o.plans.filter((plan) => plan.stream === lane.stream && plan.lane === lane.lane);
-    const checkpoints = this.#o.checkpoints.of(lane);
-    const found = await checkpoints.take();
-    const ends = this.#log.ends(lane.stream, lane.partition);
-    const partitions = this.#log.partitions(lane.stream);
-    const fresh = found.kind === "none" && (await this.#o.checkpoints.isLater(lane, partitions));
-    return { checkpoints, question: { found, lane, plans, ends, fresh, incompatible } };
+  /** A lane whose entries cannot be read: its state is built again from the log. */
+  async #damaged(name: LaneName, { path, at }: EntriesDamaged): Promise<NewLane> {
+    const taken = await this.#taken(name);
+    const { found } = taken;
+    const damaged: FoundCheckpoint =
+      found.kind === "whole"
+        ? { kind: "damaged", generation: found.checkpoint.generation, path, at, known: found.checkpoint.commit }
+        : found;
+    const [parts] = await this.#known([this.#asked({ ...taken, found: damaged }, new Set())]);
+    return parts as NewLane;
+  }
+
+  /** Another process has taken the lane. Where the group says that the partition is still this one's, that process was a late one, and it is taken back. */
+  #laneTaken(lane: Lane): void {
+    if (lane.ending) return;
+    lane.abandon();
+    const error = new MillraceError("REACT_LANE_TAKEN", { ...lane.name });
+    this.#o.report(error, `lane ${lane.name.lane}`);
+    void this.#inTurn(() => this.#forget(lane)).then(() => {
+      if (!this.#closing && this.#wanted.has(placeName(lane.name))) this.#openLater(error);
+    });
+  }
+
+  /** Closes a lane and takes no notice of it any more. */
+  async #forget(lane: Lane): Promise<void> {
+    await lane.close();
+    this.#thread?.say({ kind: "close", lane: lane.number });
+    if (this.#lanes.get(lane.number) !== lane) return;
+    this.#lanes.delete(lane.number);
+    for (let place = 0; place < lane.operators.length; place++) this.#operators.delete(lane.firstOperator + place);
   }
 
   /** Starts a thread and begins every lane in it. */
@@ -222,7 +408,7 @@ export class Reactor {
     try {
       await thread.ready;
       await this.#o.lookups?.((plan, block) => thread.say({ kind: "lookup", plan, block }));
-      for (const lane of [...this.#lanes]) await this.#openLane(thread, lane);
+      for (const lane of [...this.#lanes.values()]) await this.#openLane(thread, lane);
     } catch (error) {
       await thread.terminate();
       throw error;
@@ -232,22 +418,41 @@ export class Reactor {
     begun = true;
     this.#thread = thread;
     thread.watch(this.#o.clock ?? Date.now);
-    for (const lane of this.#lanes) lane.begin(thread);
+    for (const lane of this.#lanes.values()) lane.begin(thread);
+  }
+
+  /** Opens lanes in a thread that works already. */
+  async #openIn(thread: WorkerThread, lanes: readonly Lane[]): Promise<void> {
+    const numbers = lanes.map(({ number }) => number);
+    for (const lane of lanes) await this.#openLane(thread, lane);
+    if (thread.signal.aborted || this.#thread !== thread) return;
+    for (const number of numbers) this.#lanes.get(number)?.begin(thread);
   }
 
   async #openLane(thread: WorkerThread, lane: Lane): Promise<void> {
     const { number } = lane;
+    // It goes away before it has come.
+    if (lane.ending) return;
     const flow: Restoring = { done: () => undefined, sent: 0 };
     this.#restoring.set(number, flow);
-    await lane.restore(async (entries) => {
-      thread.say({ kind: "restore", lane: number, entries }, [entries.buffer]);
-      if (++flow.sent < MOST_RESTORING) return;
-      await new Promise<void>((resolve) => {
-        flow.done = resolve;
-        thread.signal.addEventListener("abort", () => resolve(), { once: true });
+    try {
+      await lane.restore(async (entries) => {
+        thread.say({ kind: "restore", lane: number, entries }, [entries.buffer]);
+        if (++flow.sent < MOST_RESTORING) return;
+        await new Promise<void>((resolve) => {
+          flow.done = resolve;
+          thread.signal.addEventListener("abort", () => resolve(), { once: true });
+        });
       });
-    });
-    this.#restoring.delete(number);
+    } catch (error) {
+      if (!(error instanceof EntriesDamaged)) throw error;
+      thread.say({ kind: "close", lane: number });
+      await lane.close();
+      const anew = await this.#newLane(number, lane.firstOperator, await this.#damaged(lane.name, error));
+      return this.#openLane(thread, anew);
+    } finally {
+      this.#restoring.delete(number);
+    }
     const incompatible = await new Promise<readonly Incompatible[]>((resolve, reject) => {
       this.#opening.set(number, { resolve, reject });
       thread.signal.addEventListener(
@@ -263,7 +468,8 @@ export class Reactor {
 
   /** Other lanes take the same events. */
   #isShared({ name: { stream, partition } }: Lane): boolean {
-    return this.#lanes.filter(({ name }) => name.stream === stream && name.partition === partition).length > 1;
+    const same = [...this.#lanes.values()].filter(({ name }) => name.stream === stream && name.partition === partition);
+    return same.length > 1;
   }
 
   /** State that its operator can no longer read is built again from the log. */
@@ -274,11 +480,9 @@ export class Reactor {
         `lane ${lane.name.lane}`,
       );
     await lane.close();
-    const question = await this.#question(lane.name, new Set(incompatible.map(({ operator }) => operator)));
-    const [parts] = await this.#known([question]);
-    const anew = await this.#newLane(lane.number, lane.firstOperator, parts as NewLane);
-    this.#lanes[lane.number] = anew;
-    await this.#openLane(thread, anew);
+    const unread = new Set(incompatible.map(({ operator }) => operator));
+    const [parts] = await this.#known([this.#asked(await this.#taken(lane.name), unread)]);
+    await this.#openLane(thread, await this.#newLane(lane.number, lane.firstOperator, parts as NewLane));
   }
 
   #hear(message: FromWorker): void {
@@ -311,7 +515,7 @@ export class Reactor {
       case "failed":
         return;
       default:
-        this.#lanes[message.lane]?.hear(message);
+        this.#lanes.get(message.lane)?.hear(message);
     }
   }
 
@@ -329,15 +533,17 @@ export class Reactor {
   }
 
   async #beginAgain(end: ThreadEnd): Promise<void> {
-    for (const lane of this.#lanes) await lane.stop();
-    await this.#judge(end);
+    await this.#inTurn(async () => {
+      for (const lane of this.#lanes.values()) await lane.stop();
+      await this.#judge(end);
+    });
     for (;;) {
       await this.#retrying.pause(Math.min(MOST_RESTART_MS, FIRST_RESTART_MS * 2 ** Math.min(this.#deaths++, 10)));
       if (this.#retrying.stopped) throw new MillraceError("SHUTTING_DOWN");
       try {
-        return await this.#begin();
+        return await this.#inTurn(() => this.#begin());
       } catch (error) {
-        for (const lane of this.#lanes) lane.problem = error instanceof Error ? error.message : String(error);
+        for (const lane of this.#lanes.values()) lane.problem = error instanceof Error ? error.message : String(error);
         this.#o.report(error, "reactions cannot be begun again");
       }
     }
@@ -346,12 +552,12 @@ export class Reactor {
   /** Finds the event at which the thread has ended, and leaves it out when it is the reason. */
   async #judge({ reason, hungMs, applying, waiting }: ThreadEnd): Promise<void> {
     const at = applying ?? waiting;
-    const operator = at && this.#operators[at.operator];
+    const operator = at && this.#operators.get(at.operator);
     const what =
       hungMs === undefined ? `reactions: the thread ended: ${reason}` : "reactions: the thread hung and was ended";
     if (!at || !operator) {
       this.#o.report(new Error(reason), what);
-      for (const lane of this.#lanes) lane.beCautious();
+      for (const lane of this.#lanes.values()) lane.beCautious();
       return;
     }
     const { name } = operator.plan;
@@ -375,25 +581,36 @@ export class Reactor {
     }
     this.#suspects.delete(suspect);
     this.#deaths = 0;
-    await operator.lane.leaveOut(name, at.offset, { code: why.code, message: why.message });
+    await operator.lane.leaveOut(name, at.offset, { code: why.code, message: why.message }).catch((error: unknown) => {
+      // Then it is for its new owner to find.
+      if (!operator.lane.ending) throw error;
+    });
   }
 
   #limitMs(operator: number | undefined): number {
-    const plan = operator === undefined ? undefined : this.#operators[operator]?.plan;
+    const plan = operator === undefined ? undefined : this.#operators.get(operator)?.plan;
     if (plan) return plan.timeoutMs ?? TIMEOUT_MS;
     // What is no operator's own may be the work of any, or a pause of the thread.
     return Math.max(LEAST_LIMIT_MS, ...this.#o.plans.map(({ timeoutMs }) => timeoutMs ?? TIMEOUT_MS));
   }
 
   #find(operator: string, partition: number) {
-    const found = this.#operators.find(({ plan, lane }) => plan.name === operator && lane.name.partition === partition);
-    if (!found) throw new MillraceError("REACT_OPERATOR_UNKNOWN", { operator, partition });
-    return found;
+    const found = this.#found(operator, partition);
+    if (found) return found;
+    const known = this.#o.membership && this.#o.plans.some(({ name }) => name === operator);
+    if (known) throw new MillraceError("REACT_UNAVAILABLE", { operator, reason: "its lane is not open here" });
+    throw new MillraceError("REACT_OPERATOR_UNKNOWN", { operator, partition });
+  }
+
+  #found(operator: string, partition: number) {
+    for (const one of this.#operators.values())
+      if (one.plan.name === operator && one.lane.name.partition === partition) return one;
+    return undefined;
   }
 
   async #threadFor(operator: string): Promise<WorkerThread> {
     if (this.#closing) throw new MillraceError("SHUTTING_DOWN");
-    await Promise.race([this.#working.catch(() => undefined), this.#retrying.pause(READ_MS)]);
+    await Promise.race([this.#working?.catch(() => undefined), this.#retrying.pause(READ_MS)]);
     if (!this.#thread)
       throw new MillraceError("REACT_UNAVAILABLE", { operator, reason: "its thread is being started" });
     return this.#thread;
@@ -402,8 +619,10 @@ export class Reactor {
   async #close(): Promise<void> {
     clearInterval(this.#timer);
     if (this.#thread) {
-      const drained = Promise.all(
-        this.#lanes.map((lane) => lane.appliedBelow(this.#log.ends(lane.name.stream, lane.name.partition).end)),
+      const drained = Promise.allSettled(
+        [...this.#lanes.values()].map((lane) =>
+          lane.appliedBelow(this.#log.ends(lane.name.stream, lane.name.partition).end),
+        ),
       ).then(() => this.checkpoint());
       await Promise.race([drained, this.#retrying.pause(this.#o.drainMs ?? DRAIN_MS)]);
     }
@@ -411,15 +630,31 @@ export class Reactor {
   }
 
   async #stop(): Promise<void> {
+    clearInterval(this.#timer);
     this.#retrying.stop();
     const thread = this.#thread ?? this.#starting;
     this.#thread = undefined;
     await thread?.terminate();
     for (const { reject } of this.#reads.values()) reject(new MillraceError("SHUTTING_DOWN"));
     this.#reads.clear();
-    await this.#working.catch(() => undefined); // told when it failed
-    await Promise.all(this.#lanes.map((lane) => lane.close()));
+    await this.#working?.catch(() => undefined); // told when it failed
+    await this.#turn;
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.close()));
   }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined); // told to the caller
+    return turn;
+  }
+}
+
+/** What the store had of a lane when it was taken. */
+interface TakenLane {
+  readonly name: LaneName;
+  readonly checkpoints: LaneCheckpoints;
+  readonly found: FoundCheckpoint;
+  readonly isLater: boolean;
 }
 
 interface AskedLane {
@@ -439,12 +674,23 @@ interface Restoring {
   sent: number;
 }
 
-/** The lanes of the plans, in the order of the plans. */
-function laneNames(plans: readonly OperatorPlan[], log: EventLog): LaneName[] {
+/** The lanes of the plans in those partitions, in the order of the plans. */
+function laneNames(plans: readonly OperatorPlan[], wanted: ReadonlyMap<string, Owned>): LaneName[] {
   const lanes = new Map(plans.map(({ stream, lane }) => [`${stream}/${lane}`, { stream, lane }]));
   return [...lanes.values()].flatMap(({ stream, lane }) =>
-    Array.from({ length: log.partitions(stream) }, (_, partition) => ({ lane, stream, partition })),
+    [...wanted.values()]
+      .filter((one) => one.stream === stream)
+      .map(({ partition }) => ({ lane, stream, partition }))
+      .sort((a, b) => a.partition - b.partition),
   );
+}
+
+function placeName({ stream, partition }: Owned): string {
+  return `${stream}/${partition}`;
+}
+
+function stateOf(lane: Lane): LaneState {
+  return { status: lane.status(), owner: lane.owner, floors: lane.floors() };
 }
 
 /** Streams whose id is one text field. */

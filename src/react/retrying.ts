@@ -2,14 +2,18 @@ import { MillraceError } from "../errors.ts";
 
 const FIRST_DELAY_MS = 20;
 const MOST_DELAY_MS = 2_000;
+const FINAL: ReadonlySet<string> = new Set(["SHUTTING_DOWN", "REACT_LANE_TAKEN"]);
 
-/** Tries again what a disk or a log refuses, for as long as the reactor is open. */
+/** Tries again what a disk or a log refuses, for as long as the reactor is open, or the lane. */
 export class Retrying {
   readonly report: (error: unknown, what: string) => void;
   readonly #closing = new AbortController();
 
-  constructor(report: (error: unknown, what: string) => void) {
+  /** Ends with the one it is part of. */
+  constructor(report: (error: unknown, what: string) => void, whole?: Retrying) {
     this.report = report;
+    if (whole?.stopped) this.stop();
+    whole?.signal.addEventListener("abort", () => this.stop(), { once: true, signal: this.#closing.signal });
   }
 
   get stopped(): boolean {
@@ -24,14 +28,14 @@ export class Retrying {
     this.#closing.abort();
   }
 
-  /** @throws SHUTTING_DOWN when the reactor closes before it works */
+  /** @throws SHUTTING_DOWN when it ends before it works; REACT_LANE_TAKEN, which no other attempt would change */
   async until<T>(what: string, work: (attempt: number) => Promise<T>): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       if (this.stopped) throw new MillraceError("SHUTTING_DOWN");
       try {
         return await work(attempt);
       } catch (error) {
-        if (error instanceof MillraceError && error.code === "SHUTTING_DOWN") throw error;
+        if (error instanceof MillraceError && FINAL.has(error.code)) throw error;
         if (attempt === 0) this.report(error, what);
         await this.pause(Math.min(MOST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt));
       }

@@ -61,6 +61,7 @@ export class WorkerLane {
   #runsTaken = 0;
   #repeated = 0;
   #changed = false;
+  #halted = false;
 
   constructor(setup: LaneSetup, operators: readonly OpenedOperator[], host: LaneHost) {
     this.setup = setup;
@@ -91,11 +92,23 @@ export class WorkerLane {
   }
 
   push(run: SentRun): void {
+    if (this.#halted) return;
     this.#runs.push(new OpenRun(run));
   }
 
   skip(to: number): void {
     this.#runs.push(new OpenRun({ from: to + 1, to, bytes: new Uint8Array(0), spans: [], repeated: [] }));
+  }
+
+  /** Begins no event any more. */
+  halt(): void {
+    this.#halted = true;
+    this.#runs.length = 0;
+  }
+
+  /** True when nothing is under way that `halt` would wait for. */
+  get halted(): boolean {
+    return this.#halted && this.#running === 0;
   }
 
   /** Takes events until the clock says `untilMs`; true when more can be taken at once. */
@@ -332,6 +345,7 @@ export class WorkerLane {
       if (!first) this.#chains.delete(key);
       else if (--first.waits === 0) ready.push(first);
     }
+    if (this.#halted) return; // they stay pending
     for (const next of ready) this.#runFrom(next, 0);
   }
 

@@ -93,6 +93,13 @@ function hear(message: ToWorker): void {
       lanes.get(message.lane)?.written();
       wake();
       break;
+    case "halt":
+      lanes.get(message.lane)?.halt();
+      wake();
+      break;
+    case "close":
+      close(message.lane);
+      break;
     case "retry":
       void retry(message);
       break;
@@ -140,6 +147,17 @@ function open(number: number, setup: LaneSetup): void {
     order = [...lanes.values()];
   }
   say({ kind: "opened", lane: number, incompatible });
+}
+
+function close(number: number): void {
+  const closed = lanes.get(number)?.lane.setup;
+  restored.delete(number);
+  lanes.delete(number);
+  order = [...lanes.values()];
+  if (!closed) return;
+  const { stream, partition } = closed;
+  const others = order.some(({ lane: { setup } }) => setup.stream === stream && setup.partition === partition);
+  if (!others) parsed.delete(`${stream}/${partition}`);
 }
 
 function lookupTable(plan: LookupPlan): LookupTable {
@@ -208,8 +226,9 @@ async function retry({ lane, id, operator, event }: ToWorker & { kind: "retry" }
 
 function read({ id, lane, operator, request }: ToWorker & { kind: "read" }): void {
   try {
-    const value = lanes.get(lane)?.lane.read(operator, request);
-    say({ kind: "read", id, value });
+    const open = lanes.get(lane);
+    if (!open) throw new MillraceError("REACT_UNAVAILABLE", { operator: "the operator", reason: "its lane has gone" });
+    say({ kind: "read", id, value: open.lane.read(operator, request) });
   } catch (error) {
     say({ kind: "read", id, error: carried(error) });
   }

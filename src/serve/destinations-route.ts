@@ -13,7 +13,7 @@ import type { Scope } from "../gateway/auth.ts";
  *            {"deliveries": [DeliveryView], "next"?}       newest first; `next` is the `before` of the page that follows
  */
 export interface Destinations {
-  list(): readonly object[];
+  list(): Promise<readonly object[]>;
   test(name: string): Promise<{ readonly elapsedMs: number }>;
   deliveries(
     filter: { readonly [name in "destination" | "alert" | "status"]?: string | undefined },
@@ -37,7 +37,7 @@ export async function destinationsRoute(app: FastifyInstance, options: Destinati
   const { destinations, requireScope } = options;
   const query = { preHandler: requireScope("query") };
 
-  app.get("/v1/destinations", query, async () => ({ destinations: destinations.list() }));
+  app.get("/v1/destinations", query, async () => ({ destinations: await destinations.list() }));
 
   app.post<{ Params: { name: string } }>(
     "/v1/destinations/:name/test",

@@ -72,6 +72,10 @@ export interface PublicationParts {
   readonly signal: AbortSignal;
   /** All rows, also where only some changed or none. */
   readonly whole?: boolean;
+  /** Other processes publish as well: what is newer there than here is theirs, and stays. */
+  readonly shared?: boolean;
+  /** Part of the transaction: fails when another process has taken the work over. */
+  readonly fence?: (client: pg.Client) => Promise<void>;
 }
 
 export interface PublicationOutcome {
@@ -106,6 +110,21 @@ export async function prepareServing(client: pg.Client): Promise<void> {
     -- Whether rows are left out that only PostgreSQL itself could tell.
     probed boolean not null
   )`);
+}
+
+/** What PostgreSQL has, by the table's name. */
+export async function publishedRecords(client: {
+  query(sql: string): Promise<{ readonly rows: readonly Record<string, unknown>[] }>;
+}): Promise<ReadonlyMap<string, PublicationRecord>> {
+  const there = await client.query(`select to_regclass('${RECORDS}') is not null as there`);
+  if (there.rows[0]?.["there"] !== true) return new Map();
+  const { rows } = await client.query(`select source, version, row_count, refused from ${RECORDS}`);
+  return new Map(
+    rows.map((row) => [
+      String(row["source"]),
+      { version: Number(row["version"]), rows: Number(row["row_count"]), refused: Number(row["refused"]) },
+    ]),
+  );
 }
 
 interface StoredRecord extends PublicationRecord {
@@ -171,6 +190,7 @@ class Publication {
     await this.#query("set local statement_timeout = 0");
     await this.#query("set local idle_in_transaction_session_timeout = 0");
     await this.#query("select pg_advisory_xact_lock(hashtextextended($1, 7241863))", [`${SERVING_SCHEMA}/${name}`]);
+    await this.#o.fence?.(this.#o.client);
     const record = await this.#record();
     const there = await this.#there();
     if (there && !(record?.ours && record.qualified === this.#shape.qualified)) {
@@ -185,7 +205,10 @@ class Publication {
   async #bring(record: StoredRecord | undefined, there: boolean): Promise<PublicationOutcome> {
     const newest = this.#newest;
     if (record === undefined || !there || record.shape !== this.#shape.hash) return this.#anew(record);
-    const follows = record.tableId === newest.tableId && record.version <= newest.version;
+    const same = record.tableId === newest.tableId;
+    if (same && record.version > newest.version && this.#o.shared === true)
+      return { kind: "none", record, refused: this.#refused, gone: new Set(), written: 0 };
+    const follows = same && record.version <= newest.version;
     if (follows && record.version === newest.version && this.#mayKeep()) {
       return { kind: "none", record, refused: this.#refused, gone: new Set(), written: 0 };
     }

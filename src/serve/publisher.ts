@@ -7,7 +7,14 @@ import pg from "pg";
 import type { SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import { type BiUser, createBiUser, listBiUsers, publishedSchemas, revokeBiUser, setSearchPath } from "./bi-users.ts";
-import { type PublicationRecord, prepareServing, publish, type RefusedRow, type ServedTable } from "./publication.ts";
+import {
+  type PublicationParts,
+  type PublicationRecord,
+  prepareServing,
+  publish,
+  type RefusedRow,
+  type ServedTable,
+} from "./publication.ts";
 
 /** How a table stands in PostgreSQL. */
 export interface PublicationState {
@@ -35,6 +42,8 @@ export interface PublisherOptions {
   readonly settle: (table: string, refused: ReadonlySet<string>, gone: "others" | ReadonlySet<string>) => Promise<void>;
   readonly clock: () => number;
   readonly report: (error: unknown, what: string) => void;
+  /** Other processes publish as well, one at a time. */
+  readonly shared?: boolean;
   /** Pause after so many failures in a row. */
   readonly retryPauseMs?: (failures: number) => number;
 }
@@ -63,6 +72,9 @@ export class Publisher {
   readonly #o: PublisherOptions;
   readonly #served: ReadonlyMap<string, Served>;
   readonly #stop = new AbortController();
+  /** While this process publishes. */
+  #active: AbortController | undefined;
+  #fence: PublicationParts["fence"];
   #client: pg.Client | undefined;
   #working: Promise<void> = Promise.resolve();
   #turn: Promise<unknown> = Promise.resolve();
@@ -80,9 +92,36 @@ export class Publisher {
     this.#served = new Map(served);
   }
 
-  /** Begins with every table: what was committed while nobody looked is published too. */
-  start(): void {
-    if (this.#served.size > 0) this.#working = this.#work();
+  /**
+   * Begins with every table: what was committed while nobody looked is published too. `fence` is part of each transaction, and fails once another
+   * process publishes.
+   */
+  start(fence?: PublicationParts["fence"]): void {
+    if (this.#served.size === 0) return;
+    this.#fence = fence;
+    const active = new AbortController();
+    this.#active = active;
+    for (const served of this.#served.values()) served.waits = true;
+    this.#working = this.#work(AbortSignal.any([this.#stop.signal, active.signal]));
+  }
+
+  /** Ends that: a publication under way is rolled back. It may begin again. */
+  async stop(): Promise<void> {
+    this.#active?.abort();
+    this.#active = undefined;
+    this.#wake();
+    await this.#working;
+    this.#fence = undefined;
+  }
+
+  /** Told of what PostgreSQL has, while another process publishes. */
+  told(records: ReadonlyMap<string, PublicationRecord>): void {
+    if (this.#active !== undefined) return;
+    for (const [name, served] of this.#served) {
+      served.published = records.get(name);
+      const newest = newestOf(served.table);
+      if (newest?.version === served.published?.version) served.behindSinceMs = undefined;
+    }
   }
 
   /** Told of every commit. */
@@ -141,19 +180,18 @@ export class Publisher {
     await this.#disconnect();
   }
 
-  async #work(): Promise<void> {
-    const { signal } = this.#stop;
+  async #work(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const [next] = [...this.#served.values()]
         .filter(({ waits }) => waits)
         .toSorted((a, b) => a.notBefore - b.notBefore);
       const pauseMs = next === undefined ? IDLE_MS : next.notBefore - performance.now();
       if (next === undefined || pauseMs > 0) {
-        await this.#pause(pauseMs);
+        await this.#pause(pauseMs, signal);
         continue;
       }
       try {
-        await this.#inTurn(() => this.#publish(next));
+        await this.#inTurn(() => this.#publish(next, false, signal));
       } catch (error) {
         if (!signal.aborted) this.#failed(next, error);
       }
@@ -161,22 +199,24 @@ export class Publisher {
   }
 
   /** Until the time is over, or something happened. */
-  async #pause(ms: number): Promise<void> {
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
     const waking = new AbortController();
     this.#wake = () => waking.abort();
-    if (this.#stop.signal.aborted) return;
+    if (signal.aborted) return;
     // Rejects when it is woken.
     await sleep(Math.min(ms, IDLE_MS), undefined, { signal: waking.signal, ref: false }).catch(() => undefined);
   }
 
-  async #publish(served: Served, whole = false): Promise<void> {
+  async #publish(served: Served, whole = false, signal = this.#stop.signal): Promise<void> {
+    signal.throwIfAborted();
     const { table } = served;
     const startedAt = performance.now();
     const startedMs = this.#o.clock();
     served.waits = false; // a commit that comes meanwhile is one to wait for
     const client = await this.#connected();
     const outcome = await publish(table, {
-      ...{ client, whole, engine: this.#o.engine, signal: this.#stop.signal },
+      ...{ client, whole, engine: this.#o.engine, signal, shared: this.#o.shared === true },
+      ...(this.#fence && { fence: this.#fence }),
       refuse: (rows) => this.#o.refuse(table.name, rows),
     });
     const first = served.published === undefined;

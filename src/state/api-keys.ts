@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MillraceError } from "../errors.ts";
 import type { State } from "./state.ts";
+import { machineTicker, type Ticker } from "./ticker.ts";
 
 /**
  * API keys. A key is shown once, when it is made, and only its SHA-256 is kept: 256 random bits need no slow hash.
@@ -32,7 +33,7 @@ export interface Principal {
 
 /** What a door needs to know callers; answers from memory. */
 export interface KeyVerifier {
-  /** Undefined for a key that is unknown, wrong or revoked. */
+  /** Undefined for a key that is unknown, wrong or revoked. @throws STATE_UNAVAILABLE when the keys have not been read for too long */
   verify(token: string): Principal | undefined;
 }
 
@@ -73,19 +74,35 @@ export interface KeyRequest {
   readonly aws?: boolean | undefined;
 }
 
+export interface ApiKeyOptions {
+  /** Gets a key of all scopes on the first start; one that is there already keeps its key (records that do not know it learn it again). */
+  readonly adminKeyFile?: string;
+  /** A key of all scopes that the records learn; then no file is looked at. */
+  readonly adminKey?: string | undefined;
+  /** Other processes use the same records: a first key is made only where there is no admin at all, by one of them. */
+  readonly shared?: boolean;
+  /** Keeps what secret access keys are derived from; made with the first of them. */
+  readonly awsSecretFile?: string;
+  /** What secret access keys are derived from, where several processes must derive the same; then no file is looked at. */
+  readonly awsSecret?: string | undefined;
+  /** How long keys hold without having been read again. Default: for ever. */
+  readonly cacheMs?: number;
+  readonly ticker?: Ticker;
+}
+
 /**
- * Loads all keys into memory and keeps them fresh. `adminKeyFile` gets a key of all scopes on the first start; a file that is
- * there already keeps its key (records that do not know it, as after a move to another server, learn it again). `awsSecretFile` keeps
- * what secret access keys are derived from; it is made with the first of them.
- * @throws STATE_UNAVAILABLE
+ * Loads all keys into memory and keeps them fresh: told of changes, and looking again every minute.
+ * @throws STATE_UNAVAILABLE, KEY_INVALID for a key or secret of the options that is none
  */
-export async function openApiKeys(
-  state: State,
-  options: { adminKeyFile?: string; awsSecretFile?: string } = {},
-): Promise<ApiKeys> {
-  const keys = new PostgresApiKeys(state, options.awsSecretFile);
+export async function openApiKeys(state: State, options: ApiKeyOptions = {}): Promise<ApiKeys> {
+  const keys = new PostgresApiKeys(state, options);
   await keys.open();
-  if (options.adminKeyFile !== undefined) await keys.ensureAdminKey(options.adminKeyFile);
+  try {
+    await keys.ensureAdminKey();
+  } catch (error) {
+    await keys.close();
+    throw error;
+  }
   return keys;
 }
 
@@ -108,6 +125,10 @@ type KnownKeys = Map<string, { readonly sha256: Buffer; readonly principal: Prin
 
 /** Between two attempts to load the keys when the records cannot be read, though their notifications come. */
 const RELOAD_PAUSE_MS = 1_000;
+/** What no notification told, as over a connection that broke unnoticed, holds no longer than this. */
+const LOOK_EVERY_MS = 60_000;
+/** Any number, the same in every release: processes that start at once take turns by it. */
+const FIRST_KEY_LOCK = 7_241_864;
 
 class PostgresApiKeys implements ApiKeys {
   readonly #state: State;
@@ -118,24 +139,33 @@ class PostgresApiKeys implements ApiKeys {
   #unlisten: (() => Promise<void>) | undefined;
   #loading: Promise<void> | undefined;
   #loadAgain = false;
-  readonly #awsSecretFile: string | undefined;
+  readonly #o: ApiKeyOptions;
+  readonly #ticker: Ticker;
+  /** When what is in memory was read, by the ticker. */
+  #readAtMs = Number.NEGATIVE_INFINITY;
+  #cancelLook: () => void = () => undefined;
   #awsSecret: string | undefined;
   /** Derived so far. */
   readonly #secretAccessKeys = new Map<string, string>();
 
-  constructor(state: State, awsSecretFile: string | undefined) {
+  constructor(state: State, options: ApiKeyOptions) {
     this.#state = state;
-    this.#awsSecretFile = awsSecretFile;
+    this.#o = options;
+    this.#ticker = options.ticker ?? machineTicker;
   }
 
   async open(): Promise<void> {
-    if (this.#awsSecretFile !== undefined) this.#awsSecret = await readAwsSecret(this.#awsSecretFile);
+    const { awsSecret, awsSecretFile } = this.#o;
+    if (awsSecret !== undefined) this.#awsSecret = checkedAwsSecret(awsSecret, "awsSecret");
+    else if (awsSecretFile !== undefined) this.#awsSecret = await readAwsSecret(awsSecretFile);
     // Listening first: a change between the two is then told, and loaded again.
     this.#unlisten = await this.#state.listen(CHANNEL, () => void this.#refresh());
     await this.#load();
+    this.#planLook();
   }
 
   verify(token: string): Principal | undefined {
+    this.#checkAge();
     const id = TOKEN.exec(token)?.[1];
     const known = id === undefined ? undefined : this.#known.get(id);
     if (known === undefined) return undefined;
@@ -147,6 +177,7 @@ class PostgresApiKeys implements ApiKeys {
   }
 
   accessKey(accessKeyId: string): { readonly principal: Principal; readonly secretAccessKey: string } | undefined {
+    this.#checkAge();
     const id = ACCESS_KEY_ID.exec(accessKeyId)?.[1]?.toLowerCase();
     const known = id === undefined ? undefined : this.#known.get(id);
     // Without the folder's secret (the records have come from another) no signature can be verified.
@@ -169,7 +200,7 @@ class PostgresApiKeys implements ApiKeys {
     );
     if (unknown !== undefined) throw new MillraceError("KEY_INVALID", { reason: `"${unknown}" is no scope` });
     if (request.scopes.length === 0) throw new MillraceError("KEY_INVALID", { reason: "it has no scope" });
-    const token = `mk_${randomId()}_${randomBytes(32).toString("base64url")}`;
+    const token = newToken();
     const scopes = [...new Set(request.scopes)] as Scope[];
     if (request.aws !== true) return { key: await this.#insert(token, name, scopes), token };
     const secret = await this.#ensureAwsSecret();
@@ -194,21 +225,50 @@ class PostgresApiKeys implements ApiKeys {
     return toKey(row);
   }
 
-  async ensureAdminKey(path: string): Promise<void> {
+  async ensureAdminKey(): Promise<void> {
+    const { adminKey, adminKeyFile: path, shared = false } = this.#o;
+    if (adminKey !== undefined) return this.#learn(adminKey, "adminKey");
+    if (path === undefined) return;
     const token = await readIfThere(path);
-    if (token === undefined) {
+    if (token !== undefined) return this.#learn(token, path);
+    if (!shared) {
       const made = await this.create({ name: "admin", scopes: SCOPES });
       return writePrivately(path, `${made.token}\n`);
     }
+    await this.#state.transaction(async (session) => {
+      await session.query("select pg_advisory_xact_lock($1)", [FIRST_KEY_LOCK]);
+      const admins = await session.query(
+        "select 1 from millrace.api_keys where revoked_at is null and 'admin' = any(scopes) limit 1",
+      );
+      if (admins.length > 0) return;
+      // The file first: a key whose file was not written any more would be nobody's.
+      const first = newToken();
+      await writePrivately(path, `${first}\n`);
+      await this.#learn(first, path);
+    });
+  }
+
+  /** A key that comes from elsewhere is known to the records from now on. One that was revoked is known, and stays out. */
+  async #learn(token: string, source: string): Promise<void> {
     const id = TOKEN.exec(token)?.[1];
-    if (id === undefined) throw new MillraceError("KEY_INVALID", { reason: `${path} does not hold a key` });
-    const rows = await this.#state.query("select 1 from millrace.api_keys where id = $1", [id]);
-    // A key that was revoked is known, and stays out.
-    if (rows.length === 0) await this.#insert(token, "admin", [...SCOPES]);
+    if (id === undefined) throw new MillraceError("KEY_INVALID", { reason: `${source} does not hold a key` });
+    if (this.verify(token) !== undefined) return;
+    const [row] = await this.#state.query<Row>(
+      `with made as (insert into millrace.api_keys (id, name, scopes, token_sha256) values ($1, 'admin', $2, $3)
+                     on conflict (id) do nothing returning *)
+       select * from made union all select * from millrace.api_keys where id = $1`,
+      [id, [...SCOPES], sha256(token)],
+    );
+    // Somebody else's insert of this moment is seen with the next statement.
+    if (row !== undefined && !row.token_sha256.equals(sha256(token)))
+      throw new MillraceError("KEY_INVALID", { reason: `${source} has the id of another key` });
+    await this.#load();
+    await this.#tell(id);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#cancelLook();
     await this.#unlisten?.();
     await this.#loading;
   }
@@ -218,12 +278,17 @@ class PostgresApiKeys implements ApiKeys {
   #ensureAwsSecret(): Promise<string> {
     this.#ensuring ??= (async () => {
       if (this.#awsSecret !== undefined) return this.#awsSecret;
-      if (this.#awsSecretFile === undefined)
+      const { awsSecretFile, shared = false } = this.#o;
+      if (shared)
+        throw new MillraceError("KEY_INVALID", {
+          reason: "access keys of several processes need awsSecret, the same for all of them",
+        });
+      if (awsSecretFile === undefined)
         throw new MillraceError("KEY_INVALID", {
           reason: "there is no data folder to keep the secret of access keys in",
         });
       const secret = randomBytes(32).toString("base64url");
-      await writePrivately(this.#awsSecretFile, `${secret}\n`);
+      await writePrivately(awsSecretFile, `${secret}\n`);
       this.#awsSecret = secret;
       return secret;
     })().finally(() => {
@@ -251,13 +316,29 @@ class PostgresApiKeys implements ApiKeys {
   async #load(): Promise<void> {
     for (;;) {
       const changes = this.#changes;
+      const askedMs = this.#ticker.now();
       const rows = await this.#state.query<Row>("select * from millrace.api_keys where revoked_at is null");
       if (changes !== this.#changes) continue;
       const known: KnownKeys = new Map();
       for (const row of rows) know(known, row);
       this.#known = known;
+      this.#readAtMs = askedMs;
       return;
     }
+  }
+
+  #checkAge(): void {
+    const { cacheMs = Number.POSITIVE_INFINITY } = this.#o;
+    if (this.#ticker.now() - this.#readAtMs <= cacheMs) return;
+    const reason = "API keys have not been read for longer than keyCacheMs";
+    throw new MillraceError("STATE_UNAVAILABLE", { reason }, { retryAfterS: 5 });
+  }
+
+  #planLook(): void {
+    this.#cancelLook = this.#ticker.after(LOOK_EVERY_MS, () => {
+      this.#refresh();
+      this.#planLook();
+    });
   }
 
   /** One load at a time, and one more when something changed during it. */
@@ -294,9 +375,16 @@ function derived(secret: string, accessKeyId: string): string {
 
 async function readAwsSecret(path: string): Promise<string | undefined> {
   const secret = await readIfThere(path);
-  if (secret !== undefined && !AWS_SECRET.test(secret))
-    throw new MillraceError("KEY_INVALID", { reason: `${path} does not hold the secret of access keys` });
-  return secret;
+  return secret === undefined ? undefined : checkedAwsSecret(secret, path);
+}
+
+function checkedAwsSecret(secret: string, source: string): string {
+  if (AWS_SECRET.test(secret)) return secret;
+  throw new MillraceError("KEY_INVALID", { reason: `${source} does not hold the secret of access keys` });
+}
+
+function newToken(): string {
+  return `mk_${randomId()}_${randomBytes(32).toString("base64url")}`;
 }
 
 function sha256(token: string): Buffer {

@@ -57,7 +57,7 @@ export async function startEmbeddedPostgres(options: {
   const binaries = findPostgresBinaries();
   // Others may pass through, for the server may be such another; every file in it is private.
   await mkdir(folder, { recursive: true, mode: 0o711 });
-  const user = choosePostgresUser([join(folder, "cluster"), binaries.postgres], options.runAs);
+  const user = choosePostgresUser([join(folder, "cluster"), binaries.postgres], { only: options.runAs });
   const server = new Server(folder, binaries, user, options.listen);
   await server.start();
   return server;

@@ -24,13 +24,17 @@ export interface PostgresUser {
 
 /**
  * Finds the first way that works here; `only` tries that one alone. `paths` must be open to the server: the folder of the
- * cluster and the binaries.
+ * cluster and the binaries. The server ends with this process, where the system can do that, unless it `outlivesUs`.
  * @throws POSTGRES_REFUSES_ROOT
  */
-export function choosePostgresUser(paths: readonly string[], only?: PostgresUser["way"]): PostgresUser {
+export function choosePostgresUser(
+  paths: readonly string[],
+  { only, outlivesUs = false }: { only?: PostgresUser["way"] | undefined; outlivesUs?: boolean } = {},
+): PostgresUser {
+  const bound = (prefix: readonly string[]) => (outlivesUs ? prefix : deathSignal(prefix));
   const uid = process.getuid?.() ?? 0;
   const gid = process.getgid?.() ?? 0;
-  if (uid !== 0) return { way: "same", prefix: deathSignal([]), spawn: {}, owner: { uid, gid } };
+  if (uid !== 0) return { way: "same", prefix: bound([]), spawn: {}, owner: { uid, gid } };
 
   const { user, reason } = ordinaryUser();
   if (user === undefined) throw new MillraceError("POSTGRES_REFUSES_ROOT", { reason });
@@ -38,12 +42,12 @@ export function choosePostgresUser(paths: readonly string[], only?: PostgresUser
 
   const namespace = ["unshare", "--user", `--map-user=${user.uid}`, `--map-group=${user.gid}`, "--"];
   if (wanted("namespace") && works(namespace)) {
-    return { way: "namespace", prefix: deathSignal(namespace), spawn: {}, owner: { uid, gid } };
+    return { way: "namespace", prefix: bound(namespace), spawn: {}, owner: { uid, gid } };
   }
   const keep = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"];
   const capability = ["setpriv", `--reuid=${user.uid}`, `--regid=${user.gid}`, "--clear-groups", ...keep, "--"];
   if (wanted("capability") && works(capability)) {
-    return { way: "capability", prefix: deathSignal(capability), spawn: {}, owner: user };
+    return { way: "capability", prefix: bound(capability), spawn: {}, owner: user };
   }
   for (const path of paths) {
     const closed = closedFolder(path, user);
@@ -51,7 +55,7 @@ export function choosePostgresUser(paths: readonly string[], only?: PostgresUser
       throw new MillraceError("POSTGRES_REFUSES_ROOT", { reason: `user ${user.name} cannot enter ${closed}` });
     }
   }
-  return { way: "user", prefix: deathSignal([]), spawn: { uid: user.uid, gid: user.gid }, owner: user };
+  return { way: "user", prefix: bound([]), spawn: { uid: user.uid, gid: user.gid }, owner: user };
 }
 
 /** Gives the tree to the owner that the way of running needs; touches nothing when its top belongs to it already. */

@@ -36,6 +36,26 @@ test("a flag goes before the environment, that before the project, that before t
   );
 });
 
+test("roles are some of a few words, in whatever order, from wherever; others are refused", () => {
+  assert.deepEqual(resolveSettings({ machine }).settings.role, ["gateway", "flow", "react", "orchestrate", "serve"]);
+  for (const given of [{ flags: { role: "serve, gateway" } }, { project: { role: ["serve", "gateway"] } }])
+    assert.deepEqual(resolveSettings({ ...given, machine }).settings.role, ["gateway", "serve"]);
+  for (const role of ["gatway", "flow,", "flow;react", "", []]) {
+    assert.throws(() => resolveSettings({ project: { role }, machine }), {
+      code: "SETTING_INVALID",
+      message: /one or more of gateway, flow, react, orchestrate, serve, separated by commas/,
+    });
+  }
+  const shown = showSettings(resolveSettings({ flags: { role: "flow,react" }, machine }));
+  assert.equal(shown.find(({ name }) => name === "role")?.value, "flow,react");
+});
+
+test("where a worker is reached is a URL of HTTP", () => {
+  const of = (advertiseUrl: string) => resolveSettings({ flags: { advertiseUrl }, machine }).settings.advertiseUrl;
+  assert.equal(of("https://a.example:8443"), "https://a.example:8443");
+  assert.throws(() => of("postgres://a.example"), { code: "SETTING_INVALID", message: /http:\/\/ or https:\/\// });
+});
+
 test("durations and sizes are taken as numbers and as people write them, wherever they come from", () => {
   const { settings } = resolveSettings({
     flags: { flushIntervalMs: "250ms", flushBytes: "64 MiB" },

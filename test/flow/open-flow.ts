@@ -61,7 +61,6 @@ export async function openFlow(dir: string, options: OpenFlowOptions = {}) {
     log,
     engine,
     store,
-    lakeRoot: join(dir, "lake"),
     dataDir: dir,
     flushIntervalMs: options.flushIntervalMs ?? 3_600_000,
     flushBytes: options.flushBytes ?? 64 << 20,

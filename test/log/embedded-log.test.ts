@@ -5,7 +5,7 @@ import { describe, it, type TestContext } from "node:test";
 import { type EmbeddedLogOptions, openEmbeddedLog } from "../../src/log/embedded-log.ts";
 import type { EventLog } from "../../src/log/event-log.ts";
 import { batchOf, numbered, readAll, readLines } from "./batches.ts";
-import { describeEventLog } from "./event-log-contract.ts";
+import { describeEventLog } from "./contract.ts";
 import { scratchFolder } from "./scratch-folder.ts";
 
 describeEventLog("embedded", (test) => {

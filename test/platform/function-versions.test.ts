@@ -8,7 +8,7 @@ import type { Stream } from "../../src/define/project.ts";
 import { readFunction, type StreamFunction } from "../../src/define/read-function.ts";
 import { type FunctionOptions, on, z } from "../../src/index.ts";
 import { nodeFileSystem } from "../../src/lake/file-system.ts";
-import { checkFunctionVersions } from "../../src/platform/function-versions.ts";
+import { checkFunctionVersions, functionsFile } from "../../src/platform/function-versions.ts";
 
 const text = { kind: "string" } as const;
 const base = { jsonSchema: {}, time: undefined, horizonMs: 1, file: "s.ts", id: [], key: "a" } as const;
@@ -53,10 +53,10 @@ for (const [what, options, wanted] of refused) {
   test(`${what} is refused, and taken with a higher version`, async (t) => {
     const dir = await mkdtemp(join(tmpdir(), "millrace-versions-"));
     t.after(() => rm(dir, { recursive: true }));
-    await (await checkFunctionVersions(dir, nodeFileSystem, functionOf({ state })))();
+    await (await checkFunctionVersions(functionsFile(dir, nodeFileSystem), functionOf({ state })))();
     const before = await readFile(join(dir, "functions.json"), "utf8");
     await assert.rejects(
-      checkFunctionVersions(dir, nodeFileSystem, functionOf(options)),
+      checkFunctionVersions(functionsFile(dir, nodeFileSystem), functionOf(options)),
       (error: Error & { hint: string }) => {
         assert.match(error.message, wanted);
         assert.match(error.hint, /version: 2/);
@@ -64,9 +64,9 @@ for (const [what, options, wanted] of refused) {
       },
     );
     assert.equal(await readFile(join(dir, "functions.json"), "utf8"), before);
-    await (await checkFunctionVersions(dir, nodeFileSystem, functionOf({ ...options, version: 2 })))();
+    await (await checkFunctionVersions(functionsFile(dir, nodeFileSystem), functionOf({ ...options, version: 2 })))();
     await assert.rejects(
-      checkFunctionVersions(dir, nodeFileSystem, functionOf(options)),
+      checkFunctionVersions(functionsFile(dir, nodeFileSystem), functionOf(options)),
       /version went back from 2 to 1/,
     );
   });
@@ -77,20 +77,20 @@ test("a function with state that begins to read features is refused, since its s
   t.after(() => rm(dir, { recursive: true }));
   const plain = functionOf({ state }).get("f");
   assert.ok(plain);
-  await (await checkFunctionVersions(dir, nodeFileSystem, new Map([["f", plain]])))();
+  await (await checkFunctionVersions(functionsFile(dir, nodeFileSystem), new Map([["f", plain]])))();
   const reading = { ...plain, features: ["spend"] };
   await assert.rejects(
-    checkFunctionVersions(dir, nodeFileSystem, new Map([["f", reading]])),
+    checkFunctionVersions(functionsFile(dir, nodeFileSystem), new Map([["f", reading]])),
     /it reads features, and its state is kept elsewhere then/,
   );
-  await checkFunctionVersions(dir, nodeFileSystem, new Map([["f", { ...reading, version: 2 }]]));
+  await checkFunctionVersions(functionsFile(dir, nodeFileSystem), new Map([["f", { ...reading, version: 2 }]]));
 });
 
 test("fields that may be missing, a first state, other options and functions that come and go keep state", async (t) => {
   const dir = await mkdtemp(join(tmpdir(), "millrace-versions-"));
   t.after(() => rm(dir, { recursive: true }));
   const take = async (functions: ReadonlyMap<string, StreamFunction>) =>
-    (await checkFunctionVersions(join(dir, "react"), nodeFileSystem, functions))();
+    (await checkFunctionVersions(functionsFile(join(dir, "react"), nodeFileSystem), functions))();
   await take(functionOf({}));
   await take(functionOf({ state }));
   await take(functionOf({ state: state.extend({ more: z.string().optional() }), timeout: "1s", emits: [] }));

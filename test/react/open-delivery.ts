@@ -45,7 +45,6 @@ export async function openDelivery(dir: string, options: OpenDeliveryOptions = {
       log,
       engine,
       store: await openFsStore(join(dir, "lake")),
-      lakeRoot: join(dir, "lake"),
       dataDir: dir,
       clock,
       partitions,

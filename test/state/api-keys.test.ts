@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ApiKeys, openApiKeys, SCOPES } from "../../src/state/api-keys.ts";
 import { openState, type State } from "../../src/state/state.ts";
+import { ManualTicker } from "./manual-ticker.ts";
 
 describe("API keys", { concurrency: false }, () => {
   let dir: string;
@@ -103,6 +104,83 @@ describe("API keys", { concurrency: false }, () => {
     const path = join(dir, "broken.key");
     await writeFile(path, "hello\n");
     await assert.rejects(openApiKeys(state, { adminKeyFile: path }), { code: "KEY_INVALID", message: /broken\.key/ });
+  });
+
+  test("of processes that share the records one makes the first admin key, and none where there is one", async () => {
+    await state.query("delete from millrace.api_keys");
+    const paths = [1, 2, 3, 4].map((n) => join(dir, `shared-${n}.key`));
+    const all = await Promise.all(paths.map((adminKeyFile) => openApiKeys(state, { adminKeyFile, shared: true })));
+    const made = paths.filter((path) => existsSync(path));
+    assert.equal(made.length, 1);
+    const token = readFileSync(made[0]!, "utf8").trim();
+    await until(() => all.every((one) => one.verify(token)?.scopes.has("admin") === true));
+    assert.equal((await all[0]!.list()).length, 1);
+    // The one that was made is lost with its folder: the records have an admin all the same, and somebody may hold its key.
+    const late = await openApiKeys(state, { adminKeyFile: join(dir, "late.key"), shared: true });
+    assert.equal(existsSync(join(dir, "late.key")), false);
+    for (const one of [...all, late]) await one.close();
+  });
+
+  test("an admin key that is given is known to every process, and makes no file", async () => {
+    const adminKey = `mk_givenbyhand1_${"A".repeat(43)}`;
+    const adminKeyFile = join(dir, "given.key");
+    const all = await Promise.all([1, 2, 3].map(() => openApiKeys(state, { adminKey, adminKeyFile, shared: true })));
+    await until(() => all.every((one) => one.verify(adminKey)?.scopes.has("admin") === true));
+    assert.equal(existsSync(adminKeyFile), false);
+    await all[0]!.revoke("givenbyhand1");
+    const again = await openApiKeys(state, { adminKey });
+    assert.equal(again.verify(adminKey), undefined, "revoked is revoked");
+    for (const one of [...all, again]) await one.close();
+    await assert.rejects(openApiKeys(state, { adminKey: "secret" }), { code: "KEY_INVALID", message: /adminKey/ });
+    const other = `mk_givenbyhand1_${"B".repeat(43)}`;
+    await assert.rejects(openApiKeys(state, { adminKey: other }), {
+      code: "KEY_INVALID",
+      message: /id of another key/,
+    });
+  });
+
+  test("keys hold for as long as they may without having been read again, and then nobody is let in or called a stranger", async () => {
+    const ticker = new ManualTicker();
+    const { token } = await keys.create({ name: "cached", scopes: ["ingest"] });
+    let away = false;
+    const flaky: State = {
+      ...{ connection: state.connection, bi: undefined, close: async () => undefined },
+      query: (sql, params) => (away ? Promise.reject(new Error("away")) : state.query(sql, params)),
+      transaction: (work) => state.transaction(work),
+      listen: (channel, handler) => state.listen(channel, handler),
+    };
+    const cached = await openApiKeys(flaky, { cacheMs: 3_600_000, ticker });
+    assert.equal(cached.verify(token)?.name, "cached");
+    away = true;
+    ticker.pass(3_600_000);
+    assert.equal(cached.verify(token)?.name, "cached");
+    ticker.pass(1);
+    for (const asked of [token, "mk_nonsense"])
+      assert.throws(() => cached.verify(asked), { code: "STATE_UNAVAILABLE", retryable: true, message: /keyCacheMs/ });
+    away = false;
+    ticker.pass(60_000);
+    let seen = false;
+    await until(() => {
+      try {
+        seen = cached.verify(token) !== undefined;
+      } catch {
+        seen = false;
+      }
+      return seen;
+    });
+    await cached.close();
+  });
+
+  test("several processes derive the same secrets of access keys from the one that is given", async () => {
+    const awsSecret = "s".repeat(43);
+    const [one, two] = await Promise.all([1, 2].map(() => openApiKeys(state, { shared: true, awsSecret })));
+    const { accessKey } = await one!.create({ name: "kinesis", scopes: ["ingest"], aws: true });
+    await until(() => two!.accessKey(accessKey!.accessKeyId) !== undefined);
+    assert.equal(two!.accessKey(accessKey!.accessKeyId)?.secretAccessKey, accessKey!.secretAccessKey);
+    const without = await openApiKeys(state, { shared: true, awsSecretFile: join(dir, "own.secret") });
+    await assert.rejects(without.create({ name: "x", scopes: ["ingest"], aws: true }), { message: /awsSecret/ });
+    for (const part of [one!, two!, without]) await part.close();
+    await assert.rejects(openApiKeys(state, { awsSecret: "short" }), { code: "KEY_INVALID", message: /awsSecret/ });
   });
 
   test("verifying is fast enough for every request", async () => {

@@ -243,7 +243,7 @@ async function startOrphan(folder: string): Promise<ChildProcess> {
 }
 
 function offers(way: "namespace" | "capability"): boolean {
-  return choosePostgresUser(["/"], way).way === way;
+  return choosePostgresUser(["/"], { only: way }).way === way;
 }
 
 function passable(path: string): boolean {

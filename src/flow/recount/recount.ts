@@ -51,6 +51,10 @@ export interface RecountParts {
   readonly alerts: Alerts;
   /** Does work while neither a flush of the stream nor a retry of dead letters is under way. */
   readonly exclusively: <T>(stream: string, work: () => Promise<T>) => Promise<T>;
+  /** Whether this process counts by itself, and says what does not balance. */
+  readonly leads: () => boolean;
+  /** Brings tables up to what other processes have committed; undefined while there are none. */
+  readonly fresh: (() => Promise<void>) | undefined;
   readonly logger: Logger;
   readonly clock: () => number;
 }
@@ -158,7 +162,8 @@ export class Recount {
   async #turn(): Promise<void> {
     const busyBefore = this.#busyMs;
     try {
-      if (!this.#stop.signal.aborted && !(await this.#round())) await this.#again();
+      if (!this.#o.leads()) this.#leaveToOthers();
+      else if (!this.#stop.signal.aborted && !(await this.#round())) await this.#again();
     } catch (error) {
       if (!this.#stop.signal.aborted)
         this.#o.logger.error({ err: error }, "the ledger's recount failed; it is tried again");
@@ -167,11 +172,20 @@ export class Recount {
     this.#later(Math.max(this.#waiting > 0 ? PAUSE_MS : ROUND_MS, (this.#busyMs - busyBefore) * (1 / SHARE - 1)));
   }
 
+  /** What was found is told by whoever counts now. */
+  #leaveToOthers(): void {
+    this.#found.clear();
+    this.#verified.clear();
+    this.#compared.clear();
+    this.#deadAt.clear();
+    this.#complete = false;
+  }
+
   /** Resolves to whether there is more to count at once. */
   async #round(): Promise<boolean> {
     const began = performance.now();
     try {
-      const picture = this.#takePicture();
+      const picture = await this.#takePicture();
       await this.#count(this.#files.uncounted(picture.snapshots));
       this.#waiting = this.#files.uncounted(picture.snapshots).length;
       for (const [name, snapshot] of picture.snapshots) {
@@ -180,17 +194,19 @@ export class Recount {
       for (const stream of picture.ends.keys()) await this.#compare(stream, picture);
       this.#complete ||= this.#waiting === 0 && [...picture.ends.keys()].every((stream) => this.#settled(stream));
       const alerts = this.imbalances().map(imbalanceAlert);
-      await this.#o.alerts.settle("ledger", "imbalance", alerts, { resolve: this.#complete });
+      if (this.#o.leads()) await this.#o.alerts.settle("ledger", "imbalance", alerts, { resolve: this.#complete });
       return this.#waiting > 0;
     } finally {
       this.#busyMs += performance.now() - began;
     }
   }
 
-  /** Taken without a pause, as every commit of the platform is seen by all of it at once. */
-  #takePicture(): Picture {
-    const { lake, log, project } = this.#o;
-    const snapshots = new Map(lake.names().map((name) => [name, lake.get(name).snapshot]));
+  /** Tables first: what they hold is in the log by the time that its ends are taken. */
+  async #takePicture(): Promise<Picture> {
+    const { log, project, fresh } = this.#o;
+    await fresh?.();
+    const snapshots = this.#snapshots();
+    if (fresh) await log.refresh();
     const ends = new Map<string, Ends[]>();
     for (const stream of project.streams.keys()) {
       if (isInternal(stream)) continue;
@@ -203,11 +219,17 @@ export class Recount {
     return { snapshots, ends };
   }
 
+  /** Taken without a pause, as every commit of the platform is seen by all of it at once. */
+  #snapshots(): Snapshots {
+    const { lake } = this.#o;
+    return new Map(lake.names().map((name) => [name, lake.get(name).snapshot]));
+  }
+
   /** Counts files again that were counted longest ago, and those that were damaged. */
   async #again(): Promise<void> {
     const began = performance.now();
     try {
-      await this.#count(this.#files.due(this.#takePicture().snapshots));
+      await this.#count(this.#files.due(this.#snapshots()));
     } finally {
       this.#busyMs += performance.now() - began;
     }

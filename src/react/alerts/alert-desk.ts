@@ -22,6 +22,8 @@ export interface AlertDeskParts {
   readonly clock: () => number;
   readonly newId: () => string;
   readonly report: (error: unknown, what: string) => void;
+  /** Changes whenever a silence was made or ended, whichever process did it. Default: only this one does. */
+  readonly silencesChanged?: () => Promise<unknown>;
 }
 
 export type NewSilence = Pick<Silence, "actor" | "reason" | "match" | "startsAtMs" | "endsAtMs" | "repeat">;
@@ -42,6 +44,8 @@ const LATE_MS = 7 * 86_400_000;
 export class AlertDesk {
   readonly #o: AlertDeskParts;
   #silences: Promise<Map<string, Silence>> | undefined;
+  /** What `silencesChanged` said when they were read. */
+  #silencesAsOf: unknown;
   /** By silence, the end of its newest time of silence that has been dealt with. */
   readonly #toldEnds = new Map<string, number>();
   #orphansEnded = false;
@@ -190,7 +194,10 @@ export class AlertDesk {
     for (const { silence, toMs } of ended) this.#toldEnds.set(silence.id, toMs);
   }
 
-  #all(): Promise<Map<string, Silence>> {
+  async #all(): Promise<Map<string, Silence>> {
+    const asOf = await this.#o.silencesChanged?.();
+    if (asOf !== this.#silencesAsOf) this.#silences = undefined;
+    this.#silencesAsOf = asOf;
     const reading =
       this.#silences ??
       this.#o.silences.all().then((silences) => new Map(silences.map((silence) => [silence.id, silence] as const)));

@@ -1,12 +1,53 @@
 /**
- * What alerts over tables remember from one time to the next, one file each: `DIR/alerts/<name>.json`. Which of them fire is not known from here
- * but from `_alerts`; a file that is lost costs what was held so far (`for`, cool-down, earlier values) and nothing else.
+ * What alerts over tables remember from one time to the next, one file each: `DIR/alerts/<name>.json`, or one object each in the store that processes
+ * share: `_react/alerts/<name>.json`. Which of them fire is not known from here but from `_alerts`; one that is lost costs what was held so far
+ * (`for`, cool-down, earlier values) and nothing else.
  */
 import { join } from "node:path";
+import { MillraceError } from "../../errors.ts";
 import type { FileSystem } from "../../lake/file-system.ts";
+import type { ObjectStore } from "../../lake/object-store.ts";
 import type { Memory } from "./table-alert.ts";
 
-export class AlertMemory {
+export interface AlertMemory {
+  open(): Promise<void>;
+  /** Undefined when there is none, or none that can be read. */
+  read(alert: string): Promise<Memory | undefined>;
+  /** Resolves when it is durable. */
+  write(alert: string, memory: Memory): Promise<void>;
+}
+
+/** In the store that processes share. Whoever looks after alerts writes; one that was followed by another may do so once more, at the price of what a lost one costs. */
+export class AlertObjects implements AlertMemory {
+  readonly #store: Pick<ObjectStore, "get" | "put">;
+  readonly #report: (error: unknown, what: string) => void;
+
+  constructor(store: Pick<ObjectStore, "get" | "put">, report: (error: unknown, what: string) => void) {
+    this.#store = store;
+    this.#report = report;
+  }
+
+  async open(): Promise<void> {}
+
+  async read(alert: string): Promise<Memory | undefined> {
+    try {
+      return memoryOf(await this.#store.get(keyOf(alert)));
+    } catch (error) {
+      if (error instanceof MillraceError && error.code === "OBJECT_NOT_FOUND") return undefined;
+      // What the store does not give now is there the next time.
+      if (error instanceof MillraceError) throw error;
+      this.#report(error, `reading what the alert "${alert}" remembers; it begins anew`);
+      return undefined;
+    }
+  }
+
+  async write(alert: string, memory: Memory): Promise<void> {
+    await this.#store.put(keyOf(alert), Buffer.from(JSON.stringify(memory), "utf8"));
+  }
+}
+
+/** In a folder of this machine. */
+export class AlertFiles implements AlertMemory {
   readonly #dir: string;
   readonly #fs: FileSystem;
   readonly #report: (error: unknown, what: string) => void;
@@ -26,16 +67,9 @@ export class AlertMemory {
       if (entry.name.endsWith(UNFINISHED)) await this.#fs.unlink(join(this.#dir, entry.name));
   }
 
-  /** Undefined when there is none, or none that can be read. */
   async read(alert: string): Promise<Memory | undefined> {
     try {
-      const text = Buffer.from(await this.#fs.readFile(this.#path(alert))).toString("utf8");
-      const memory = JSON.parse(text) as Memory;
-      if (memory.format === 1) return memory;
-      this.#report(
-        new Error(`format ${memory.format} is not known`),
-        `reading what the alert "${alert}" remembers; it begins anew`,
-      );
+      return memoryOf(await this.#fs.readFile(this.#path(alert)));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       this.#report(error, `reading what the alert "${alert}" remembers; it begins anew`);
@@ -43,7 +77,6 @@ export class AlertMemory {
     return undefined;
   }
 
-  /** Resolves when it is durable. */
   async write(alert: string, memory: Memory): Promise<void> {
     const path = this.#path(alert);
     const unfinished = `${path}.${this.#number++}${UNFINISHED}`;
@@ -60,6 +93,16 @@ export class AlertMemory {
   #path(alert: string): string {
     return join(this.#dir, `${alert}.json`);
   }
+}
+
+function memoryOf(bytes: Uint8Array): Memory {
+  const memory = JSON.parse(Buffer.from(bytes).toString("utf8")) as Memory;
+  if (memory.format !== 1) throw new Error(`format ${memory.format} is not known`);
+  return memory;
+}
+
+function keyOf(alert: string): string {
+  return `_react/alerts/${alert}.json`;
 }
 
 const UNFINISHED = ".unfinished";

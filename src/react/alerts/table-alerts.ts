@@ -23,7 +23,7 @@ export interface TableAlertsParts {
     options: QueryOptions,
   ) => Promise<{ readonly columns: readonly string[]; readonly rows: readonly Row[] }>;
   readonly settled: Pick<Alerts, "settle" | "standing" | "hold">;
-  readonly memory: Pick<AlertMemory, "open" | "read" | "write">;
+  readonly memory: AlertMemory;
   readonly clock: () => number;
   readonly report: (error: unknown, what: string) => void;
 }

@@ -2,9 +2,10 @@ import { apiKeys } from "./001-api-keys.ts";
 import { runs } from "./002-runs.ts";
 import { aws } from "./003-aws.ts";
 import { workers } from "./004-workers.ts";
-import { sessions } from "./005-sessions.ts";
-import { notebooks } from "./006-notebooks.ts";
+import { lanes } from "./005-lanes.ts";
+import { sessions } from "./006-sessions.ts";
+import { notebooks } from "./007-notebooks.ts";
 import type { Migration } from "./migration.ts";
 
 /** Every step in its order. */
-export const MIGRATIONS: readonly Migration[] = [apiKeys, runs, aws, workers, sessions, notebooks];
+export const MIGRATIONS: readonly Migration[] = [apiKeys, runs, aws, workers, lanes, sessions, notebooks];

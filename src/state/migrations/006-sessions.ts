@@ -1,7 +1,7 @@
 import type { Migration } from "./migration.ts";
 
 export const sessions: Migration = {
-  version: 5,
+  version: 6,
   name: "sessions of people at the console",
   sql: `
     create table millrace.sessions (

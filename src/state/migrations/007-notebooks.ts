@@ -1,7 +1,7 @@
 import type { Migration } from "./migration.ts";
 
 export const notebooks: Migration = {
-  version: 6,
+  version: 7,
   name: "notebooks of the console",
   sql: `
     create table millrace.notebooks (

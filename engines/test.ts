@@ -1,0 +1,55 @@
+/**
+ * Everything that is tested on real servers: `npm run test:engines [-- FILE …]`. Starts what is not up, runs the tests of test/engines/ (or
+ * the files that are named), and ends what it started. With `--if-possible`, a machine that lacks the tools says so in one line
+ * and goes on; with them, a server that does not come up is a failure.
+ */
+import { spawn } from "node:child_process";
+import { ENGINE_NAMES, readEndpoints } from "./endpoints.ts";
+import { missingTools } from "./tools.ts";
+
+/** All of it; the first time, fetching and compiling take their share. */
+const WITHIN_MS = 38 * 60_000;
+const ALL = "test/engines/**/*.test.ts";
+
+async function main(args: readonly string[]): Promise<number> {
+  const missing = missingTools();
+  if (missing.length > 0) {
+    const optional = args.includes("--if-possible");
+    const words = `the tests on real servers need ${missing.join(", ")}`;
+    console.error(optional ? `${words}: left out on this machine` : `${words}; next: install that`);
+    return optional ? 0 : 1;
+  }
+  const deadline = performance.now() + WITHIN_MS;
+  const files = args.filter((arg) => !arg.startsWith("--"));
+  const before = await readEndpoints();
+  const ours = ENGINE_NAMES.filter((name) => before[name] === undefined);
+  let code = 1;
+  try {
+    code = await run(["engines/main.ts", "up"], deadline);
+    // One file after the other: they share two or four cores with six servers.
+    const test = ["--test", "--test-concurrency=1", ...(files.length === 0 ? [ALL] : files)];
+    if (code === 0) code = await run(test, deadline);
+  } finally {
+    if (ours.length > 0) code = (await run(["engines/main.ts", "down", ...ours], performance.now() + 120_000)) || code;
+  }
+  return code;
+}
+
+/** Runs Node with these arguments; its exit code, or 1 when the deadline ended it. */
+function run(args: readonly string[], deadline: number): Promise<number> {
+  return new Promise((done, failed) => {
+    const child = spawn(process.execPath, args, { stdio: "inherit" });
+    const timer = setTimeout(() => {
+      console.error(`${WITHIN_MS / 60_000} minutes are over: "node ${args.join(" ")}" is ended`);
+      child.kill("SIGTERM");
+      setTimeout(() => child.kill("SIGKILL"), 20_000).unref();
+    }, deadline - performance.now());
+    child.once("error", failed);
+    child.once("close", (code) => {
+      clearTimeout(timer);
+      done(code ?? 1);
+    });
+  });
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,234 @@
+/** Workers with roles over Kafka, S3 and PostgreSQL, as processes of their own (`npm run engines:up -- kafka s3 postgres`). */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { RunningCluster, type RunningWorker, until, type WorkerView } from "./running-cluster.ts";
+
+const WORKERS = [
+  ["gateway-1", "gateway"],
+  ["gateway-2", "gateway"],
+  ["flow-1", "flow"],
+  ["flow-2", "flow"],
+  ["react-1", "react"],
+  ["orchestrate-1", "orchestrate"],
+  ["serve-1", "serve"],
+] as const;
+
+describe("a shop on seven workers", { concurrency: false }, () => {
+  let cluster: RunningCluster;
+  let gateways: readonly RunningWorker[];
+  let serve: RunningWorker;
+  /** Order lines that were acknowledged. */
+  let sold = 0;
+  before(async () => {
+    cluster = await RunningCluster.open("examples/securecart");
+    await Promise.all(WORKERS.map(([id, role]) => cluster.start(id, role)));
+    gateways = [cluster.worker("gateway-1"), cluster.worker("gateway-2")];
+    serve = cluster.worker("serve-1");
+  });
+  after(() => cluster?.close());
+
+  async function sell(lines: number): Promise<void> {
+    const from = sold;
+    const events = Array.from({ length: lines }, (_, i) => orderLine(from + i));
+    await gateways[from % 2]!.post("order_lines", events);
+    sold += lines;
+  }
+
+  const known = async () => (await serve.json<{ workers: WorkerView[] }>("/v1/workers")).body.workers;
+  const partitionsOf = (workers: readonly WorkerView[], id: string) =>
+    workers.find((worker) => worker.id === id)?.owns["flow"]?.["order_lines"] ?? [];
+
+  test("everybody is in the registry, and the two flow workers divide the partitions", async () => {
+    await until(async () => {
+      const workers = await known();
+      const [one, two] = [partitionsOf(workers, "flow-1"), partitionsOf(workers, "flow-2")];
+      return one.length === 2 && two.length === 2 && new Set([...one, ...two]).size === 4;
+    }, "each flow worker has half of the partitions");
+    const workers = await known();
+    assert.deepEqual(
+      workers.map(({ id, roles, live }) => [id, roles.join(), live]).toSorted(),
+      WORKERS.map(([id, role]) => [id, role, true]).toSorted(),
+    );
+  });
+
+  test("every worker answers what it does, and names one that does what it does not", async () => {
+    for (const [id, role] of WORKERS) {
+      const worker = cluster.worker(id);
+      assert.deepEqual([id, (await worker.json<{ ready: boolean }>("/readyz")).status], [id, 200]);
+      assert.match(await worker.metrics(), /process_cpu_seconds_total/);
+      for (const [path, needs] of [
+        ["/v1/streams", "gateway"],
+        ["/v1/tables", "serve"],
+      ]) {
+        const { status, body } = await worker.json<{ error?: { code: string; details: { url: string } } }>(path!);
+        if (role === needs) assert.equal(status, 200);
+        else {
+          assert.deepEqual([status, body.error?.code], [421, "ROLE_ABSENT"], `${id} ${path}`);
+          const named = [...cluster.workers.values()].find(({ url }) => url === body.error?.details.url);
+          assert.ok(named?.id.startsWith(needs!), body.error?.details.url);
+        }
+      }
+    }
+  });
+
+  test("each event that a gateway has acknowledged is in the next query, wherever it is stored", async () => {
+    for (let i = 0; i < 20; i++) {
+      await sell(1 + ((i * 7) % 30));
+      assert.equal(await serve.count("order_lines"), sold);
+      assert.equal(await serve.count("silver.order_lines"), sold);
+    }
+  });
+
+  test("a flow worker that is killed is followed by the other: nothing is lost or stored twice, and queries go on", async () => {
+    await sell(50);
+    cluster.worker("flow-1").signal("SIGKILL");
+    for (let i = 0; i < 20; i++) {
+      await sell(20);
+      assert.equal(await serve.count("silver.order_lines"), sold, "while nobody stores half of the partitions");
+    }
+    const tookMs = await until(async () => partitionsOf(await known(), "flow-2").length === 4, "the other takes over");
+    console.log(`taken over after a kill: ${Math.round(tookMs)} ms after the last query`);
+    await stored();
+    const [row] = await serve.sql("select count(*)::integer, count(distinct line_id)::integer from order_lines");
+    assert.deepEqual(row, [sold, sold]);
+  });
+
+  test("one that comes back has its share again, and one that is told to stop hands its own over at once", async () => {
+    await cluster.start("flow-1", "flow");
+    await until(async () => partitionsOf(await known(), "flow-1").length === 2, "it has half of the partitions again");
+    await sell(40);
+    const started = performance.now();
+    assert.equal(await cluster.worker("flow-2").stop(), 0);
+    const stoppedMs = performance.now() - started;
+    const tookMs = await until(async () => partitionsOf(await known(), "flow-1").length === 4, "it has all of them");
+    console.log(`handed over on SIGTERM: stopped in ${Math.round(stoppedMs)} ms, owned ${Math.round(tookMs)} ms later`);
+    assert.equal(
+      (await known()).find(({ id }) => id === "flow-2"),
+      undefined,
+      "it has left the registry",
+    );
+    await sell(10);
+    assert.equal(await serve.count("silver.order_lines"), sold);
+    await stored();
+  });
+
+  test("what people do is done wherever it belongs: keys, refreshes, dead letters", async () => {
+    const made = await serve.json<{ token: string }>("/v1/keys", { name: "till", scopes: ["ingest"] });
+    assert.equal(made.status, 201);
+    await until(async () => {
+      const response = await fetch(`${gateways[1]!.url}/v1/streams/order_lines/events`, {
+        ...{ method: "POST", body: JSON.stringify(orderLine(sold)) },
+        headers: { authorization: `Bearer ${made.body.token}`, "content-type": "application/json" },
+      });
+      return response.status === 202;
+    }, "the gateway knows the key that serve made");
+    sold += 1;
+    const refused = await gateways[0]!.json<{ rejected: { code: string }[] }>("/v1/streams/order_lines/events", {
+      ...orderLine(sold),
+      quantity: "many",
+    });
+    assert.equal(refused.status, 422);
+    await until(
+      async () => (await serve.count("system.dead_letters where stage = 'door' and stream = 'order_lines'")) === 1,
+      "what a gateway refused is a dead letter",
+    );
+    const refreshed = await serve.json("/v1/tables/gold.sales_daily/refresh", {});
+    assert.equal(refreshed.status, 200, JSON.stringify(refreshed.body));
+    const [[total] = []] = await serve.sql("select sum(quantity)::integer from silver.order_lines");
+    assert.equal(total, 2 * sold);
+  });
+
+  test("all of them stop cleanly", async () => {
+    const codes = await Promise.all(
+      [...cluster.workers].map(async ([id, worker]) => [id, await worker.stop()] as const),
+    );
+    assert.deepEqual(codes.toSorted(), WORKERS.map(([id]) => [id, 0] as const).toSorted());
+    assert.deepEqual(await cluster.records("select id from millrace.workers"), []);
+  });
+
+  /** Resolves once everything acknowledged is stored, and the ledger says so. */
+  async function stored(): Promise<void> {
+    let ledger = await serve.ledger();
+    await until(
+      async () => {
+        ledger = await serve.ledger();
+        const hops = ledger.hops.filter(({ stream }) => stream === "order_lines");
+        return hops.length > 0 && hops.every(({ accepted, pending }) => accepted === sold && pending === 0);
+      },
+      () => `everything is stored: ${JSON.stringify(ledger.hops.filter(({ stream }) => stream === "order_lines"))}`,
+    );
+    await until(
+      async () => {
+        ledger = await serve.ledger();
+        return ledger.balanced;
+      },
+      () => `the ledger balances: ${JSON.stringify(ledger.imbalances)}`,
+    );
+  }
+});
+
+for (const [example, streams] of [
+  ["fleet", ["telemetry", "traffic"]],
+  ["timesheets", ["product_events"]],
+] as const) {
+  test(`the example ${example} on workers: all that its simulator was told is taken is there, and the ledger balances`, async (t) => {
+    const cluster = await RunningCluster.open(`examples/${example}`);
+    t.after(() => cluster.close());
+    await Promise.all(WORKERS.filter(([id]) => id !== "gateway-2").map(([id, role]) => cluster.start(id, role)));
+    const gateway = cluster.worker("gateway-1");
+    const serve = cluster.worker("serve-1");
+    await simulate(example, gateway.url, cluster.key);
+    const accepted = await acceptedBy(gateway);
+    for (const stream of streams)
+      assert.ok((accepted.get(stream) ?? 0) > 0, `${stream}: ${JSON.stringify([...accepted])}`);
+    for (const [stream, events] of accepted) assert.equal(await serve.count(`bronze.${stream}`), events, stream);
+    let ledger = await serve.ledger();
+    await until(
+      async () => {
+        ledger = await serve.ledger();
+        return ledger.balanced && ledger.hops.every(({ pending }) => pending === 0);
+      },
+      () =>
+        JSON.stringify([ledger.imbalances, ledger.hops.filter(({ pending, balanced }) => pending > 0 || !balanced)]),
+      90_000,
+    );
+    for (const [stream, events] of accepted) assert.equal(await serve.count(`bronze.${stream}`), events, stream);
+  });
+}
+
+function orderLine(n: number): Record<string, unknown> {
+  return {
+    ...{ invoice_no: `5${String(n % 997).padStart(5, "0")}`, line_id: `line-${n}`, stock_code: `8512${n % 10}` },
+    ...{ description: "WHITE HANGING HEART", quantity: 2, invoice_date: "2026-11-20T10:00:00Z", unit_price: 2.55 },
+    ...{ customer_id: String(17_000 + (n % 50)), country: "United Kingdom" },
+  };
+}
+
+/** Plays an example's traffic for some seconds. */
+async function simulate(example: string, url: string, key: string): Promise<void> {
+  const file = join(import.meta.dirname, "../../examples", example, "simulator.ts");
+  const child = spawn(process.execPath, [file, "--for", "6s"], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, MILLRACE_URL: url, MILLRACE_KEY: key },
+  });
+  let errors = "";
+  child.stderr.on("data", (chunk) => {
+    errors += chunk;
+  });
+  const [code] = await once(child, "exit");
+  assert.equal(code, 0, errors);
+}
+
+async function acceptedBy(gateway: RunningWorker): Promise<Map<string, number>> {
+  const accepted = new Map<string, number>();
+  for (const [, labels, value] of (await gateway.metrics()).matchAll(
+    /^millrace_door_events_accepted_total\{([^}]*)\} (\d+)$/gm,
+  )) {
+    const stream = /stream="([^"]+)"/.exec(labels!)?.[1];
+    if (stream !== undefined) accepted.set(stream, (accepted.get(stream) ?? 0) + Number(value));
+  }
+  return accepted;
+}
