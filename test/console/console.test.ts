@@ -60,6 +60,9 @@ async function open(
   page.on("console", (message) => {
     if (message.type() === "error") page.complaints.push(message.text());
   });
+  page.on("response", async (response) => {
+    if (response.status() >= 400) page.complaints.push(`${response.url()}: ${await response.text()}`);
+  });
   page.on("pageerror", (error) => page.complaints.push(error.message));
   await page.setViewportSize(look.viewport ?? DESK);
   await page.emulateMedia({ colorScheme: look.dark ? "dark" : "light", reducedMotion: "reduce" });
