@@ -159,7 +159,11 @@ async function open(
     (part) => part.close(),
   );
   const workers = await cluster.workers;
-  const ready = readiness({ dir, log, pipeline, stopping: () => (closing ? "the platform is stopping" : undefined) });
+  const ready = readiness({
+    ...{ dir, log, pipeline, records: () => workers.problem(), keys: () => keys.problem() },
+    goesOn: settings.role.some((role) => role !== "orchestrate"),
+    stopping: () => (closing ? "the platform is stopping" : undefined),
+  });
   const gateway = createGateway({
     ...{ log, streams: project.streams, keys, ready, registry, settings, partitionOf, report },
     doors: settings.role.includes("gateway"),
@@ -192,6 +196,7 @@ async function open(
     ...{ url, adminKeyFile, settings, bi: records.bi, mustStop: mustStop.signal },
     close() {
       closing ??= (async () => {
+        gateway.drain();
         // Whose name another process has taken has nothing to wait for.
         await sleep(settings.drainDelayMs, undefined, { signal: mustStop.signal }).catch(() => undefined);
         await closeAll();

@@ -6,7 +6,7 @@ import type { ApiKeys } from "../state/api-keys.ts";
 export function keysForStreams(
   keys: ApiKeys,
   streams: ReadonlyMap<string, unknown>,
-): Omit<ApiKeys, "verify" | "accessKey" | "close"> {
+): Omit<ApiKeys, "verify" | "accessKey" | "problem" | "close"> {
   return {
     async create(request) {
       for (const scope of request.scopes) {
