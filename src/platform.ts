@@ -163,7 +163,11 @@ async function open(
   const sessions = opened(await openSessions(records, { keys, clock }), (part) => part.close());
   const callers = { verify: (token: string) => keys.verify(token) ?? sessions.verify(token) };
   const workers = await cluster.workers;
-  const ready = readiness({ dir, log, pipeline, stopping: () => (closing ? "the platform is stopping" : undefined) });
+  const ready = readiness({
+    ...{ dir, log, pipeline, records: () => workers.problem(), keys: () => keys.problem() },
+    goesOn: settings.role.some((role) => role !== "orchestrate"),
+    stopping: () => (closing ? "the platform is stopping" : undefined),
+  });
   const gateway = createGateway({
     ...{ log, streams: project.streams, keys: callers, ready, registry, settings, partitionOf, report },
     doors: settings.role.includes("gateway"),
@@ -201,6 +205,7 @@ async function open(
     ...{ url, adminKeyFile, settings, bi: records.bi, mustStop: mustStop.signal },
     close() {
       closing ??= (async () => {
+        gateway.drain();
         // Whose name another process has taken has nothing to wait for.
         await sleep(settings.drainDelayMs, undefined, { signal: mustStop.signal }).catch(() => undefined);
         await closeAll();

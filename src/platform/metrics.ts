@@ -1,6 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { Flow } from "../flow/flow.ts";
 import type { LedgerEntry } from "../flow/ledger.ts";
+import type { S3Store } from "../lake/s3/open-s3-store.ts";
 import type { DestinationView } from "../react/deliver/delivery.ts";
 import type { LaneStatus } from "../react/reactor-options.ts";
 import type { PublicationState, Publisher } from "../serve/publisher.ts";
@@ -16,6 +17,32 @@ export function pipelineMetrics(registry: Registry, pipeline: Omit<Pipeline, "be
   reactionMetrics(registry, () => reacting.ownLanes());
   deliveryMetrics(registry, delivery, clock);
   sourceMetrics(registry, () => sources.statuses());
+  if (pipeline.lakeStore.remote !== undefined) storeMetrics(registry, pipeline.lakeStore.remote);
+}
+
+/** What the bucket is asked for, since requests cost money and time. */
+function storeMetrics(registry: Registry, store: S3Store): void {
+  new Gauge({
+    name: "millrace_store_requests_total",
+    help: "Requests to the bucket since the start, failed attempts included.",
+    labelNames: ["operation"],
+    registers: [registry],
+    collect() {
+      for (const [operation, count] of store.counts.requests) this.set({ operation }, count);
+    },
+  });
+  const figure = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name: `millrace_store_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  figure("fetched_files_total", "Data files copied from the bucket since the start.", () => store.counts.fetched.files);
+  figure("fetched_bytes_total", "Bytes of them.", () => store.counts.fetched.bytes);
+  figure("copies_bytes", "Bytes of local copies of data files.", () => store.counts.copiesBytes);
 }
 
 /** The ledger and the tables' size as metrics; read when they are scraped. */

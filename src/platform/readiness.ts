@@ -11,6 +11,12 @@ const LEAST_FREE_BYTES = 64 * 1024 * 1024;
 export interface ReadinessParts {
   readonly dir: string;
   readonly log: Pick<EventLog, "problems">;
+  /** Why the records cannot be reached, while they cannot. */
+  readonly records: () => string | undefined;
+  /** Why no caller can be known, while none can. */
+  readonly keys: () => string | undefined;
+  /** Whether this process does anything that goes on without the records. */
+  readonly goesOn: boolean;
   /** Why this process takes nothing more, while it stops. */
   readonly stopping: () => string | undefined;
   /** Undefined for a process that only takes events. */
@@ -18,9 +24,16 @@ export interface ReadinessParts {
 }
 
 /** Whether the whole path from the door to the tables works, as far as it leads through this process, part by part. */
-export function readiness({ dir, log, stopping, pipeline }: ReadinessParts): () => Promise<Readiness> {
+export function readiness(parts: ReadinessParts): () => Promise<Readiness> {
+  const { dir, log, stopping, pipeline, goesOn } = parts;
   return async () => {
     const checks: Checks = pipeline === undefined ? {} : await behindTheLog(pipeline);
+    const records = parts.records();
+    // Events are taken and stored, and queries answered, while they are away.
+    checks["records"] =
+      records === undefined ? { ok: true } : { ok: goesOn, message: goesOn ? `degraded: ${records}` : records };
+    const keys = parts.keys();
+    if (keys !== undefined) checks["keys"] = { ok: false, message: keys };
     const problems = log.problems?.();
     if (problems !== undefined)
       checks["log"] = problems.length === 0 ? { ok: true } : { ok: false, message: problems.join("; ") };

@@ -6,7 +6,7 @@ import type { ApiKeys } from "../state/api-keys.ts";
 export function keysForStreams(
   keys: ApiKeys,
   streams: ReadonlyMap<string, unknown>,
-): Omit<ApiKeys, "verify" | "principal" | "accessKey" | "close"> {
+): Omit<ApiKeys, "verify" | "principal" | "accessKey" | "problem" | "close"> {
   return {
     async create(request) {
       for (const scope of request.scopes) {

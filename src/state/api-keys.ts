@@ -64,6 +64,8 @@ export interface ApiKeys extends KeyVerifier {
   list(): Promise<ApiKey[]>;
   /** From the answer on nobody gets in with the key here; other processes follow within milliseconds. @throws KEY_UNKNOWN, STATE_UNAVAILABLE */
   revoke(id: string): Promise<ApiKey>;
+  /** Why nobody can be let in, while nobody can. */
+  problem(): string | undefined;
   close(): Promise<void>;
 }
 
@@ -327,11 +329,15 @@ class PostgresApiKeys implements ApiKeys {
     }
   }
 
-  #checkAge(): void {
+  problem(): string | undefined {
     const { cacheMs = Number.POSITIVE_INFINITY } = this.#o;
-    if (this.#ticker.now() - this.#readAtMs <= cacheMs) return;
-    const reason = "API keys have not been read for longer than keyCacheMs";
-    throw new MillraceError("STATE_UNAVAILABLE", { reason }, { retryAfterS: 5 });
+    if (this.#ticker.now() - this.#readAtMs <= cacheMs) return undefined;
+    return "API keys have not been read for longer than keyCacheMs";
+  }
+
+  #checkAge(): void {
+    const reason = this.problem();
+    if (reason !== undefined) throw new MillraceError("STATE_UNAVAILABLE", { reason }, { retryAfterS: 5 });
   }
 
   #planLook(): void {

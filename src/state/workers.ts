@@ -32,6 +32,8 @@ export interface Workers {
   list(): Promise<Worker[]>;
   /** Everybody as last seen; answers from memory. */
   known(): readonly Worker[];
+  /** Why the registry cannot be told of this process, while it cannot. */
+  problem(): string | undefined;
   /** Tells others where this one is reached. */
   serves(url: string): Promise<void>;
   /** Tells others what is this one's own in a group. A failure is made good by the next heartbeat. */
@@ -99,7 +101,7 @@ class PostgresWorkers implements Workers {
   #cancel: () => void = () => undefined;
   /** Writes to the own row come one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
-  #failing = false;
+  #problem: string | undefined;
   #fenced = false;
   #closing: Promise<void> | undefined;
 
@@ -133,6 +135,10 @@ class PostgresWorkers implements Workers {
 
   known(): readonly Worker[] {
     return this.#known;
+  }
+
+  problem(): string | undefined {
+    return this.#problem;
   }
 
   async serves(url: string): Promise<void> {
@@ -227,11 +233,11 @@ class PostgresWorkers implements Workers {
     try {
       await this.#inTurn(() => this.#write());
       await this.#look();
-      this.#failing = false;
+      this.#problem = undefined;
     } catch (error) {
       // An outage is told once.
-      if (!this.#failing) this.#o.report(error, "telling the other workers of this one");
-      this.#failing = true;
+      if (this.#problem === undefined) this.#o.report(error, "telling the other workers of this one");
+      this.#problem = (error as Error).message;
     }
     this.#plan();
   }

@@ -122,6 +122,23 @@ test("a file can be removed once; whoever comes second conflicts, also long afte
   assert.deepEqual(await paths(again()), ["ab"]);
 });
 
+test("who depends on the rows there are conflicts with a commit that brought such rows, not with one that moved them", async (t) => {
+  const { table, again } = await emptyTable(t);
+  await table.commit(CREATE);
+  await table.commit(append(0, "a"));
+  const merge = again();
+  const read = (await merge.snapshot())?.version as number;
+  const dependsOn = (file: DataFile) => file.path.startsWith("b");
+  await table.commit({ ...append(1, "b"), remove: ["a"], dataChange: false });
+  assert.equal((await merge.commit({ ...append(read, "mine"), dependsOn })).kind, "committed");
+  await table.commit(append(3, "c"));
+  assert.equal((await merge.commit({ ...append(3, "more"), dependsOn })).kind, "committed");
+  await table.commit(append(5, "b2"));
+  assert.deepEqual(await merge.commit({ ...append(5, "late"), dependsOn }), {
+    ...{ kind: "conflict", reason: "added", version: 6 },
+  });
+});
+
 test("a change of schema conflicts with every commit that did not see it", async (t) => {
   const { table, again } = await emptyTable(t);
   await table.commit(CREATE);

@@ -34,7 +34,8 @@ export interface S3Store extends ObjectStore {
   /** Attempts so far by operation, and what was fetched into local copies. */
   readonly counts: {
     readonly requests: ReadonlyMap<string, number>;
-    readonly fetched: { files: number; bytes: number };
+    readonly fetched: { readonly files: number; readonly bytes: number };
+    readonly copiesBytes: number;
   };
   /** What is wrong with the store just now; undefined when it answers. It is asked at most every few seconds. */
   problem(): Promise<MillraceError | undefined>;
@@ -99,7 +100,7 @@ class BucketStore implements S3Store {
   }
 
   get counts() {
-    return { requests: this.#access.requests.counts, fetched: this.#copies.fetched };
+    return { requests: this.#access.requests.counts, fetched: this.#copies.fetched, copiesBytes: this.#copies.bytes };
   }
 
   async get(key: string): Promise<Uint8Array> {
