@@ -208,6 +208,11 @@ export class LakeTables {
     return [...this.#tables.keys()];
   }
 
+  /** True where reading a file again may mean to fetch it again. */
+  get isRemote(): boolean {
+    return this.#store.remote;
+  }
+
   /** CRC-32 of a data file as it is on the disk now. */
   checksum(table: LakeTable, file: DataFile): Promise<string> {
     return this.#store.checksum(`${table.delta.location}/${file.path}`);

@@ -34,6 +34,7 @@ const TEMPORARY = ".tmp";
 const ABANDONED_AFTER_MS = 3_600_000;
 
 class FsStore implements ObjectStore {
+  readonly remote = false;
   readonly #root: string;
   readonly #fs: FileSystem;
   readonly #clock: () => number;

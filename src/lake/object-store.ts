@@ -10,6 +10,9 @@
  * - `list` sees every object whose `put` had resolved before the call.
  */
 export interface ObjectStore {
+  /** True where bytes come over a network, for time and money: nobody reads everything again and again. */
+  readonly remote: boolean;
+
   /** @throws OBJECT_NOT_FOUND */
   get(key: string): Promise<Uint8Array>;
   put(key: string, bytes: Uint8Array): Promise<void>;

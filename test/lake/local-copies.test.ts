@@ -47,7 +47,7 @@ test("what many ask for at once is fetched once, and not again while it is there
 test("what was used longest ago goes first, and nothing that is held", async (t) => {
   const { dir, copies, fetched } = await open(t, 30);
   const held = await copies.hold(["a"]);
-  for (const key of ["b", "c", "b", "d", "e"]) (await copies.hold([key]))();
+  for (const key of ["b", "c", "d", "e"]) (await copies.hold([key]))();
   await settled();
   assert.deepEqual(await onDisk(dir), ["a", "d", "e"]);
   held();
@@ -55,6 +55,19 @@ test("what was used longest ago goes first, and nothing that is held", async (t)
   await settled();
   assert.deepEqual(await onDisk(dir), ["d", "e", "f"]);
   assert.deepEqual(fetched, ["a", "b", "c", "d", "e", "f"]);
+});
+
+test("what is used again stays when everything else is read once, and goes when others are used more", async (t) => {
+  const { dir, copies, fetched } = await open(t, 50);
+  for (let i = 0; i < 3; i++) (await copies.hold(["hot 1", "hot 2"]))();
+  for (let i = 0; i < 30; i++) (await copies.hold([`cold ${i}`]))();
+  await settled();
+  assert.deepEqual(await onDisk(dir), ["cold 27", "cold 28", "cold 29", "hot 1", "hot 2"]);
+  for (let i = 40; i < 46; i++) for (let use = 0; use < 2; use++) (await copies.hold([`new ${i}`]))();
+  await settled();
+  assert.deepEqual(await onDisk(dir), ["new 41", "new 42", "new 43", "new 44", "new 45"]);
+  assert.equal(fetched.filter((key) => key.startsWith("hot")).length, 2);
+  assert.equal(copies.bytes, 50);
 });
 
 test("a reader that needs more than there is room for gets it, and it goes again behind it", async (t) => {

@@ -17,6 +17,8 @@ const BATCH_BYTES = 64 * 1024 * 1024;
 const TRIES = 2;
 /** A file that was right is counted again when this has passed, */
 const AGAIN_MS = 3_600_000;
+/** where each may have to be fetched for it, from a store that looks after its bytes itself, */
+const AGAIN_REMOTE_MS = 86_400_000;
 /** and one that was not when this has: somebody may have put it back. */
 const DAMAGED_AGAIN_MS = 60_000;
 
@@ -90,6 +92,7 @@ export class CountedFiles {
   /** Files that are due to be counted again, the oldest count first, no more than fit one round. */
   due(snapshots: Snapshots): FileToCount[] {
     const now = this.#o.clock();
+    const againMs = this.#o.lake.isRemote ? AGAIN_REMOTE_MS : AGAIN_MS;
     const old: (FileToCount & { atMs: number })[] = [];
     for (const [name, { files }] of snapshots) {
       const table = this.#o.lake.get(name);
@@ -97,7 +100,7 @@ export class CountedFiles {
         const count = this.#tables.get(name)?.counts.get(file.path);
         if (!count) continue;
         const age = now - count.countedAtMs;
-        if (age < 0 || age > (isDamaged(file, count) ? DAMAGED_AGAIN_MS : AGAIN_MS)) {
+        if (age < 0 || age > (isDamaged(file, count) ? DAMAGED_AGAIN_MS : againMs)) {
           old.push({ table, file, atMs: count.countedAtMs });
         }
       }

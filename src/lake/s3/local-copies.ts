@@ -1,5 +1,6 @@
 /**
- * Copies of immutable objects on the local disk, up to a number of bytes: those used longest ago go first, and none that a reader holds.
+ * Copies of immutable objects on the local disk, up to a number of bytes: those used longest ago go
+ * first, those used once before the others, and none that a reader holds.
  *
  *     objects/<key>   whole copies; they outlive the process, since each was synced before it got its name
  *     staged/<key>    files that the engine writes and that are not uploaded yet; removed at the start
@@ -25,12 +26,20 @@ export interface LocalCopiesOptions {
 /** Objects on their way at once. */
 const MOST_FETCHES = 16;
 
+/**
+ * Share of the room that copies used only once have to themselves: what reads everything a single time, as a check does, must not drive out
+ * what queries use again and again (a segmented LRU, Karedla et al. 1994).
+ */
+const SHARE_OF_FIRST_USE = 0.2;
+
 interface Copy {
   sizeBytes: number;
   holders: number;
   /** The copy, when it is there. */
   there: Promise<void>;
   ready: boolean;
+  /** Uses so far, or enough of them. */
+  uses: number;
   /** The object was removed from the store: its copy goes with the last reader. */
   gone: boolean;
 }
@@ -44,6 +53,8 @@ export class LocalCopies {
   readonly #waiting: (() => void)[] = [];
   #fetching = 0;
   #bytes = 0;
+  /** Of those, the bytes of copies that were used once. */
+  #firstUseBytes = 0;
   #fetched = { files: 0, bytes: 0 };
 
   private constructor(options: LocalCopiesOptions) {
@@ -148,7 +159,7 @@ export class LocalCopies {
     if (copy === undefined) return;
     const sizeBytes = await this.#fetch(key);
     if (this.#copies.get(key) !== copy) return;
-    this.#bytes += sizeBytes - copy.sizeBytes;
+    this.#count(copy, sizeBytes - copy.sizeBytes);
     copy.sizeBytes = sizeBytes;
   }
 
@@ -159,9 +170,10 @@ export class LocalCopies {
       this.#copies.delete(key);
       this.#copies.set(key, known);
       known.holders++;
+      if (++known.uses === 2 && known.ready) this.#firstUseBytes -= known.sizeBytes;
       return known;
     }
-    const copy: Copy = { sizeBytes: 0, holders: 1, ready: false, gone: false, there: Promise.resolve() };
+    const copy: Copy = { sizeBytes: 0, holders: 1, ready: false, uses: 1, gone: false, there: Promise.resolve() };
     copy.there = this.#bring(key, copy);
     copy.there.catch(() => undefined); // told to those who wait for it
     this.#copies.set(key, copy);
@@ -176,7 +188,7 @@ export class LocalCopies {
       throw error;
     }
     copy.ready = true;
-    this.#bytes += copy.sizeBytes;
+    this.#count(copy, copy.sizeBytes);
     // Whoever waited for it may have given up.
     if (copy.gone && copy.holders === 0) this.#remove(key, copy);
     this.#makeRoom();
@@ -225,17 +237,26 @@ export class LocalCopies {
   }
 
   #makeRoom(maxBytes = this.#o.maxBytes): void {
-    if (this.#bytes <= maxBytes) return;
-    for (const [key, copy] of this.#copies) {
-      if (copy.holders > 0 || !copy.ready) continue;
-      this.#remove(key, copy);
-      if (this.#bytes <= maxBytes) return;
+    // Twice: when those used once are below their share the others have to give, and when nothing else is free they are not spared.
+    for (const spared of [maxBytes * SHARE_OF_FIRST_USE, 0]) {
+      for (const firstUse of [true, false]) {
+        for (const [key, copy] of this.#copies) {
+          if (this.#bytes <= maxBytes) return;
+          if (firstUse && this.#firstUseBytes <= spared) break;
+          if (copy.holders === 0 && copy.ready && firstUse === copy.uses < 2) this.#remove(key, copy);
+        }
+      }
     }
+  }
+
+  #count(copy: Copy, bytes: number): void {
+    this.#bytes += bytes;
+    if (copy.uses < 2) this.#firstUseBytes += bytes;
   }
 
   #remove(key: string, copy: Copy): void {
     this.#copies.delete(key);
-    this.#bytes -= copy.sizeBytes;
+    this.#count(copy, -copy.sizeBytes);
     const leaving = unlink(this.path(key))
       .catch(ignoreMissing)
       // One that cannot be unlinked is found again by the next start, and counted.
@@ -246,13 +267,14 @@ export class LocalCopies {
     this.#leaving.set(key, leaving);
   }
 
+  /** Counts a copy that is there, as one that was used once. */
   #note(key: string, sizeBytes: number): void {
     const known = this.#copies.get(key);
-    if (known?.ready) this.#bytes -= known.sizeBytes;
+    if (known?.ready) this.#count(known, -known.sizeBytes);
+    const copy = { sizeBytes, ready: true, gone: false, there: Promise.resolve() };
     this.#copies.delete(key);
-    const holders = known?.holders ?? 0;
-    this.#copies.set(key, { sizeBytes, holders, ready: true, gone: false, there: Promise.resolve() });
-    this.#bytes += sizeBytes;
+    this.#copies.set(key, { ...copy, holders: known?.holders ?? 0, uses: known?.uses ?? 1 });
+    this.#count(this.#copies.get(key) as Copy, sizeBytes);
   }
 
   async #takeOver(): Promise<void> {

@@ -80,6 +80,7 @@ const PROBLEM_KNOWN_MS = 2_000;
 const PROBLEM_ASKED_MS = 3_000;
 
 class BucketStore implements S3Store {
+  readonly remote = true;
   readonly #access: S3Access;
   readonly #objects: S3Objects;
   readonly #copies: LocalCopies;
