@@ -96,6 +96,7 @@ export class Lane {
   /** By the monotonic clock, until when what is left may be written; of a partition that goes to another process. */
   #writesUntilMs: number | undefined;
   #leaving: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
   #halted: () => void = () => undefined;
 
   constructor(
@@ -317,7 +318,13 @@ export class Lane {
     };
   }
 
-  async close(): Promise<void> {
+  /** Again: the same promise. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     this.#ending.abort();
     this.#o.retrying.stop();
     this.#line = undefined;

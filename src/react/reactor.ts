@@ -5,14 +5,11 @@
 import { MillraceError } from "../errors.ts";
 import type { Owned } from "../log/assignment.ts";
 import type { EventLog } from "../log/event-log.ts";
-import { CheckpointKeeper } from "./checkpoint-keeper.ts";
-import { EntriesDamaged, type FoundCheckpoint, type LaneCheckpoints } from "./checkpoint-store.ts";
+import { EntriesDamaged } from "./checkpoint-store.ts";
 import { type LaneName, markPrefix } from "./emission-mark.ts";
-import type { KnownTarget } from "./emitter.ts";
-import { findTargets } from "./known-targets.ts";
-import { Lane } from "./lane.ts";
+import type { Lane } from "./lane.ts";
+import { LaneMaker } from "./lane-maker.ts";
 import type { LaneRecord } from "./lane-records.ts";
-import { type LaneStart, laneStart, type StartQuestion } from "./lane-start.ts";
 import type { FromWorker, Incompatible } from "./messages.ts";
 import type { OperatorPlan } from "./operator.ts";
 import type { LaneStatus, ReactorOptions, RetriedEvent, RetriedOutcome } from "./reactor-options.ts";
@@ -41,12 +38,11 @@ export class Reactor {
   readonly #o: ReactorOptions;
   readonly #log: EventLog;
   readonly #retrying: Retrying;
+  readonly #maker: LaneMaker;
   /** By number; no two have the same. */
   readonly #lanes = new Map<number, Lane>();
-  #lastLane = -1;
   /** By the number that the watch tells. */
   readonly #operators = new Map<number, { readonly lane: Lane; readonly place: number; readonly plan: OperatorPlan }>();
-  #nextOperator = 0;
   /** Partitions whose lanes are to be open. */
   readonly #wanted = new Map<string, Owned>();
   #opensLater = false;
@@ -91,6 +87,7 @@ export class Reactor {
     this.#o = options;
     this.#log = options.log;
     this.#retrying = new Retrying(options.report);
+    this.#maker = new LaneMaker(options, this.#retrying, (lane) => this.#laneTaken(lane));
     this.#timer = setInterval(() => void this.checkpoint(), options.checkpointMs ?? CHECKPOINT_MS);
     this.#timer.unref();
   }
@@ -240,7 +237,8 @@ export class Reactor {
       const open = new Set([...this.#lanes.values()].map(({ name }) => markPrefix(name)));
       const missing = laneNames(this.#o.plans, this.#wanted).filter((name) => !open.has(markPrefix(name)));
       if (missing.length === 0) return;
-      const lanes = await this.#makeLanes(missing);
+      const lanes = await this.#maker.make(missing);
+      for (const lane of lanes) this.#add(lane);
       const thread = this.#thread;
       try {
         if (thread) await this.#openIn(thread, lanes);
@@ -288,85 +286,10 @@ export class Reactor {
     });
   }
 
-  /** Takes lanes, and finds where each begins and what the targets hold of it. */
-  async #makeLanes(names: readonly LaneName[]): Promise<Lane[]> {
-    const taken = await Promise.all(names.map((name) => this.#taken(name)));
-    // What owners before have appended is known from here on.
-    await this.#log.refresh();
-    const known = await this.#known(taken.map((one) => this.#asked(one, new Set())));
-    const lanes: Lane[] = [];
-    try {
-      for (const parts of known) {
-        lanes.push(await this.#newLane(++this.#lastLane, this.#nextOperator, parts));
-        this.#nextOperator += parts.start.operators.length;
-      }
-    } catch (error) {
-      await Promise.all(lanes.map((lane) => this.#forget(lane)));
-      throw error;
-    }
-    return lanes;
-  }
-
-  async #taken(name: LaneName): Promise<TakenLane> {
-    const checkpoints = this.#o.checkpoints.of(name);
-    const found = await checkpoints.take();
-    const isLater =
-      found.kind === "none" && (await this.#o.checkpoints.isLater(name, this.#log.partitions(name.stream)));
-    return { name, checkpoints, found, isLater };
-  }
-
-  #asked({ name, checkpoints, found, isLater }: TakenLane, incompatible: ReadonlySet<string>): AskedLane {
-    const plans = this.#o.plans.filter((plan) => plan.stream === name.stream && plan.lane === name.lane);
-    const ends = this.#log.ends(name.stream, name.partition);
-    return { checkpoints, question: { found, lane: name, plans, ends, fresh: isLater, incompatible } };
-  }
-
-  /** Where each lane begins, and what the targets hold of it. */
-  async #known(questions: readonly AskedLane[]): Promise<NewLane[]> {
-    const starting = questions.map((asked) => ({
-      ...{ ...asked, name: asked.question.lane, start: laneStart(asked.question) },
-    }));
-    for (const { start, name } of starting)
-      for (const finding of start.findings) this.#o.report(finding, `lane ${name.lane}`);
-    const targets = await findTargets(this.#log, starting, [...this.#o.streams.keys()]);
-    return starting.map((lane) => ({ ...lane, known: targets.get(markPrefix(lane.name)) ?? [] }));
-  }
-
-  async #newLane(
-    number: number,
-    firstOperator: number,
-    { question, checkpoints, name, start, known }: NewLane,
-  ): Promise<Lane> {
-    const { admit, deadLetters, clock = Date.now, repetitions, membership } = this.#o;
-    const parts = { checkpoints, retrying: new Retrying(this.#o.report, this.#retrying), clock };
-    let keeper: CheckpointKeeper;
-    try {
-      keeper = await CheckpointKeeper.open(parts, start, question.found, known);
-    } catch (error) {
-      if (!(error instanceof EntriesDamaged)) throw error;
-      // The entries that were to be taken over.
-      return this.#newLane(number, firstOperator, await this.#damaged(name, error));
-    }
-    const taken = (lane: Lane) => this.#laneTaken(lane);
-    const lane = new Lane(number, firstOperator, name, start, known, keeper, {
-      ...{ ...parts, log: this.#log, admit, deadLetters, repetitions, membership, taken },
-    });
-    this.#lanes.set(number, lane);
-    for (const [place, { plan }] of start.operators.entries())
-      this.#operators.set(firstOperator + place, { lane, place, plan });
-    return lane;
-  }
-
-  /** A lane whose entries cannot be read: its state is built again from the log. */
-  async #damaged(name: LaneName, { path, at }: EntriesDamaged): Promise<NewLane> {
-    const taken = await this.#taken(name);
-    const { found } = taken;
-    const damaged: FoundCheckpoint =
-      found.kind === "whole"
-        ? { kind: "damaged", generation: found.checkpoint.generation, path, at, known: found.checkpoint.commit }
-        : found;
-    const [parts] = await this.#known([this.#asked({ ...taken, found: damaged }, new Set())]);
-    return parts as NewLane;
+  #add(lane: Lane): void {
+    this.#lanes.set(lane.number, lane);
+    for (const [place, { plan }] of lane.operators.entries())
+      this.#operators.set(lane.firstOperator + place, { lane, place, plan });
   }
 
   /** Another process has taken the lane. Where the group says that the partition is still this one's, that process was a late one, and it is taken back. */
@@ -447,8 +370,8 @@ export class Reactor {
     } catch (error) {
       if (!(error instanceof EntriesDamaged)) throw error;
       thread.say({ kind: "close", lane: number });
-      await lane.close();
-      const anew = await this.#newLane(number, lane.firstOperator, await this.#damaged(lane.name, error));
+      const anew = await this.#maker.makeAgain(lane, { damaged: error });
+      this.#add(anew);
       return this.#openLane(thread, anew);
     } finally {
       this.#restoring.delete(number);
@@ -479,10 +402,10 @@ export class Reactor {
         new MillraceError("STATE_INCOMPATIBLE", { operator, state, got, wanted }),
         `lane ${lane.name.lane}`,
       );
-    await lane.close();
     const unread = new Set(incompatible.map(({ operator }) => operator));
-    const [parts] = await this.#known([this.#asked(await this.#taken(lane.name), unread)]);
-    await this.#openLane(thread, await this.#newLane(lane.number, lane.firstOperator, parts as NewLane));
+    const anew = await this.#maker.makeAgain(lane, { incompatible: unread });
+    this.#add(anew);
+    await this.#openLane(thread, anew);
   }
 
   #hear(message: FromWorker): void {
@@ -647,25 +570,6 @@ export class Reactor {
     this.#turn = turn.catch(() => undefined); // told to the caller
     return turn;
   }
-}
-
-/** What the store had of a lane when it was taken. */
-interface TakenLane {
-  readonly name: LaneName;
-  readonly checkpoints: LaneCheckpoints;
-  readonly found: FoundCheckpoint;
-  readonly isLater: boolean;
-}
-
-interface AskedLane {
-  readonly checkpoints: LaneCheckpoints;
-  readonly question: StartQuestion;
-}
-
-interface NewLane extends AskedLane {
-  readonly name: LaneName;
-  readonly start: LaneStart;
-  readonly known: readonly KnownTarget[];
 }
 
 /** State on its way to the worker: blocks not taken yet, and whom to tell of one that is. */

@@ -282,6 +282,41 @@ test("an owner that finds its lane taken writes nothing more, and takes it back 
   assert.equal(cluster.results().length, 5);
 });
 
+test("a checkpoint whose entries are damaged gives the state back from the log, and emits nothing twice", async (t) => {
+  const cluster = new Cluster(counting({ emitTo: "results" }));
+  t.after(() => cluster.close());
+  await cluster.open();
+  for (let i = 0; i < 3; i++) {
+    await cluster.step({ append: some(0, "a", 2) });
+    await cluster.applied();
+    await cluster.step("checkpoint");
+  }
+  const commits = [...cluster.objects.objects.keys()].filter((key) => key.startsWith("_react/events/0/count/commits/"));
+  const first = commits.sort().find((key) => (cluster.objects.objects.get(key)?.[12] ?? 0) === 1) as string;
+  cluster.objects.damage(first, (bytes) => bytes.fill(7, 20, 40));
+  await cluster.step({ move: 0, how: "handed" });
+  await cluster.step({ append: some(0, "a", 1) });
+  await cluster.applied();
+  assert.equal((await cluster.counts())["0/a"], 7);
+  assert.equal(cluster.results().length, 7);
+  assert.deepEqual(cluster.world.reports, ["REACT_CHECKPOINT_DAMAGED"]);
+});
+
+test("a thread that ends while partitions come and go is followed by one that has them all", async (t) => {
+  const cluster = new Cluster(counting({ emitTo: "results" }));
+  t.after(() => cluster.close());
+  await cluster.open();
+  await cluster.step({
+    append: [...some(0, "a", 3), ...some(1, "b", 2), ...some(1, "hot", 1, "exit"), ...some(1, "b", 1)],
+  });
+  await cluster.step({ move: 0, how: "handed" });
+  await cluster.step({ append: some(0, "a", 2) });
+  await cluster.applied();
+  const { "0/a": a, "1/b": b } = await cluster.counts();
+  assert.deepEqual([a, b], [5, 3]);
+  assert.deepEqual([...cluster.world.letters.keys()], ["events/1/2/react/count"]);
+});
+
 test("random hand-overs, owners that die and owners that do not know lose nothing, and double only what was on its way", async () => {
   const event = fc.record({
     partition: fc.integer({ min: 0, max: PARTITIONS - 1 }),
