@@ -58,6 +58,17 @@ export const SPEED_TABLE: readonly Row[] = [
     },
   },
   {
+    name: "kafka",
+    what: "durable ingest with the log on Kafka, 100 events a request, validated, acks=all (npm run engines:up -- kafka)",
+    figures: {
+      rate: { label: "as they are", unit: "events/s", ...higher },
+      p50: { label: "… an answer, median (the peer: average)", unit: "ms", ...lower },
+      p99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+      zstdRate: { label: "compressed with zstd, the default", unit: "events/s", ...higher },
+      zstdP99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+    },
+  },
+  {
     name: "segment",
     what: "durable ingest through the Segment door, 100 messages a batch",
     figures: {

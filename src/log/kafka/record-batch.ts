@@ -64,7 +64,7 @@ export const SOURCE_HEADER = "source";
 const sourceKey = Buffer.from(SOURCE_HEADER);
 const compressZstd = promisify(zstdCompress);
 /** Level 1: half the time of the default level for a few percent more bytes. */
-const ZSTD_OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const ZSTD_OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1 }, chunkSize: 256 * 1024 };
 
 /**
  * A record batch of several batches of events, in their order, that still lacks its producer: `seal` it before it is sent.
