@@ -79,6 +79,8 @@ export interface Gateway {
   readonly closing: AbortSignal;
   /** @throws PORT_IN_USE, LISTEN_FAILED */
   listen(): Promise<{ readonly url: string; readonly port: number }>;
+  /** Goes on serving, and ends each connection with its next answer, so that clients turn to another process. */
+  drain(): void;
   /** Takes nothing new, answers what is under way, closes every connection. */
   close(): Promise<void>;
 }
@@ -138,6 +140,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     app,
     closing,
     listen: () => server.listen(),
+    drain: () => server.drain(),
     async close() {
       closing.addEventListener("abort", () => admission.refusals.close(), { once: true });
       await server.close();

@@ -51,6 +51,11 @@ export interface HttpServer {
   readonly closing: AbortSignal;
   /** @throws PORT_IN_USE, LISTEN_FAILED */
   listen(): Promise<{ readonly url: string; readonly port: number }>;
+  /**
+   * Goes on serving, and ends each connection with its next answer: clients that keep theirs open connect anew, where a load balancer sends
+   * them elsewhere.
+   */
+  drain(): void;
   /** Takes nothing new, lets requests under way finish, and closes every connection. */
   close(): Promise<void>;
 }
@@ -65,6 +70,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const sockets = new Set<Socket>();
   const headersTimeout = Math.min(options.headersTimeoutMs ?? 10_000, options.requestTimeoutMs);
 
+  let draining = false;
   let http2: Http2Connections | undefined;
   const serverFactory = (handler: (request: IncomingMessage, response: ServerResponse) => void): Server => {
     const server = createServer({
@@ -96,6 +102,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       socket.once("close", () => sockets.delete(socket));
     });
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+      if (draining) response.shouldKeepAlive = false;
       if (!hotPath(request, response, false)) handler(request, response);
     });
     server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
@@ -175,6 +182,9 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       }
       const address = app.server.address() as AddressInfo;
       return { port: address.port, url: `http://${host.includes(":") ? `[${host}]` : host}:${address.port}` };
+    },
+    drain() {
+      draining = true;
     },
     async close() {
       closing.abort();

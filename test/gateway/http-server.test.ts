@@ -88,6 +88,45 @@ describe("routes of other parts", () => {
   });
 });
 
+describe("draining", () => {
+  it("goes on answering, and ends each connection with its next answer", async () => {
+    const server = createHttpServer({
+      ...{ host: "127.0.0.1", port: 0, maxBodyBytes: 1000, requestTimeoutMs: 5000 },
+      hotPath: (request, response) => {
+        if (request.url !== "/hot") return false;
+        response.writeHead(202).end();
+        return true;
+      },
+      hotRoutes: [],
+      report: (error) => assert.fail(error as Error),
+    });
+    server.app.get("/cold", async () => ({ ok: true }));
+    const { url } = await server.listen();
+    try {
+      const answers = async () => {
+        const got = [];
+        for (const path of ["/hot", "/cold"]) {
+          const response = await fetch(`${url}${path}`);
+          await response.arrayBuffer();
+          got.push([response.status, response.headers.get("connection")]);
+        }
+        return got;
+      };
+      assert.deepEqual(await answers(), [
+        [202, "keep-alive"],
+        [200, "keep-alive"],
+      ]);
+      server.drain();
+      assert.deepEqual(await answers(), [
+        [202, "close"],
+        [200, "close"],
+      ]);
+    } finally {
+      await server.close();
+    }
+  });
+});
+
 describe("listening", () => {
   it("on a port that is taken fails with the port and the way out", async () => {
     const other = createServer().listen(0, "127.0.0.1");
