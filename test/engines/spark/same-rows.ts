@@ -6,7 +6,7 @@ export function difference(left: readonly unknown[][], right: readonly unknown[]
   if (left.length !== right.length) return `${left.length} rows and ${right.length} rows`;
   const [a, b] = [sorted(left), sorted(right)];
   for (const [i, row] of a.entries()) {
-    if (!same(row, b[i])) return `${JSON.stringify(row)} and ${JSON.stringify(b[i])}`;
+    if (!sameValue(row, b[i])) return `${JSON.stringify(row)} and ${JSON.stringify(b[i])}`;
   }
   return undefined;
 }
@@ -24,14 +24,16 @@ function isFraction(value: unknown): value is number {
   return typeof value === "number" && !Number.isInteger(value);
 }
 
-function same(a: unknown, b: unknown): boolean {
+/** Equal, or doubles that differ by a trillionth of their size. */
+export function sameValue(a: unknown, b: unknown): boolean {
   if (typeof a === "number" && typeof b === "number") {
     return a === b || Math.abs(a - b) <= 1e-12 * Math.max(Math.abs(a), Math.abs(b));
   }
-  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((value, i) => same(value, b[i]));
+  if (Array.isArray(a) && Array.isArray(b))
+    return a.length === b.length && a.every((value, i) => sameValue(value, b[i]));
   if (typeof a === "object" && a !== null && typeof b === "object" && b !== null) {
     const [x, y] = [Object.entries(a), b as Record<string, unknown>];
-    return x.length === Object.keys(b).length && x.every(([name, value]) => same(value, y[name]));
+    return x.length === Object.keys(b).length && x.every(([name, value]) => sameValue(value, y[name]));
   }
   return a === b;
 }

@@ -421,6 +421,8 @@ const INSTEAD: Readonly<Record<string, string>> = {
   now: "a time among the columns",
   current_timestamp: "a time among the columns",
   today: "a time among the columns",
+  count_if: "count(*) filter (…), which is 0 and not null where there are no rows",
+  atan2: `${VARIANT} (the two differ at -0.0)`,
   unnest: `${VARIANT} (explode)`,
   string_split: `${VARIANT} (split takes a pattern there)`,
   strptime: `${VARIANT} (to_timestamp)`,

@@ -49,6 +49,11 @@ const text: Check = { is: isText, words: "text" };
 const number: Check = { is: isNumber, words: "a number" };
 const integer: Check = { is: isInteger, words: "a whole number" };
 const instant: Check = { is: isInstant, words: "a timestamp" };
+/** A quantile of decimals is a decimal in DuckDB, rounded to their digits. */
+const wholeOrDouble: Check = {
+  is: (value) => isInteger(value) || isFloating(value),
+  words: "a whole number or a double",
+};
 const day: Check = { is: (value) => isInstant(value) || kindOf(value) === "date", words: "a date or a timestamp" };
 const bool: Check = { is: (value) => kindOf(value) === "boolean", words: "a condition" };
 const constantText: Check = { is: ({ constant }) => typeof constant === "string", words: "a text as it is written" };
@@ -142,8 +147,9 @@ function divide(args: readonly Value[]): Value {
   const [x, y] = [double(a), double(b)];
   const divisor = typeof b.constant === "string" ? undefined : b.constant;
   if (divisor !== undefined && Number(divisor) !== 0) return { sql: `(${x} / ${y})`, type: DOUBLE };
-  // x times infinity is infinity with the sign of x, and not a number where x is zero.
-  const byZero = `${x} * CASE WHEN ${y} = 0D THEN CAST('Infinity' AS DOUBLE) END`;
+  // x times infinity is infinity with the sign of x, and not a number where x is zero. Zero has a sign, which only its text shows.
+  const infinity = `CASE WHEN CAST(${y} AS STRING) = '-0.0' THEN CAST('-Infinity' AS DOUBLE) ELSE CAST('Infinity' AS DOUBLE) END`;
+  const byZero = `${x} * CASE WHEN ${y} = 0D THEN ${infinity} END`;
   return { sql: `coalesce(try_divide(${x}, ${y}), ${byZero})`, type: DOUBLE };
 }
 
@@ -269,10 +275,7 @@ function dateDiff(args: readonly Value[]): Value {
     case "month":
       return count((value) => `(year(${value.sql}) * 12 + month(${value.sql}))`);
     case "week":
-      return {
-        sql: `CAST(datediff(CAST(date_trunc('week', ${to.sql}) AS DATE), CAST(date_trunc('week', ${from.sql}) AS DATE)) div 7 AS BIGINT)`,
-        type: LONG,
-      };
+      throw new Refused("date_diff of weeks", "the days between the two Mondays, divided by 7 with //");
     case "day":
       return { sql: `CAST(datediff(${days(to)}, ${days(from)}) AS BIGINT)`, type: LONG };
     default: {
@@ -333,12 +336,18 @@ function printf(args: readonly Value[]): Value {
       throw new Refused(`the format ${JSON.stringify(format.constant)}`, "%s, %d and %.2f");
     if (places !== undefined && isFloating(value)) {
       const zeros = Number(places) === 0 ? "0" : `0.${"0".repeat(Number(places))}`;
-      parts.push(`format_number(${double(value)}, '${zeros}')`);
+      parts.push(fixed(double(value), zeros));
     } else if (piece === "%d" && isInteger(value)) parts.push(`CAST(${value.sql} AS STRING)`);
     else if (piece === "%s" && isText(value)) parts.push(value.sql);
     else throw new Refused(`${piece} of ${known(value)}`, "%s of text, %d of a whole number, %.2f of a double");
   }
   return { sql: `concat(${parts.join(", ")})`, type: STRING };
+}
+
+/** As C writes it: half of a last digit goes to the even one, by the exact value. */
+function fixed(x: string, zeros: string): string {
+  const special = `WHEN isnan(${x}) THEN 'nan' WHEN ${x} = CAST('Infinity' AS DOUBLE) THEN 'inf' WHEN ${x} = CAST('-Infinity' AS DOUBLE) THEN '-inf'`;
+  return `(CASE ${special} ELSE format_number(${x}, '${zeros}') END)`;
 }
 
 /** What DuckDB trims: all that Unicode calls a space separator. Spark alone trims U+0020 only. */
@@ -351,6 +360,11 @@ function trim(name: string, side: "BOTH" | "LEADING" | "TRAILING"): Rule {
     return { sql: `trim(${side} ${characters} FROM ${(args[0] as Value).sql})`, type: STRING };
   };
 }
+
+const substring: Rule = (args) => {
+  take("substring", args, args.length > 2 ? [text, positive, positive] : [text, positive]);
+  return { sql: `substring(${args.map(({ sql }) => sql).join(", ")})`, type: STRING };
+};
 
 const math =
   (name: string, write = name): Rule =>
@@ -420,10 +434,6 @@ export const FUNCTIONS: Readonly<Record<string, Rule>> = {
   radians: math("radians"),
   degrees: math("degrees"),
   pi: () => ({ sql: "pi()", type: DOUBLE }),
-  atan2: (args) => {
-    take("atan2", args, [number, number]);
-    return { sql: `atan2(${args.map(double).join(", ")})`, type: DOUBLE };
-  },
   // texts
   length: made([text], LONG, (x) => `CAST(length(${x}) AS BIGINT)`)("length"),
   strlen: made([text], LONG, (x) => `CAST(octet_length(${x}) AS BIGINT)`)("strlen"),
@@ -435,10 +445,8 @@ export const FUNCTIONS: Readonly<Record<string, Rule>> = {
   ends_with: same("endswith", BOOLEAN, text, text),
   suffix: same("endswith", BOOLEAN, text, text),
   contains: same("contains", BOOLEAN, text, text),
-  substring: (args) => {
-    take("substring", args, args.length > 2 ? [text, positive, positive] : [text, positive]);
-    return { sql: `substring(${args.map(({ sql }) => sql).join(", ")})`, type: STRING };
-  },
+  substring,
+  substr: substring,
   left: same("left", STRING, text, positive),
   right: same("right", STRING, text, positive),
   replace: same(
@@ -497,7 +505,6 @@ export const FUNCTIONS: Readonly<Record<string, Rule>> = {
     return { sql: `regexp_replace(${subject}, ${search}, '${put.replaceAll("'", "\\'")}')`, type: STRING };
   },
   // dates and instants
-  date: made([day], DATE, (x) => `CAST(${x} AS DATE)`)("date"),
   date_trunc: (args) => {
     take("date_trunc", args, [constantText, day]);
     return { sql: `date_trunc('${unit(args[0])}', CAST(${args[1]?.sql} AS TIMESTAMP))`, type: TIMESTAMP };
@@ -569,7 +576,10 @@ export const AGGREGATES: Readonly<Record<string, Rule>> = {
   },
   avg: ofDoubles("avg"),
   mean: ofDoubles("avg"),
-  median: ofDoubles("median"),
+  median: (args) => {
+    take("median", args, [wholeOrDouble]);
+    return ofDoubles("median")(args);
+  },
   stddev: ofDoubles("stddev", "stddev_samp"),
   stddev_samp: ofDoubles("stddev_samp"),
   stddev_pop: ofDoubles("stddev_pop"),
@@ -578,7 +588,8 @@ export const AGGREGATES: Readonly<Record<string, Rule>> = {
   var_pop: ofDoubles("var_pop"),
   quantile_cont: (args) => {
     const share = Number(/^(\d*\.?\d+)(?:BD)?$/.exec(args[1]?.sql ?? "")?.[1] ?? Number.NaN);
-    if (args.length !== 2 || !isNumber(args[0] as Value) || !(share >= 0 && share <= 1))
+    take("quantile_cont", args, [wholeOrDouble, any]);
+    if (!(share >= 0 && share <= 1))
       throw new Refused("quantile_cont of this", "a number and a share from 0 to 1 as it is written");
     return { sql: `percentile(${double(args[0] as Value)}, ${share}D)`, type: DOUBLE };
   },
@@ -592,7 +603,6 @@ export const AGGREGATES: Readonly<Record<string, Rule>> = {
   max_by: byExtreme("max_by", "max_by"),
   bool_and: same("bool_and", BOOLEAN, bool),
   bool_or: same("bool_or", BOOLEAN, bool),
-  count_if: same("count_if", LONG, bool),
 };
 
 export const WINDOWS: Readonly<Record<string, Rule>> = {

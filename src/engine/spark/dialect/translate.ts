@@ -328,6 +328,7 @@ const JOINS: Readonly<Record<string, string>> = {
   LEFT: "LEFT JOIN",
   RIGHT: "RIGHT JOIN",
   OUTER: "FULL JOIN",
+  FULL: "FULL JOIN",
   SEMI: "LEFT SEMI JOIN",
   ANTI: "LEFT ANTI JOIN",
 };
