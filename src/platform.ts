@@ -178,7 +178,7 @@ async function open(
   peers.remember(gateway.app);
   gateway.app.register(workersRoute, { workers, requireScope: scopeGuard(keys) });
   if (pipeline !== undefined) {
-    pipelineMetrics(registry, pipeline, clock);
+    pipelineMetrics(registry, pipeline, cluster, clock);
     const parts = { pipeline, project, resolved, dir, log, state: records, keys, peers, admit, registry, ready, clock };
     const has = (role: Role) => settings.role.includes(role);
     if (has("serve")) serveRoutes(gateway.app, { ...parts, version, startedAtMs });
