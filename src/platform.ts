@@ -182,7 +182,7 @@ async function open(
   peers.remember(gateway.app);
   gateway.app.register(workersRoute, { workers, requireScope: scopeGuard(callers) });
   if (pipeline !== undefined) {
-    pipelineMetrics(registry, pipeline, clock);
+    pipelineMetrics(registry, pipeline, cluster, clock);
     const parts = {
       ...{ pipeline, project, resolved, dir, log, state: records, keys, callers, peers, admit, registry, ready, clock },
     };

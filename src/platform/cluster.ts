@@ -15,7 +15,7 @@ import type { EventLog } from "../log/event-log.ts";
 import { soleAssignment } from "../log/sole-assignment.ts";
 import { type Leases, openLeases, soleLeases } from "../state/leases.ts";
 import type { State } from "../state/state.ts";
-import { openWorkers, type Workers } from "../state/workers.ts";
+import { LIVE_MS, openWorkers, type Workers } from "../state/workers.ts";
 import type { LakeStore } from "./lake-store.ts";
 import { Peers } from "./peers.ts";
 import { openSharing } from "./sharing.ts";
@@ -43,6 +43,8 @@ export interface Cluster {
   readonly leases: Leases;
   /** Divides the partitions of groups among the processes. */
   readonly assignment: Assignment;
+  /** Whether a partition is this process's own in a group. */
+  readonly owns: (group: string, stream: string, partition: number) => boolean;
   /** Undefined for a process that works alone. */
   readonly sharing: Sharing | undefined;
   /** Those that others reach; told of the process once it serves. */
@@ -76,47 +78,42 @@ export async function openCluster(parts: ClusterParts): Promise<Cluster> {
       await leases.close();
       await leave();
     };
-    return {
-      workerId,
-      roles,
-      leases,
-      assignment: soleAssignment(parts.log),
-      sharing: undefined,
-      workers,
-      peers,
-      close,
-    };
+    const own = { assignment: soleAssignment(parts.log), owns: () => true };
+    return { workerId, roles, leases, ...own, sharing: undefined, workers, peers, close };
   }
   await workers;
   const leases = await openLeases(await state, { holder: workerId, report });
   const known = await workers;
-  const told = toldTo(known, assignment);
+  const owned = new Map<string, Map<string, Owned>>();
+  const told = toldTo(known, assignment, owned);
   const own = roles.includes("flow") ? told : undefined;
+  const owns: Cluster["owns"] = (group, stream, partition) =>
+    owned.get(group)?.has(nameOf({ stream, partition })) === true;
   const sharing = await openSharing({ state: await state, leases, workerId, assignment: own, report });
   const close = async () => {
     await sharing.close();
     await leases.close();
     await leave();
   };
-  return { workerId, roles, leases, assignment: told, sharing, workers, peers, close };
+  return { workerId, roles, leases, assignment: told, owns, sharing, workers, peers, close };
 }
 
-/** The groups, and the registry is told what is this process's own in each. */
-function toldTo(workers: Workers, assignment: Assignment): Assignment {
+/** The groups; `owned` has what is this process's own in each, and the registry is told of it. */
+function toldTo(workers: Workers, assignment: Assignment, owned: Map<string, Map<string, Owned>>): Assignment {
   return {
     async join(options) {
       const own = new Map<string, Owned>();
+      owned.set(options.group, own);
       const tell = () => void workers.owns(options.group, [...own.values()]);
-      const name = ({ stream, partition }: Owned) => `${stream}/${partition}`;
       return assignment.join({
         ...options,
         async gained(partitions) {
           await options.gained(partitions);
-          for (const one of partitions) own.set(name(one), one);
+          for (const one of partitions) own.set(nameOf(one), one);
           tell();
         },
         async lost(partitions, how) {
-          for (const one of partitions) own.delete(name(one));
+          for (const one of partitions) own.delete(nameOf(one));
           tell();
           await options.lost(partitions, how);
         },
@@ -124,6 +121,10 @@ function toldTo(workers: Workers, assignment: Assignment): Assignment {
     },
     close: () => assignment.close(),
   };
+}
+
+function nameOf({ stream, partition }: Owned): string {
+  return `${stream}/${partition}`;
 }
 
 /** Parts that processes can share, with the setting that makes each so. */
@@ -157,8 +158,8 @@ export function refuseLonely({ settings }: ResolvedSettings): void {
 async function refuseStrangers(state: State, workerId: string, alone: Settings | undefined): Promise<void> {
   const others = await state.query<{ id: string; url: string; format: number }>(
     `select id, url, format from millrace.workers
-     where id <> $1 and heartbeat_at > clock_timestamp() - interval '12 s' order by id`,
-    [workerId],
+     where id <> $1 and heartbeat_at > clock_timestamp() - $2 * interval '1 ms' order by id`,
+    [workerId, LIVE_MS],
   );
   const [other] = others;
   if (other === undefined) return;

@@ -1,23 +1,58 @@
 import { Gauge, type Registry } from "prom-client";
 import type { Flow } from "../flow/flow.ts";
 import type { LedgerEntry } from "../flow/ledger.ts";
+import { FLOW_GROUP } from "../flow/sharing.ts";
 import type { S3Store } from "../lake/s3/open-s3-store.ts";
 import type { DestinationView } from "../react/deliver/delivery.ts";
 import type { LaneStatus } from "../react/reactor-options.ts";
 import type { PublicationState, Publisher } from "../serve/publisher.ts";
+import type { Cluster } from "./cluster.ts";
 import type { Delivering } from "./delivering.ts";
 import type { Pipeline } from "./pipeline.ts";
+import { REACT_GROUP } from "./react-peers.ts";
 import { sourceMetrics } from "./sources.ts";
 
 /** Every figure of what is behind the log. */
-export function pipelineMetrics(registry: Registry, pipeline: Omit<Pipeline, "begin">, clock: () => number): void {
+export function pipelineMetrics(
+  registry: Registry,
+  pipeline: Omit<Pipeline, "begin">,
+  cluster: Pick<Cluster, "owns">,
+  clock: () => number,
+): void {
   const { flow, publisher, reacting, delivery, sources } = pipeline;
   flowMetrics(registry, flow);
   publishMetrics(registry, publisher);
   reactionMetrics(registry, () => reacting.ownLanes());
   deliveryMetrics(registry, delivery, clock);
   sourceMetrics(registry, () => sources.statuses());
+  lagMetric(registry, pipeline, cluster);
   if (pipeline.lakeStore.remote !== undefined) storeMetrics(registry, pipeline.lakeStore.remote);
+}
+
+/** How far this process is behind with what is its own: the sum over all processes is what waits to be done. */
+function lagMetric(
+  registry: Registry,
+  { flow, reacting }: Pick<Pipeline, "flow" | "reacting">,
+  { owns }: Pick<Cluster, "owns">,
+): void {
+  new Gauge({
+    name: "millrace_consumer_lag_events",
+    help: "Acknowledged events of this process's partitions that are not stored (flow) or reacted to (react) yet.",
+    labelNames: ["consumer", "stream", "partition"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { stream, hop, partition, pending } of flow.ledger())
+        if (hop === `bronze.${stream}` && owns(FLOW_GROUP, stream, partition))
+          this.set({ consumer: FLOW_GROUP, stream, partition: String(partition) }, pending);
+      const lanes = Map.groupBy(reacting.ownLanes(), ({ stream, partition }) => `${stream}/${partition}`);
+      for (const own of lanes.values()) {
+        const { stream, partition } = own[0]!;
+        const slowest = Math.max(...own.map(({ pending }) => pending));
+        this.set({ consumer: REACT_GROUP, stream, partition: String(partition) }, slowest);
+      }
+    },
+  });
 }
 
 /** What the bucket is asked for, since requests cost money and time. */
