@@ -14,6 +14,8 @@ export interface LifeOptions {
   readonly logFile: string;
   /** Instead of those that make short lives come by many steps. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** Instead of `platform.ts`. */
+  readonly script?: string;
 }
 
 export class Life {
@@ -24,7 +26,7 @@ export class Life {
 
   constructor(options: LifeOptions, plan: Plan) {
     const log = openSync(options.logFile, "a");
-    const script = join(import.meta.dirname, "platform.ts");
+    const script = join(import.meta.dirname, options.script ?? "platform.ts");
     this.#child = spawn(process.execPath, [script, options.dataDir, String(options.port)], {
       stdio: ["ignore", "pipe", log, "ipc"],
       env: {

@@ -8,28 +8,44 @@ export interface Answer {
 }
 
 export class Client {
-  readonly #port: number;
+  readonly #ports: readonly number[];
+  #at = 0;
   readonly #key: string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 8 });
 
-  constructor(port: number, key: string) {
-    this.#port = port;
+  /** Of several ports one is spoken to, until it gives no answer or sends away. */
+  constructor(ports: number | readonly number[], key: string) {
+    this.#ports = typeof ports === "number" ? [ports] : ports;
     this.#key = key;
   }
 
   /** Undefined when the connection was refused, broke or stayed silent: the request may have arrived or not. */
-  send(
+  async send(
     method: string,
     path: string,
     body?: string,
     type = "application/json",
     timeoutMs = 20_000,
   ): Promise<Answer | undefined> {
+    const port = this.#ports[this.#at % this.#ports.length] as number;
+    const answer = await this.#send(port, method, path, body, type, timeoutMs);
+    if (answer === undefined || answer.status === 503) this.#at++;
+    return answer;
+  }
+
+  #send(
+    port: number,
+    method: string,
+    path: string,
+    body: string | undefined,
+    type: string,
+    timeoutMs: number,
+  ): Promise<Answer | undefined> {
     return new Promise((resolve) => {
       const outgoing = request(
         {
           host: "127.0.0.1",
-          port: this.#port,
+          port,
           method,
           path,
           agent: this.#agent,

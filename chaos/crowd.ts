@@ -8,7 +8,10 @@ import type { QuerierOptions } from "./querier.ts";
 
 export interface CrowdOptions {
   readonly seed: number;
-  readonly port: number;
+  /** Doors that take events. */
+  readonly ports: readonly number[];
+  /** Where queries are answered. Default: at the same doors. */
+  readonly queryPorts?: readonly number[];
   readonly key: string;
   readonly dir: string;
   readonly producers: number;
@@ -24,12 +27,12 @@ export class Crowd {
   readonly #producers: ChildProcess[];
   readonly #queriers: ChildProcess[];
 
-  constructor({ seed, port, key, dir, producers, queriers }: CrowdOptions) {
+  constructor({ seed, ports, queryPorts = ports, key, dir, producers, queriers }: CrowdOptions) {
     this.#producers = Array.from({ length: producers }, (_, i) =>
       this.#start("producer.ts", {
         seed: seed * 100 + i,
         name: `p${i}`,
-        port,
+        ports,
         key,
         dir,
         senders: 2,
@@ -38,7 +41,13 @@ export class Crowd {
       } satisfies ProducerOptions),
     );
     this.#queriers = Array.from({ length: queriers }, (_, i) =>
-      this.#start("querier.ts", { seed: seed * 100 + 99 - i, port, key, dir, pauseMs: 50 } satisfies QuerierOptions),
+      this.#start("querier.ts", {
+        seed: seed * 100 + 99 - i,
+        ports: queryPorts,
+        key,
+        dir,
+        pauseMs: 50,
+      } satisfies QuerierOptions),
     );
   }
 

@@ -220,7 +220,7 @@ class Run {
     await life.kill();
     const { seed } = this.#o;
     const queriers = this.#o.queriers ?? 3;
-    this.#crowd = new Crowd({ seed, port: this.#port, key, dir: this.#obligationsDir, producers: 2, queriers });
+    this.#crowd = new Crowd({ seed, ports: [this.#port], key, dir: this.#obligationsDir, producers: 2, queriers });
   }
 
   /** One life: from its start to its death. */

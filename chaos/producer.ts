@@ -13,7 +13,7 @@ import { Lane, type Sent, type StreamName } from "./traffic.ts";
 export interface ProducerOptions {
   readonly seed: number;
   readonly name: string;
-  readonly port: number;
+  readonly ports: readonly number[];
   readonly key: string;
   readonly dir: string;
   readonly senders: number;
@@ -25,7 +25,7 @@ export interface ProducerOptions {
 const STREAMS: readonly StreamName[] = ["orders", "orders", "orders", "payments", "stock_levels"];
 
 const options = JSON.parse(process.argv[2] ?? "") as ProducerOptions;
-const client = new Client(options.port, options.key);
+const client = new Client(options.ports, options.key);
 const writer = new ObligationWriter(join(options.dir, `${options.name}.obligations`));
 let stopping = false;
 process.on("SIGTERM", () => {

@@ -9,7 +9,7 @@ import { Random } from "./random.ts";
 
 export interface QuerierOptions {
   readonly seed: number;
-  readonly port: number;
+  readonly ports: readonly number[];
   readonly key: string;
   readonly dir: string;
   readonly pauseMs: number;
@@ -17,7 +17,7 @@ export interface QuerierOptions {
 
 const IDLE_MS = 15;
 const options = JSON.parse(process.argv[2] ?? "") as QuerierOptions;
-const client = new Client(options.port, options.key);
+const client = new Client(options.ports, options.key);
 const reader = new ObligationReader(options.dir);
 const random = new Random(options.seed);
 /** Stream and lane -> acknowledged events; a lane's events are acknowledged in their order. */
