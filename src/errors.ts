@@ -881,7 +881,7 @@ export const ERRORS = {
     status: 409,
     retryable: false,
     message: "the tables of this data folder are in {there}, and the settings name {here}",
-    hint: "Set storeUrl as it was. To move the tables, copy all of them first (`aws s3 sync`) while nothing runs, then remove {mark}.",
+    hint: "Set storeUrl as it was. To move the tables, copy all of them first while nothing runs, then remove {mark}.",
   },
   DELTA_FEATURE_UNSUPPORTED: {
     status: 501,
