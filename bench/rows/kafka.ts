@@ -33,7 +33,7 @@ export async function measure(seconds: number): Promise<Measurement> {
     conditions: {
       events: `${EVENT_BYTES} bytes`,
       batch: `${EVENTS_PER_REQUEST} events a request, NDJSON, validated; nothing flushed meanwhile`,
-      acks: "all, of 3 replicas, min.insync.replicas 2",
+      fsync: "none before the answer: acks=all of 3 replicas, min.insync.replicas 2",
       load: `${CONNECTIONS} connections, one request under way on each; ${PARTITIONS} partitions; brokers, platform and load on the same machine`,
       peer: "its producer's defaults but for acks=all (and compression.type), JVM warm-up included",
       time: `${seconds} s after 1 s of warming up`,

@@ -125,7 +125,7 @@ export class Cluster {
   connection(broker: number, lane: string): Promise<Connection> {
     const at = this.#brokers.get(broker);
     if (!at) return Promise.reject(new BrokerRefusal("BROKER_NOT_AVAILABLE", `broker ${broker} is not there`));
-    return this.#connect(`${broker}/${lane}`, at.host, at.port, lane);
+    return this.#connect(`${broker}@${at.host}:${at.port}/${lane}`, at.host, at.port, lane);
   }
 
   /** A connection to any broker. @throws what the last one that was tried said */

@@ -23,8 +23,19 @@ const MAX_FETCH_BYTES = 16 * 1024 * 1024;
 /** How long a leader that has just taken over may take to know what was acknowledged before. */
 const WAIT_MS = 500;
 
+/** What is left of an answer is kept for the next read, unless it is more than that. */
+const MAX_REST_BYTES = 8 * 1024 * 1024;
+
+/** What the last fetch of a partition brought beyond the run that was read of it. */
+interface Rest {
+  readonly batches: readonly StoredBatch[];
+  /** Bytes fetched for a byte read: less than one where batches are compressed. */
+  readonly share: number;
+}
+
 export class Fetcher {
   readonly #options: FetcherOptions;
+  readonly #rests = new Map<KafkaPartition, Rest>();
 
   constructor(options: FetcherOptions) {
     this.#options = options;
@@ -42,26 +53,39 @@ export class Fetcher {
     recent.read(partition);
     const held = recent.from(partition, from);
     if (held.length > 0) return readRecords(held, from, maxBytes);
-    const batches = await this.#looking(partition, () => this.#fetch(partition, from, maxBytes));
+    const rest = this.#rests.get(partition);
+    const left = rest?.batches.filter(({ to }) => to >= from) ?? [];
+    const share = rest?.share ?? 1;
+    const batches =
+      (left[0]?.from ?? Number.POSITIVE_INFINITY) <= from
+        ? left
+        : await this.#looking(partition, () => this.#fetch(partition, from, maxBytes * share));
     // Retention was faster.
     if (batches.length === 0) return this.read(partition, from, maxBytes);
-    let run: Run;
     try {
-      run = await readRecords(batches, from, maxBytes);
+      const run = await readRecords(batches, from, maxBytes);
+      this.#keepRest(partition, batches, run);
+      return run;
     } catch (error) {
+      this.#rests.delete(partition);
       if (error instanceof UnreadableBatch) throw corrupt(partition, from, error);
       throw error;
     }
-    const rest = batches.filter(({ to }) => to > run.to);
-    if (rest.length > 0) recent.add(partition, rest);
-    return run;
+  }
+
+  #keepRest(partition: KafkaPartition, batches: readonly StoredBatch[], run: Run): void {
+    const read = batches.filter(({ from }) => from <= run.to);
+    const share = Math.min(1, read.reduce((sum, { bytes }) => sum + bytes.length, 0) / run.bytes.length);
+    const left = batches.filter(({ to }) => to > run.to);
+    const size = left.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    this.#rests.set(partition, { batches: size > MAX_REST_BYTES ? [] : left, share });
   }
 
   /** Consecutive batches, of which the first one holds `from`; none when that is no longer kept. */
   async #fetch(partition: KafkaPartition, from: number, maxBytes: number): Promise<readonly StoredBatch[]> {
     const { cluster, lookAgain, timeoutMs } = this.#options;
     const { topic, index } = partition;
-    const size = Math.min(MAX_FETCH_BYTES, Math.max(MIN_FETCH_BYTES, maxBytes));
+    const size = Math.ceil(Math.min(MAX_FETCH_BYTES, Math.max(MIN_FETCH_BYTES, maxBytes)));
     return cluster.retry(performance.now() + timeoutMs, async () => {
       const leader = cluster.leader(topic.name, index);
       if (leader === undefined) throw new BrokerRefusal("LEADER_NOT_AVAILABLE");
