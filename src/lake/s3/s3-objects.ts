@@ -48,6 +48,8 @@ export class S3Objects {
       async (attempt) => {
         const command = new GetObjectCommand({ Bucket: at.bucket, Key: at.prefix + key });
         const { Body, ContentLength } = await client.send(command, { abortSignal: attempt.signal });
+        // A connection that breaks before anybody reads would end the process; who reads is told of it all the same.
+        (Body as Readable).on("error", () => undefined);
         const sink = await here(begin());
         try {
           await drain(Body as Readable, ContentLength, attempt, sink);
