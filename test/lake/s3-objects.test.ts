@@ -7,7 +7,7 @@ import { S3Objects } from "../../src/lake/s3/s3-objects.ts";
 import { S3Requests } from "../../src/lake/s3/s3-requests.ts";
 
 test("a connection that breaks before anybody reads its answer is tried again, and ends no process", async () => {
-  const at = { bucket: "b", prefix: "", encryption: "none", endpoint: undefined, place: "s3://b", region: "r" };
+  const at = { bucket: "b", prefix: "", encryption: "none", endpoint: "", place: "s3://b", region: "r" };
   let answers = 0;
   const client = {
     send: async () => {
