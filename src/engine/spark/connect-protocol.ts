@@ -69,21 +69,7 @@ export interface DataType {
   readonly [kind: string]: unknown;
 }
 
-/** What the server says about an error behind the status of the call. */
-export interface ErrorDetails {
-  readonly rootErrorIdx?: number;
-  readonly errors?: readonly {
-    readonly errorTypeHierarchy?: readonly string[];
-    readonly message?: string;
-    readonly causeIdx?: number;
-    readonly sparkThrowable?: {
-      readonly errorClass?: string;
-      readonly queryContexts?: readonly { readonly startIndex?: number }[];
-    };
-  }[];
-}
-
-type Unary = "AnalyzePlan" | "Config" | "Interrupt" | "ReleaseExecute" | "ReleaseSession" | "FetchErrorDetails";
+type Unary = "AnalyzePlan" | "Config" | "Interrupt" | "ReleaseExecute" | "ReleaseSession";
 type Streaming = "ExecutePlan" | "ReattachExecute";
 
 /** The responses of one call, and a way to let go of it. */
