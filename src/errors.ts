@@ -1088,7 +1088,13 @@ export const ERRORS = {
     status: 500,
     retryable: false,
     message: "the log of {stream}/{partition} ends at offset {end}, but {table} holds events up to {committed}",
-    hint: "The log's folder was emptied or comes from an older copy: put back the log that belongs to this lake.",
+    hint: "The log's folder was emptied or comes from an older copy, or its topic was made again: put back the log that belongs to this lake.",
+  },
+  LOG_PARTITIONS_FEWER: {
+    status: 500,
+    retryable: false,
+    message: "the log of {stream} has {has} partitions, but {table} holds events of {had}",
+    hint: "A folder of the log was removed, or its topic was made again with fewer partitions: put back the log that belongs to this lake. A new topic needs a new kafkaTopicPrefix and a new lake.",
   },
   FLUSH_FAILED: {
     status: 503,

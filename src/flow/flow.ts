@@ -26,7 +26,7 @@ import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable, type Published, publishHops, type Recounted } from "./ledger.ts";
 import { OWNS_ALL, type Ownership, SharedOwnership } from "./ownership.ts";
 import { withPlatformTables } from "./platform-tables.ts";
-import { committedTo } from "./progress.ts";
+import { committedPartitions, committedTo } from "./progress.ts";
 import { PublishLetters } from "./publish-letters.ts";
 import { NO_REACTIONS, type Reactions, reactionHops } from "./reactions.ts";
 import { type Receipt, receipt } from "./receipt.ts";
@@ -518,6 +518,11 @@ function appendTables(project: Project, stream: string): AppendTable[] {
 /** A log that ends before what the tables hold would give new events offsets that are taken, and they would be skipped. */
 function checkLogReachesLake(log: EventLog, lake: LakeTables, project: Project, stream: string): void {
   const tables = [`bronze.${stream}`, ...appendTables(project, stream).map((table) => table.name)];
+  const has = log.partitions(stream);
+  for (const table of tables) {
+    const had = lake.has(table) ? committedPartitions(lake.get(table).snapshot, stream) : 0;
+    if (had > has) throw new MillraceError("LOG_PARTITIONS_FEWER", { stream, has, had, table });
+  }
   for (let partition = 0; partition < log.partitions(stream); partition++) {
     const { end } = log.ends(stream, partition);
     for (const name of tables) {

@@ -35,6 +35,16 @@ export function counts(snapshot: Snapshot, stream: string, partition: number): C
   return { stored: read("stored"), duplicate: read("duplicate"), filtered: read("filtered"), dead: read("dead") };
 }
 
+/** Partitions of the stream of which the snapshot reflects events: one more than the highest. */
+export function committedPartitions(snapshot: Snapshot, stream: string): number {
+  let count = 0;
+  for (const name of snapshot.txn.keys()) {
+    const [, application, of, partition, ...more] = /^(millrace):(\w+):(\d+)(:.*)?$/.exec(name) ?? [];
+    if (application && of === stream && more[0] === undefined) count = Math.max(count, Number(partition) + 1);
+  }
+  return count;
+}
+
 /** The `txn` entries that advance a table to `to`, with what became of the events since. */
 export function advance(
   snapshot: Snapshot,
