@@ -13,6 +13,9 @@ export interface VacuumOptions {
   readonly orphansForMs?: number;
 }
 
+/** Deletes under way at once where each takes a round trip. */
+const MOST_DELETES = 16;
+
 /** A file that no commit knows may be one that somebody is writing just now; no write takes this long, by a clock that does not jump. */
 const YOUNGEST_ORPHAN_MS = 3_600_000;
 
@@ -48,7 +51,10 @@ export async function vacuum(
     if (neededUntilMs <= nowMs) unneeded.push(object);
   }
   unneeded.sort((a, b) => a.modifiedAtMs - b.modifiedAtMs);
-  if (!dryRun) for (const { key } of unneeded) await store.delete(key);
+  const together = store.remote ? MOST_DELETES : 1;
+  for (let i = 0; i < unneeded.length && !dryRun; i += together) {
+    await Promise.all(unneeded.slice(i, i + together).map(({ key }) => store.delete(key)));
+  }
   return unneeded.map(({ key }) => key.slice(location.length + 1));
 }
 

@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { pino } from "pino";
+import { MillraceError } from "../../src/errors.ts";
+import type { LakeTable, LakeTables } from "../../src/flow/lake-tables.ts";
+import { Scrub } from "../../src/flow/scrub.ts";
+
+/** One table of one file whose checksum is what the test says, or fails. */
+function scrubOf(look: () => string) {
+  const file = { path: "part-1.parquet", sizeBytes: 1, checksum: "00000001" };
+  const table = { name: "silver.t", snapshot: { files: [file] } } as unknown as LakeTable;
+  const marks: (string | undefined)[] = [];
+  const damaged: string[] = [];
+  const lake = {
+    names: () => ["silver.t"],
+    get: () => table,
+    checksum: async () => look(),
+    mark(_table: LakeTable, _file: unknown, reason: string | undefined) {
+      const news = marks.at(-1) !== reason;
+      marks.push(reason);
+      return news;
+    },
+  } as unknown as LakeTables;
+  const logger = pino({ level: "silent" });
+  const scrub = new Scrub({ lake, logger, leads: () => true, damaged: ({ name }) => void damaged.push(name) });
+  return { scrub, marks, damaged };
+}
+
+test("a store that is away says nothing about its files", async () => {
+  let away = true;
+  const { scrub, marks, damaged } = scrubOf(() => {
+    if (away)
+      throw new MillraceError("STORE_UNAVAILABLE", { place: "s3://b", operation: "read", key: "k", reason: "503" });
+    return "00000001";
+  });
+  await scrub.round();
+  assert.deepEqual([marks, damaged], [[], []]);
+  away = false;
+  await scrub.round();
+  assert.deepEqual([marks, damaged], [[undefined], []]);
+});
+
+test("a file that is gone, cannot be read or is another one is damaged, until it is right again", async () => {
+  const cases: [() => string, RegExp][] = [
+    [() => "00000002", /does not match its checksum \(00000002 instead of 00000001\)/],
+    [() => thrown("OBJECT_NOT_FOUND"), /is gone/],
+    [() => thrown("LAKE_UNAVAILABLE"), /cannot be read/],
+  ];
+  for (const [look, reason] of cases) {
+    let now = look;
+    const { scrub, marks, damaged } = scrubOf(() => now());
+    await scrub.round();
+    assert.match(marks[0] ?? "", reason);
+    assert.deepEqual(damaged, ["silver.t"]);
+    now = () => "00000001";
+    await scrub.round();
+    assert.equal(marks[1], undefined);
+    assert.equal(damaged.length, 1);
+  }
+});
+
+function thrown(code: "OBJECT_NOT_FOUND" | "LAKE_UNAVAILABLE"): never {
+  throw new MillraceError(code, { key: "k", operation: "read", reason: "EIO" });
+}
