@@ -86,7 +86,7 @@ class PostgresSessions implements Sessions {
     const token = `ms_${randomBytes(32).toString("base64url")}`;
     const expiresAtMs = this.#o.clock() + (this.#o.lifetimeMs ?? LIFETIME_MS);
     await this.#state.query(
-      `with old as (delete from millrace.sessions where expires_at < $4),
+      `with old as (delete from millrace.sessions where expires_at <= $4),
             new as (insert into millrace.sessions (sha256, key_id, expires_at) values ($1, $2, $3))
        select pg_notify($5, '')`,
       [digest(token), principal.id, new Date(expiresAtMs), new Date(this.#o.clock()), CHANNEL],

@@ -54,7 +54,9 @@ function valueAt(text: string, path: readonly string[]): Fault | undefined {
           space();
           at++;
         }
-        found ??= value(wanted !== undefined && wanted[0] === name ? wanted.slice(1) : undefined);
+        // Read on in any case: what comes behind it stands where this ends.
+        const inner = value(wanted !== undefined && wanted[0] === name ? wanted.slice(1) : undefined);
+        found ??= inner;
         space();
         if (text[at] === ",") at++;
         space();

@@ -1,0 +1,67 @@
+/** Pieces of the console that are plain functions. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { faultIn } from "../../packages/console/src/pages/letters/fault.ts";
+import { bind, parametersOf } from "../../packages/console/src/pages/sql/parameters.ts";
+import { exampleOf } from "../../packages/console/src/pages/streams/example.ts";
+
+test("parameters are found where a value can go, each once, and nowhere else", () => {
+  const sql = "select '$no', \"$neither\", $day /* $nor */ from t where a = $country and b = $day -- $never";
+  assert.deepEqual(parametersOf(sql), ["day", "country"]);
+  assert.deepEqual(bind(sql, { day: "2026-01-05", country: "DE" }), {
+    sql: "select '$no', \"$neither\", $1 /* $nor */ from t where a = $2 and b = $1 -- $never",
+    params: ["2026-01-05", "DE"],
+  });
+});
+
+test("a parameter's text is a number where it reads as one, and null where it is empty", () => {
+  const { params } = bind("select $a, $b, $c, $d, $e", {
+    a: "12.5",
+    b: "",
+    c: "007",
+    d: "12345678901234567890",
+    e: "-3",
+  });
+  assert.deepEqual(params, [12.5, null, "007", "12345678901234567890", -3]);
+});
+
+test("the fault of a payload is marked by its pointer, however deep and whatever stands before it", () => {
+  const payload = '{"a": "}{", "b": [1, {"c d": "\\"x"}, 3], "country": {"code": 7}}';
+  const marked = (message: string) => {
+    const fault = faultIn(payload, message);
+    return fault && payload.slice(fault.from, fault.to);
+  };
+  assert.equal(marked('"/country" must be a string, got an object'), '{"code": 7}');
+  assert.equal(marked('"/country/code" must be a string'), "7");
+  assert.equal(marked('"/b/1/c d" must be a number'), '"\\"x"');
+  assert.equal(marked('"/nowhere" must be there'), undefined);
+});
+
+test("a fault by its byte is marked at its character, also behind others that take several bytes", () => {
+  const payload = '{"näme": "€", x}';
+  const at = Buffer.byteLength('{"näme": "€", ');
+  const fault = faultIn(payload, `not valid JSON: at byte ${at} a name was expected`);
+  assert.equal(fault && payload.slice(fault.from, fault.to), "x");
+});
+
+test("an example has what the contract requires, within its limits", () => {
+  const example = exampleOf({
+    type: "object",
+    properties: {
+      id: { type: "string", minLength: 12 },
+      kind: { enum: ["a", "b"] },
+      amount: { type: "number", exclusiveMinimum: 100 },
+      small: { type: "integer", maximum: 3 },
+      at: { type: "string", format: "date-time" },
+      tags: { type: "array", items: { type: "string" }, minItems: 2 },
+      left: { type: "string" },
+    },
+    required: ["id", "kind", "amount", "small", "at", "tags"],
+  }) as Record<string, unknown>;
+  assert.deepEqual(Object.keys(example), ["id", "kind", "amount", "small", "at", "tags"]);
+  assert.ok((example["id"] as string).length >= 12);
+  assert.ok((example["amount"] as number) > 100);
+  assert.ok((example["small"] as number) <= 3);
+  assert.ok(!Number.isNaN(Date.parse(example["at"] as string)));
+  assert.equal((example["tags"] as string[]).length, 2);
+});
