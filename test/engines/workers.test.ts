@@ -204,6 +204,7 @@ test("PostgreSQL dies and comes back: events are taken, stored and seen meanwhil
   };
   await sell(20);
   process.kill(server.pid()!, "SIGKILL");
+  await server.stop(); // or it would be started again by itself
   for (let i = 0; i < 10; i++) await sell(20);
   const listed = await serve.json<{ error: { code: string } }>("/v1/workers");
   assert.deepEqual([listed.status, listed.body.error.code], [503, "STATE_UNAVAILABLE"]);
@@ -215,7 +216,6 @@ test("PostgreSQL dies and comes back: events are taken, stored and seen meanwhil
     const hop = (await serve.ledger()).hops.find(({ hop }) => hop === "silver.order_lines");
     return hop?.stored === sold && hop.pending === 0;
   }, "all of it is stored without PostgreSQL");
-  await server.stop();
   server = await startEmbeddedPostgres({ folder: join(dir, "postgres") });
   await until(async () => {
     const { status, body } = await serve.json<{ workers: WorkerView[] }>("/v1/workers");
@@ -230,6 +230,63 @@ test("PostgreSQL dies and comes back: events are taken, stored and seen meanwhil
   await sell(10);
   const refreshed = await serve.json("/v1/tables/gold.sales_daily/refresh", {});
   assert.equal(refreshed.status, 200, JSON.stringify(refreshed.body));
+});
+
+test("runs: started anywhere, executed by one worker; when that is killed another one goes on with them", async (t) => {
+  const cluster = await RunningCluster.open("examples/timesheets");
+  t.after(() => cluster.close());
+  const [serve] = await Promise.all([
+    cluster.start("front", "gateway,flow,react,serve"),
+    cluster.start("orchestrate-1", "orchestrate"),
+    cluster.start("orchestrate-2", "orchestrate"),
+  ]);
+  const holder = async () => {
+    const [row] = await cluster.records<{ holder: string }>(
+      "select holder from millrace.leases where name = 'orchestrate' and expires_at > now()",
+    );
+    return row?.holder;
+  };
+  const run = async () => {
+    let id = "";
+    await until(async () => {
+      const { status, body } = await serve.json<{ run?: { id: string } }>("/v1/workflows/report/runs", {});
+      assert.ok([202, 503].includes(status), JSON.stringify(body));
+      id = body.run?.id ?? "";
+      return status === 202;
+    }, "somebody takes the run");
+    return id;
+  };
+  const succeeded = async (id: string) => {
+    let seen: unknown;
+    await until(
+      async () => {
+        const { body } = await serve.json<{ run: { status: string } }>(`/v1/runs/${id}`);
+        seen = body;
+        assert.notEqual(body.run.status, "failed", JSON.stringify(body));
+        return body.run.status === "succeeded";
+      },
+      () => JSON.stringify(seen),
+      120_000,
+    );
+  };
+  await until(async () => (await holder()) !== undefined, "one of them is at work");
+  await succeeded(await run());
+  const first = (await holder())!;
+  const other = first === "orchestrate-1" ? "orchestrate-2" : "orchestrate-1";
+  const direct = await cluster.worker(other).json<{ run?: { id: string } }>("/v1/workflows/report/runs", {});
+  assert.equal(direct.status, 202, "who stands by passes it on");
+  const under = await run();
+  cluster.worker(first).signal("SIGKILL");
+  await succeeded(direct.body.run!.id);
+  await succeeded(under);
+  assert.equal(await holder(), other);
+  await succeeded(await run());
+  const stopped = performance.now();
+  assert.equal(await cluster.worker(other).stop(), 0, cluster.worker(other).errors);
+  console.log(`an orchestrator stopped in ${Math.round(performance.now() - stopped)} ms`);
+  assert.equal(await holder(), undefined, "its lease is free at once");
+  const refused = await serve.json<{ error: { code: string } }>("/v1/workflows/report/runs", {});
+  assert.deepEqual([refused.status, refused.body.error.code], [503, "LEASE_FREE"]);
 });
 
 for (const [example, streams] of [
