@@ -12,6 +12,8 @@ export interface CrowdOptions {
   readonly ports: readonly number[];
   /** Where queries are answered. Default: at the same doors. */
   readonly queryPorts?: readonly number[];
+  /** How long a querier waits for an answer. Default 20 s. */
+  readonly queryTimeoutMs?: number;
   readonly key: string;
   readonly dir: string;
   readonly producers: number;
@@ -27,7 +29,9 @@ export class Crowd {
   readonly #producers: ChildProcess[];
   readonly #queriers: ChildProcess[];
 
-  constructor({ seed, ports, queryPorts = ports, key, dir, producers, queriers }: CrowdOptions) {
+  constructor(options: CrowdOptions) {
+    const { seed, ports, key, dir, producers, queriers } = options;
+    const { queryPorts = ports, queryTimeoutMs: timeoutMs = 20_000 } = options;
     this.#producers = Array.from({ length: producers }, (_, i) =>
       this.#start("producer.ts", {
         seed: seed * 100 + i,
@@ -47,6 +51,7 @@ export class Crowd {
         key,
         dir,
         pauseMs: 50,
+        timeoutMs,
       } satisfies QuerierOptions),
     );
   }

@@ -13,6 +13,8 @@ export interface QuerierOptions {
   readonly key: string;
   readonly dir: string;
   readonly pauseMs: number;
+  /** How long an answer is waited for. */
+  readonly timeoutMs: number;
 }
 
 const IDLE_MS = 15;
@@ -87,7 +89,9 @@ async function oneLane(): Promise<string | undefined> {
 
 /** Undefined when the query had no answer. */
 async function ask(sql: string): Promise<unknown[][] | undefined> {
-  const answer = await client.send("POST", "/v1/sql", JSON.stringify({ sql, timeoutMs: 20_000 }));
+  const { timeoutMs } = options;
+  const body = JSON.stringify({ sql, timeoutMs });
+  const answer = await client.send("POST", "/v1/sql", body, "application/json", timeoutMs);
   if (answer === undefined) return undefined; // between two lives there is nobody to ask
   if (answer?.status !== 200) {
     failed++;

@@ -225,7 +225,8 @@ class ClusterRun {
     const { seed } = this.#o;
     const queryPorts = this.#portsOf("serve");
     const dir = this.#obligations;
-    this.#crowd = new Crowd({ seed, ports: doors, queryPorts, key: ADMIN_KEY, dir, producers: 2, queriers: 2 });
+    const queries = { queryPorts, queryTimeoutMs: 60_000 };
+    this.#crowd = new Crowd({ seed, ports: doors, ...queries, key: ADMIN_KEY, dir, producers: 2, queriers: 2 });
   }
 
   #portsOf(role: string): number[] {
