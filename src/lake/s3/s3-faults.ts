@@ -40,6 +40,7 @@ const LASTING: Record<string, ErrorCode> = {
   Redirect: "STORE_REGION",
   AuthorizationHeaderMalformed: "STORE_REGION",
   IllegalLocationConstraintException: "STORE_REGION",
+  RequestTimeTooSkewed: "STORE_CLOCK_SKEW",
   NotImplemented: "STORE_UNSUPPORTED",
   ServerSideEncryptionConfigurationNotFoundError: "STORE_ENCRYPTION",
   InvalidEncryptionAlgorithmError: "STORE_ENCRYPTION",
@@ -92,7 +93,7 @@ export function storeError(
   const code = fault.kind === "passing" ? "STORE_UNAVAILABLE" : fault.code;
   const { place, bucket, endpoint, region, encryption: asked } = at;
   const reason = code === "STORE_UNSUPPORTED" ? `it does not ${operation} "${key}" (${fault.reason})` : fault.reason;
-  const params = { operation, key, reason, place, bucket, endpoint, region, asked };
+  const params = { operation, key, reason, place, bucket, endpoint, region, asked, apart: "too far" };
   return new MillraceError(code, params, { cause, retryAfterS: 1 });
 }
 
