@@ -42,7 +42,8 @@ export async function openLogOnKafka({ settings, project, workerId, clock, warn 
 
 const MECHANISMS = { plain: "PLAIN", "scram-sha-256": "SCRAM-SHA-256", "scram-sha-512": "SCRAM-SHA-512" } as const;
 
-async function connectSettings(settings: Settings, clientId: string): Promise<ConnectSettings> {
+/** @throws SETTING_INVALID */
+export async function connectSettings(settings: Settings, clientId: string): Promise<ConnectSettings> {
   const { kafkaBrokers, kafkaUser: username, kafkaPassword: password, kafkaSasl } = settings;
   const brokers = (kafkaBrokers ?? "").split(",").map((address) => address.trim());
   const wrong = brokers.find((address) => !/^(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?$/.test(address));
@@ -83,5 +84,5 @@ async function pem(name: SettingName, path: string | undefined): Promise<string 
 }
 
 function refuse(name: SettingName, allowed: string, got: string): never {
-  throw new MillraceError("SETTING_INVALID", { name, source: "with kafkaBrokers", allowed, got });
+  throw new MillraceError("SETTING_INVALID", { name, source: "for the log on Kafka", allowed, got });
 }
