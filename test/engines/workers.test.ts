@@ -347,7 +347,8 @@ async function acceptedBy(gateway: RunningWorker): Promise<Map<string, number>> 
     /^millrace_door_events_accepted_total\{([^}]*)\} (\d+)$/gm,
   )) {
     const stream = /stream="([^"]+)"/.exec(labels!)?.[1];
-    if (stream !== undefined) accepted.set(stream, (accepted.get(stream) ?? 0) + Number(value));
+    // What functions emit comes in by no door.
+    if (stream !== undefined && value !== "0") accepted.set(stream, (accepted.get(stream) ?? 0) + Number(value));
   }
   return accepted;
 }
