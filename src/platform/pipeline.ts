@@ -203,6 +203,9 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
       });
       lead("serve", { gained: (lease) => whole.publisher.start(fenceOf(lease)), lost: () => whole.publisher.stop() });
       if (cluster.sharing !== undefined) {
+        // Whoever recounted before may have raised alerts of the ledger, or ended them.
+        const unwatch = cluster.sharing.lead.onChange((held) => held && flow.alerts.forget());
+        opened(unwatch, async () => unwatch());
         const watching = new AbortController();
         const watched = watchPublications(whole.publisher, records, watching.signal);
         opened(watching, async () => {
