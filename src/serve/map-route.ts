@@ -146,5 +146,6 @@ export async function mapRoute(app: FastifyInstance, { live, requireScope, closi
     response.write("retry: 2000\n\n");
     timer ??= setInterval(beat, PULSE_MS);
     beat();
+    if (closing.aborted) leave();
   });
 }
