@@ -69,6 +69,15 @@ export const SPEED_TABLE: readonly Row[] = [
     },
   },
   {
+    name: "workers",
+    what: "two flow workers store a full log on Kafka into tables on S3 (npm run engines:up -- kafka s3 postgres)",
+    figures: {
+      rate: { label: "stored by both", unit: "events/s", ...higher },
+      cpu: { label: "CPU of the workers per event", unit: "µs/event", ...lower },
+      cores: { label: "CPU that they used", unit: "cores", ...lower },
+    },
+  },
+  {
     name: "segment",
     what: "durable ingest through the Segment door, 100 messages a batch",
     figures: {
@@ -264,6 +273,16 @@ export const SPEED_TABLE: readonly Row[] = [
       restore: { label: "a million keys with three windows each restored", unit: "s", ...lower, aim: 5 },
       memory: { label: "… resident memory of the process", unit: "MB", ...lower, aim: 1_000 },
       checkpoint: { label: "… checkpoint of one changed key", unit: "ms", ...lower },
+    },
+  },
+  {
+    name: "spark",
+    what: "the fleet's silver job (cleanse, deduplicate, hourly metrics) against plain PySpark with Delta (local[2])",
+    figures: {
+      duckdb: { label: "times as fast on the embedded engine", unit: "x", ...higher, floor: 10 },
+      adapter: { label: "time through the Spark adapter, of plain PySpark's", unit: "x", ...lower, floor: 1.2 },
+      duckdbSeconds: { label: "on the embedded engine", unit: "s", ...lower },
+      adapterSeconds: { label: "through the Spark adapter", unit: "s", ...lower },
     },
   },
 ];
