@@ -4,6 +4,7 @@
  */
 import { mkdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { pino } from "pino";
 import { loadProject } from "../../src/define/load-project.ts";
 import { openDuckdbEngine } from "../../src/engine/duckdb-engine.ts";
@@ -13,7 +14,8 @@ import { openFsStore } from "../../src/lake/fs-store.ts";
 import type { ObjectStore } from "../../src/lake/object-store.ts";
 import type { Assignment, GroupOptions, Membership, Owned } from "../../src/log/assignment.ts";
 import { openEmbeddedLog } from "../../src/log/embedded-log.ts";
-import type { EventLog } from "../../src/log/event-log.ts";
+import type { Appended, Batch, Ends, EventLog, Run } from "../../src/log/event-log.ts";
+import { keepPoolAwake } from "../../src/platform/wake-pool.ts";
 import { DAY_MS } from "./open-flow.ts";
 
 export interface ClusterOptions {
@@ -55,6 +57,7 @@ export class Cluster {
   }
 
   static async open(dir: string, options: ClusterOptions = {}): Promise<Cluster> {
+    keepPoolAwake();
     const log = await openEmbeddedLog({
       ...{ dir: join(dir, "log"), segmentBytes: options.segmentBytes ?? 1 << 20, retentionMs: 7 * DAY_MS },
       clock: options.clock ?? Date.now,
@@ -99,7 +102,7 @@ export class Cluster {
       },
     };
     const flow = await Flow.open({
-      ...{ project, log: this.log, engine, dataDir, shared },
+      ...{ project, log: new ProcessLog(this.log), engine, dataDir, shared },
       store: options.store?.(disk) ?? disk,
       flushIntervalMs: options.flushIntervalMs ?? 3_600_000,
       flushBytes: options.flushBytes ?? 64 << 20,
@@ -175,6 +178,70 @@ export class Cluster {
       turn.catch(() => undefined),
     );
     return turn;
+  }
+}
+
+/** The log as a process of a cluster knows it: what others append it hears of when it asks. */
+class ProcessLog implements EventLog {
+  readonly #log: EventLog;
+  readonly #ends = new Map<string, Ends>();
+
+  constructor(log: EventLog) {
+    this.#log = log;
+  }
+
+  async open(stream: string, options?: { partitions?: number }): Promise<void> {
+    await this.#log.open(stream, options);
+    await this.refresh([stream]);
+  }
+
+  partitions(stream: string): number {
+    return this.#log.partitions(stream);
+  }
+
+  async append(stream: string, partition: number, batch: Batch): Promise<Appended> {
+    const appended = await this.#log.append(stream, partition, batch);
+    this.#learn(stream, partition, appended.to + 1);
+    return appended;
+  }
+
+  ends(stream: string, partition: number): Ends {
+    return this.#ends.get(`${stream}/${partition}`) ?? { start: 0, end: 0 };
+  }
+
+  async refresh(streams?: Iterable<string>): Promise<void> {
+    const opened = new Set([...this.#ends.keys()].map((name) => name.split("/")[0] as string));
+    const asked = [...(streams ?? opened)].flatMap((stream) =>
+      Array.from(
+        { length: this.#log.partitions(stream) },
+        (_, p) => [stream, p, this.#log.ends(stream, p).end] as const,
+      ),
+    );
+    await setImmediate();
+    for (const [stream, partition, end] of asked) this.#learn(stream, partition, end);
+  }
+
+  async read(stream: string, partition: number, from: number, maxBytes: number): Promise<Run | undefined> {
+    const { end } = this.ends(stream, partition);
+    if (from === end) return undefined;
+    const run = await this.#log.read(stream, partition, from, maxBytes);
+    if (run) this.#learn(stream, partition, run.to + 1);
+    return run;
+  }
+
+  wait(stream: string, partition: number, offset: number, signal: AbortSignal): Promise<void> {
+    return this.#log.wait(stream, partition, offset, signal);
+  }
+
+  async release(): Promise<void> {
+    throw new Error("a process that shares a log does not know all who need its events");
+  }
+
+  async close(): Promise<void> {}
+
+  #learn(stream: string, partition: number, end: number): void {
+    const known = this.ends(stream, partition);
+    this.#ends.set(`${stream}/${partition}`, { start: known.start, end: Math.max(end, known.end) });
   }
 }
 
