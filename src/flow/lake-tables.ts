@@ -260,10 +260,17 @@ export class LakeTables {
       kind: "files",
       columns: snapshot.columns,
       files: files.map((file) => {
+        const store = this.#store;
         const key = `${table.delta.location}/${file.path}`;
         const { partition, stats, sizeBytes } = file;
-        const rowCount = stats?.rowCount;
-        return { path: this.#store.localPath(key), uri: this.#store.uri(key), partition, rowCount, sizeBytes };
+        return {
+          path: store.localPath(key),
+          // Few engines ask for it, and a query may have thousands of files.
+          get uri() {
+            return store.uri(key);
+          },
+          ...{ partition, rowCount: stats?.rowCount, sizeBytes },
+        };
       }),
     };
   }

@@ -3,7 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { MillraceError } from "../errors.ts";
 import { type FileSystem, nodeFileSystem } from "./file-system.ts";
 import { listFiles } from "./list-files.ts";
-import { checkKey } from "./object-key.ts";
+import { checkKey, PLAIN } from "./object-key.ts";
 import type { ObjectInfo, ObjectStore, PublishedObject } from "./object-store.ts";
 
 export interface FsStoreOptions {
@@ -173,6 +173,7 @@ class FsStore implements ObjectStore {
 
   #path(key: string): string {
     checkKey(key);
+    if (PLAIN.test(key)) return `${this.#root}/${key}`;
     if (key === TEMPORARY || key.startsWith(`${TEMPORARY}/`)) {
       const reason = `${TEMPORARY} is the store's own`;
       throw new MillraceError("OBJECT_KEY_INVALID", { key: JSON.stringify(key), reason });

@@ -46,6 +46,7 @@ interface Copy {
 
 export class LocalCopies {
   readonly #o: LocalCopiesOptions;
+  readonly #root: string;
   /** In the order of their last use. */
   readonly #copies = new Map<string, Copy>();
   /** Copies that are being unlinked: whoever fetches one anew waits for that. */
@@ -59,6 +60,7 @@ export class LocalCopies {
 
   private constructor(options: LocalCopiesOptions) {
     this.#o = options;
+    this.#root = this.#folder("objects");
   }
 
   /** Takes over the copies of an earlier life. */
@@ -74,7 +76,7 @@ export class LocalCopies {
 
   /** The folder below which all copies lie. */
   get root(): string {
-    return this.#folder("objects");
+    return this.#root;
   }
 
   /** What has been fetched so far. */
@@ -92,7 +94,7 @@ export class LocalCopies {
 
   /** Where the copy is while it is held. */
   path(key: string): string {
-    return join(this.root, key);
+    return `${this.#root}/${key}`;
   }
 
   /** Where a file is written that will be the copy of an object to come. */
