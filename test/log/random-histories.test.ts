@@ -18,5 +18,5 @@ describeHistories(
       remove: () => rm(dir, { recursive: true }),
     };
   },
-  { histories: 200, limitMs: 20_000 },
+  { histories: 200, limitMs: 120_000 },
 );
