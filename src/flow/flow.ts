@@ -342,6 +342,11 @@ export class Flow {
     ];
   }
 
+  /** Brings what this process tells of tables and log (`ledger`) up to what others have done; nothing in a process that works alone. */
+  async fresh(): Promise<void> {
+    await this.#following?.all();
+  }
+
   /** What the recount has found not to balance: in the hops of the ledger, and in the files of any table. */
   imbalances(): Imbalance[] {
     return this.#recount.imbalances();

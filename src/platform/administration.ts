@@ -42,6 +42,7 @@ export function administration(parts: AdministrationParts): Administration {
     config: () => showSettings(resolved),
     status: () => status(parts, perSecond),
     ledger: async () => {
+      await flow.fresh();
       const hops = mergePartitions(flow.ledger());
       const imbalances = flow.imbalances().map(({ sinceMs, stream = null, partition = null, ...imbalance }) => {
         const { from = null, to = null, expected = null, found = null, file = null } = imbalance;
