@@ -8,6 +8,7 @@ import { VERSIONS } from "../../engines/versions.ts";
 import { readDuration, readSize } from "../../src/config/quantity.ts";
 import { ROLES, resolveSettings, SETTINGS, type Settings } from "../../src/config/settings.ts";
 import { FLOW_GROUP } from "../../src/flow/sharing.ts";
+import { loadWithSettings } from "../../src/platform/loaded.ts";
 import { openDoor } from "../gateway/open-door.ts";
 import { orders } from "../gateway/orders.ts";
 
@@ -223,6 +224,14 @@ describe("the Compose file", () => {
       }),
     );
     assert.deepEqual([...roles].sort(), ROLES.toSorted());
+  });
+
+  test("runs a project that loads, unless another is named", async () => {
+    const text = readFileSync(join(DEPLOY, "compose.yaml"), "utf8");
+    const [, project] = /\$\{MILLRACE_PROJECT:-([^}]+)\}:\/project:ro/.exec(text)!;
+    assert.equal(given["MILLRACE_PROJECT"], project);
+    const loaded = await loadWithSettings(join(DEPLOY, project!), {}, {});
+    assert.notEqual(loaded.project.streams.size, 0);
   });
 
   test("names only variables that its example has", () => {
