@@ -126,7 +126,6 @@ class ClusterRun {
   #crowd: Crowd | undefined;
   /** Faults that last. */
   readonly #lasting = new Set<Promise<void>>();
-  #environmentFails = 0;
   #healing = false;
   #failed = true;
 
@@ -238,10 +237,11 @@ class ClusterRun {
     while (!(await life.untilOver(1_000)));
     if (worker.busy || worker.life !== life || this.#healing) return;
     if (life.exitCode === 3) this.#count("ended: another had its name");
-    else if (!life.ready && this.#environmentFails > 0) this.#count("a start that failed while others were away");
+    // It says that it cannot begin, and whoever runs it tries again; in the end each must have begun.
+    else if (!life.ready) this.#count("a start that was given up");
     else
       this.#violations.push(
-        `${worker.plan.name} ended by itself with ${life.exitCode}${life.ready ? "" : " while it started"}; see ${this.#dir}/${worker.plan.name}.log`,
+        `${worker.plan.name} ended by itself with ${life.exitCode}; see ${this.#dir}/${worker.plan.name}.log`,
       );
     this.#say(`${worker.plan.name} ended by itself with ${life.exitCode}`);
     await sleep(500);
@@ -330,13 +330,10 @@ class ClusterRun {
   async #toEnvironment(what: string, work: () => Promise<void>): Promise<void> {
     if (this.#failing.has(what)) return;
     this.#failing.add(what);
-    this.#environmentFails++;
     try {
       await work();
     } finally {
       this.#failing.delete(what);
-      // What fails because of it may end a while later.
-      setTimeout(() => this.#environmentFails--, 15_000).unref();
     }
   }
 
@@ -360,7 +357,6 @@ class ClusterRun {
         return;
       }
       if (fault === "cut") {
-        this.#environmentFails++;
         for (const { s3, postgres } of this.#site.ways(worker.plan.name)) {
           s3.down(true);
           postgres.down(true);
@@ -370,7 +366,6 @@ class ClusterRun {
           s3.down(false);
           postgres.down(false);
         }
-        this.#environmentFails--;
         this.#say(`${worker.plan.name} is no longer cut off`);
         return;
       }
@@ -405,9 +400,7 @@ class ClusterRun {
     this.#say("no more faults");
     await this.#site.heal();
     for (const worker of this.#workers) if (!worker.runs) worker.start();
-    for (const worker of this.#workers)
-      if (!(await worker.life?.untilReady(READY_WITHIN_MS)))
-        this.#violations.push(`${worker.plan.name} does not start any more; see ${this.#dir}/${worker.plan.name}.log`);
+    for (const worker of this.#workers) await this.#comesUp(worker);
     await this.#crowd?.stop(HEALED_WITHIN_MS);
     this.#say("the producers have stopped");
     const ledgers: LedgerHop[][] = [];
@@ -421,6 +414,17 @@ class ClusterRun {
         this.#violations.push(`healed, ${plan.name} ended with ${code}; see ${this.#dir}/${plan.name}.log`);
     }
     return ledgers;
+  }
+
+  /** A start that is given up is tried again. */
+  async #comesUp(worker: Worker): Promise<void> {
+    for (let starts = 1; ; starts++) {
+      if (await worker.life?.untilReady(READY_WITHIN_MS)) return;
+      if (worker.runs || starts === 3) break;
+      this.#count("a start that was given up");
+      worker.start();
+    }
+    this.#violations.push(`${worker.plan.name} does not start any more; see ${this.#dir}/${worker.plan.name}.log`);
   }
 
   /** Waits until a worker's ledger has nothing pending; the ledger then. */
