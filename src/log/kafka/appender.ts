@@ -28,7 +28,7 @@ export interface AppenderOptions {
   /** Time after which a batch that nobody has stored is given up. */
   readonly timeoutMs: number;
   readonly clock: () => number;
-  /** Hears of each batch that became durable, with the bytes that hold it. */
+  /** Hears of each batch that became durable. The bytes that hold it are used again after that. */
   readonly stored: (partition: KafkaPartition, from: number, to: number, receivedAtMs: number, bytes: Buffer) => void;
 }
 
@@ -43,6 +43,8 @@ interface Waiting {
 interface Group {
   readonly members: readonly Waiting[];
   readonly bytes: Buffer;
+  /** What `bytes` lie in, to be used again. */
+  readonly room: Buffer | undefined;
   readonly count: number;
   readonly sentAtMs: number;
   identity: ProducerIdentity | undefined;
@@ -84,6 +86,8 @@ export class Appender {
   /** Queues that have something to do. */
   readonly #open = new Set<Queue>();
   readonly #onTheirWay = new Map<number, number>();
+  /** Memory of batches that have gone: buffers of this size, made anew for each, would be most of what the collector has to do. */
+  readonly #rooms: Buffer[] = [];
   #identity: Promise<ProducerIdentity> | undefined;
   #scheduled = false;
   #timer: NodeJS.Timeout | undefined;
@@ -211,21 +215,25 @@ export class Appender {
     if (members.length === 0) return undefined;
     const batches = members.map(({ batch }) => batch);
     const sentAtMs = clock();
+    const bound = batches.reduce((sum, batch) => sum + encodedBound(batch), 0);
+    const room = bound > ROOM_BYTES ? undefined : (this.#rooms.pop() ?? Buffer.allocUnsafeSlow(ROOM_BYTES));
     let bytes: Buffer;
     try {
-      bytes = await encodeRecordBatch(batches, sentAtMs, compression);
+      bytes = await encodeRecordBatch(batches, sentAtMs, compression, room);
     } catch (error) {
       const failure = new MillraceError("LOG_BATCH_INVALID", { stream: queue.partition.stream, flaw: reasonOf(error) });
       for (const { reject } of members) reject(failure);
       return undefined;
     }
+    const packed = compression !== "none";
+    if (packed) this.#freeRoom(room);
     if (bytes.length > maxMessageBytes) {
       refuseLarge(queue.partition, members, bytes.length);
       return undefined;
     }
     const count = batches.reduce((sum, batch) => sum + batch.count, 0);
     return {
-      ...{ members, bytes, count, sentAtMs },
+      ...{ members, bytes, count, sentAtMs, room: packed ? undefined : room },
       ...{ identity: undefined, sequence: 0, resent: false, doubtful: false, notBelow },
     };
   }
@@ -267,12 +275,17 @@ export class Appender {
     queue.sequence = sequenceAfter(group.sequence, group.count);
     const receivedAtMs = appendTimeMs >= 0 ? appendTimeMs : group.sentAtMs;
     this.#options.stored(partition, baseOffset, baseOffset + group.count - 1, receivedAtMs, group.bytes);
+    this.#freeRoom(group.room);
     partition.learn({ start: startOffset, end: baseOffset + group.count });
     let from = baseOffset;
     for (const { batch, resolve } of group.members) {
       resolve({ from, to: from + batch.count - 1, receivedAtMs });
       from += batch.count;
     }
+  }
+
+  #freeRoom(room: Buffer | undefined): void {
+    if (room && this.#rooms.length < MAX_ROOMS) this.#rooms.push(room);
   }
 
   #refused(queue: Queue, group: Group, refusal: BrokerRefusal): void {
@@ -386,6 +399,9 @@ export class Appender {
 
 /** What gathers into one batch: larger ones save nothing, and hold up each other. A single batch may be larger. */
 const GROUP_BYTES = 1024 * 1024;
+/** Of a group of many small events, with what stands around each. */
+const ROOM_BYTES = GROUP_BYTES + 64 * 1024;
+const MAX_ROOMS = 16;
 /** Well below what brokers take at once (socket.request.max.bytes, 100 MiB). */
 const REQUEST_BYTES = 16 * 1024 * 1024;
 /** One is answered while the next one is on its way. */

@@ -73,7 +73,8 @@ export class KafkaLog implements EventLog {
     this.#appender = new Appender({
       ...{ cluster, compression, timeoutMs, clock },
       stored: (partition, from, to, receivedAtMs, bytes) => {
-        recent.add(partition, [{ from, to, bytes, receivedAtMs }]);
+        if (recent.wants(partition))
+          recent.add(partition, [{ from, to, bytes: Buffer.copyBytesFrom(bytes), receivedAtMs }]);
         this.#tail.appended(partition);
       },
     });

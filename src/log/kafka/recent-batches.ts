@@ -31,6 +31,11 @@ export class RecentBatches {
     this.#held.set(partition, held);
   }
 
+  /** Whether anybody here reads the partition. */
+  wants(partition: KafkaPartition): boolean {
+    return this.#held.has(partition);
+  }
+
   /** Takes consecutive batches, if anybody cares. */
   add(partition: KafkaPartition, batches: readonly StoredBatch[]): void {
     const held = this.#held.get(partition);

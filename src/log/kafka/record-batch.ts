@@ -69,13 +69,15 @@ const ZSTD_OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1 }, chunk
 /**
  * A record batch of several batches of events, in their order, that still lacks its producer: `seal` it before it is sent.
  * @param nowMs the time that readers see where the broker gives none.
+ * @param room memory for it, of `encodedBound` of all batches together; without compression it is what is returned.
  */
 export async function encodeRecordBatch(
   batches: readonly Batch[],
   nowMs: number,
   compression: Compression,
+  room?: Buffer,
 ): Promise<Buffer> {
-  const plain = encodeRecords(batches);
+  const plain = encodeRecords(batches, room);
   const count = batches.reduce((sum, batch) => sum + batch.count, 0);
   const batch = compression === "none" ? plain : await compressed(plain, compression);
   batch.writeBigInt64BE(0n, FIELDS.baseOffset);
@@ -107,8 +109,8 @@ export function encodedBound({ payload, count, source }: Batch): number {
 const RECORD_BOUND = 5 + 1 + 1 + 5 + 1 + 5 + 1 - 1;
 
 /** The records, behind room for the fields of the batch. */
-function encodeRecords(batches: readonly Batch[]): Buffer {
-  const out = Buffer.allocUnsafe(batches.reduce((sum, batch) => sum + encodedBound(batch), 0));
+function encodeRecords(batches: readonly Batch[], room?: Buffer): Buffer {
+  const out = room ?? Buffer.allocUnsafe(batches.reduce((sum, batch) => sum + encodedBound(batch), 0));
   let at: number = FIELDS.records;
   let delta = 0;
   let lastSource: string | undefined;
