@@ -70,7 +70,7 @@ export const SPEED_TABLE: readonly Row[] = [
   },
   {
     name: "workers",
-    what: "two flow workers store a full log on Kafka into tables on S3 (npm run engines:up -- kafka s3 postgres)",
+    what: "two flow workers store what a gateway takes, from Kafka into tables on S3 (npm run engines:up -- kafka s3 postgres)",
     figures: {
       rate: { label: "stored by both", unit: "events/s", ...higher },
       cpu: { label: "CPU of the workers per event", unit: "µs/event", ...lower },
