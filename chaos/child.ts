@@ -91,9 +91,9 @@ export class Life {
   }
 
   /** Ends it as an operator does; the exit code. */
-  async stop(): Promise<number | undefined> {
+  async stop(withinMs = 60_000): Promise<number | undefined> {
     this.signal("SIGTERM");
-    if (!(await this.untilOver(60_000))) await this.kill();
+    if (!(await this.untilOver(withinMs))) await this.kill();
     return this.exitCode;
   }
 }

@@ -371,7 +371,7 @@ class ClusterRun {
       }
       if (fault === "kill") await life.kill();
       else {
-        const code = await life.stop();
+        const code = await life.stop(HEALED_WITHIN_MS);
         if (code !== 0)
           this.#violations.push(
             `${worker.plan.name} was told to stop and ended with ${code}; see ${this.#dir}/${worker.plan.name}.log`,
@@ -409,7 +409,8 @@ class ClusterRun {
     await this.#delivered();
     await this.#ready();
     for (const { life, plan } of this.#workers) {
-      const code = await life?.stop();
+      const code = await life?.stop(HEALED_WITHIN_MS);
+      this.#say(`${plan.name} has stopped`);
       if (code !== 0)
         this.#violations.push(`healed, ${plan.name} ended with ${code}; see ${this.#dir}/${plan.name}.log`);
     }
