@@ -24,6 +24,7 @@ export async function measure(seconds: number): Promise<Measurement> {
     conditions: {
       events: `${events.toLocaleString("en")} of ${EVENT_BYTES} bytes in ${PARTITIONS} partitions, with an id; bronze and silver stored`,
       workers: "1 engine thread and 384 MiB of engine memory each, flushes every 2 s",
+      fsync: "none of the workers: acks=all of 3 replicas, objects in S3",
       servers: "three brokers, the S3 server and PostgreSQL on the same machine, which take their share of its cores",
       measured:
         "from the first event, one gateway taking what it can, until all are stored; two workers can only be faster than one where cores are free",
