@@ -39,6 +39,10 @@ export class Repetitions {
   readonly #fields: ReturnType<typeof quickFields>;
   /** Of bronze: repetitions among `from` to `to`. */
   #stored: { readonly from: number; readonly to: number; readonly offsets: readonly number[] } = NOTHING_STORED;
+  /** Bronze and the index decide up to it; undefined before the first question. */
+  #base: number | undefined;
+  #following = false;
+  #failure: unknown;
   /** First offset that is not decided yet, of those above bronze; -1 before the first question. */
   #next = -1;
   /** Repetitions above bronze, ascending. */
@@ -62,8 +66,7 @@ export class Repetitions {
   }
 
   async #of(run: Run): Promise<readonly number[]> {
-    const base = this.#committed();
-    await this.#o.index.knows(base); // what another process has stored
+    const base = await this.#follow(this.#committed());
     this.#forgetTo(base);
     const stored = run.from <= base ? await this.#fromBronze(run.from, Math.min(run.to, base), base) : [];
     if (run.to <= base) return stored;
@@ -77,6 +80,39 @@ export class Repetitions {
     if (this.#next <= run.to) await this.#decide(within(run, this.#next, run.to));
     const above = this.#decided.filter((offset) => offset > base && offset >= run.from && offset <= run.to);
     return [...stored, ...above];
+  }
+
+  /**
+   * The offset up to which bronze decides here: that which is committed, or an earlier one while the index takes up what another process has stored
+   * since. Of what lies between, the ids asked about decide, so nobody waits for it.
+   */
+  async #follow(committed: number): Promise<number> {
+    if (this.#failure !== undefined) {
+      const failure = this.#failure;
+      this.#failure = undefined;
+      throw failure;
+    }
+    const { index } = this.#o;
+    if (this.#base === undefined) await index.knows(committed);
+    if (this.#base === undefined || committed < this.#base) {
+      this.#base = committed;
+    } else if (committed > this.#base && !this.#following) {
+      this.#following = true;
+      index
+        .knows(committed)
+        .then(
+          () => {
+            this.#base = committed;
+          },
+          (error: unknown) => {
+            this.#failure = error; // told to who asks next, whose question tries again
+          },
+        )
+        .finally(() => {
+          this.#following = false;
+        });
+    }
+    return this.#base;
   }
 
   #committed(): number {
