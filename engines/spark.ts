@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
 import { connect } from "node:http2";
 import { join } from "node:path";
@@ -84,7 +85,8 @@ function sparkProperties({ url, jars }: SparkEndpoint, s3: S3Endpoint): string {
 
 function pythonFolder(): Promise<string> {
   const { pyspark, delta, pythonPackages } = VERSIONS;
-  return cachedPackage(`pyspark-${pyspark}-delta-${delta}`, async (folder) => {
+  const digest = createHash("sha256").update(pythonPackages.join()).digest("hex").slice(0, 8);
+  return cachedPackage(`pyspark-${pyspark}-delta-${delta}-${digest}`, async (folder) => {
     const next = "see that Python 3.10 or later with venv is installed and pip reaches a package index";
     await runCommand(["python3", "-m", "venv", folder], { withinMs: 120_000, next });
     const wanted = [`pyspark==${pyspark}`, `delta-spark==${delta}`, ...pythonPackages];
