@@ -291,7 +291,7 @@ test("runs: started anywhere, executed by one worker; when that is killed anothe
 
 for (const [example, streams] of [
   ["fleet", ["telemetry", "traffic"]],
-  ["timesheets", ["product_events"]],
+  ["timesheets", ["app", "time_entries"]],
 ] as const) {
   test(`the example ${example} on workers: all that its simulator was told is taken is there, and the ledger balances`, async (t) => {
     const cluster = await RunningCluster.open(`examples/${example}`);
