@@ -41,11 +41,14 @@ export class ScriptedServer {
     };
     const server = new Server();
     const calls: ScriptedServer["calls"] = [];
+    const running = new Map<string, ServerWritableStream<Call, unknown>>();
     let attempts = 0;
     const unary =
       (method: string, answer: object) =>
       (call: { request: Call }, done: (error: object | null, value?: object) => void) => {
         calls.push({ method, request: call.request });
+        const interrupted = method === "Interrupt" && running.get(call.request.operationId ?? "");
+        if (interrupted) fails(interrupted, "[OPERATION_CANCELED] Operation has been canceled. SQLSTATE: HY008");
         if (script.refuse) done(script.refuse);
         else done(null, { serverSideSessionId: "server-1", ...answer });
       };
@@ -53,6 +56,7 @@ export class ScriptedServer {
       (method: string, answer: (call: ServerWritableStream<Call, unknown>) => void) =>
       (call: ServerWritableStream<Call, unknown>) => {
         calls.push({ method, request: call.request });
+        running.set(call.request.operationId ?? "", call);
         answer(call);
       };
     server.addService(spark.connect.SparkConnectService.service as never, {

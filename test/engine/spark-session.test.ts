@@ -139,7 +139,10 @@ test("a server that loses every session is unavailable", async (t) => {
 
 test("time that is up and a signal end the statement at the server", async (t) => {
   const hang = {
-    execute: (call: Parameters<typeof complete>[0]) => void call.write({ responseId: "r1", schema: SCHEMA }),
+    execute: (call: Parameters<typeof complete>[0]) => {
+      call.write({ responseId: "r1", schema: SCHEMA });
+      call.write({ responseId: "r2", executionProgress: { stages: [{ numTasks: 2 }] } });
+    },
   };
   const late = await serverOf(t, hang);
   await assert.rejects(run(late.engine, { timeoutMs: 200 }), { code: "QUERY_TIMEOUT" });
@@ -156,7 +159,7 @@ test("time that is up and a signal end the statement at the server", async (t) =
 test("what a statement fails of keeps its name", async (t) => {
   const cases: [string, string][] = [
     ["[DIVIDE_BY_ZERO] Division by zero. SQLSTATE: 22012", "SQL_FAILED"],
-    ["[PARSE_SYNTAX_ERROR] Syntax error at or near 'form'. SQLSTATE: 42601", "SQL_SYNTAX"],
+    ["\n[PARSE_SYNTAX_ERROR] Syntax error at or near 'form'. SQLSTATE: 42601", "SQL_SYNTAX"],
     ["[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:/x/a.parquet. SQLSTATE: KD001", "ENGINE_IO"],
     [
       "Job aborted due to stage failure: Task 0 in stage 1.0 failed: java.lang.OutOfMemoryError: Java heap space",

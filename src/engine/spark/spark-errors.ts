@@ -42,7 +42,9 @@ export function isOperationUnknown(error: unknown): boolean {
 /** The error of the port. */
 export function sparkError(error: unknown, address: SparkAddress): unknown {
   if (!isCallError(error)) return error;
-  const { code, details } = error;
+  const { code } = error;
+  // Errors of the parser begin with an empty line.
+  const details = error.details.trimStart();
   const spark = shownSparkAddress(address);
   const reason = sentence(details);
   const errorClass = /^\[([A-Z0-9_.]+)\]/.exec(details)?.[1];

@@ -131,15 +131,26 @@ export class SparkSession {
     let retryUntil: number | undefined;
     let responses = this.#client.stream("ExecutePlan", execute);
     let ended = false;
-    stop.under(() => {
-      void this.#interrupt(caller, operationId);
-      responses.cancel();
-    });
+    let stopping: (() => void) | undefined;
+    let computing = false;
+    const interrupt = () => {
+      stopping ??= this.#interrupt(
+        caller,
+        operationId,
+        () => computing,
+        () => responses.cancel(),
+      );
+    };
+    stop.under(interrupt);
+    // By hand: leaving a `for await` would let go of the call, and the server of the statement, before it has ended.
+    let reading = responses[Symbol.asyncIterator]();
     try {
       for (;;) {
         try {
-          for await (const response of responses) {
-            stop.check();
+          for (let next = await reading.next(); !next.done; next = await reading.next()) {
+            const response = next.value;
+            computing ||= response.executionProgress?.stages?.some(({ numTasks = 0 }) => numTasks > 0) ?? false;
+            if (stop.stopped) continue;
             retryUntil = undefined;
             last = response.responseId ?? last;
             report(response, options);
@@ -149,6 +160,7 @@ export class SparkSession {
             }
             if (response.arrowBatch || response.schema) yield response;
           }
+          stop.check();
         } catch (error) {
           stop.check();
           // The first request may never have come.
@@ -160,14 +172,21 @@ export class SparkSession {
           stop.check();
           if (again) {
             responses = this.#client.stream("ExecutePlan", execute);
+            reading = responses[Symbol.asyncIterator]();
             continue;
           }
         }
         // A stream that ends without its mark has more: the server ends each after some minutes.
         responses = this.#reattach(caller, operationId, last);
+        reading = responses[Symbol.asyncIterator]();
       }
     } finally {
       stop.under(undefined);
+      if (!ended) {
+        interrupt();
+        await drained(reading);
+      }
+      stopping?.();
       responses.cancel();
       await this.#release(caller, operationId, ended);
     }
@@ -178,10 +197,26 @@ export class SparkSession {
     return this.#client.stream("ReattachExecute", { ...caller, operationId, ...after });
   }
 
-  async #interrupt(caller: Caller, operationId: string): Promise<void> {
+  /**
+   * Stops a statement, and gives a function that ends the trying. Spark answers an interrupt while it plans with "cancelled" and may start the stages all
+   * the same, which nobody can end any more then. So it is asked once something is computed, or when nothing has been for a while. `giveUp`: when the
+   * responses do not end.
+   */
+  #interrupt(caller: Caller, operationId: string, computing: () => boolean, giveUp: () => void): () => void {
     const request = { ...caller, interruptType: "INTERRUPT_TYPE_OPERATION_ID", operationId };
-    // Where it does not arrive, the release behind it ends the statement, or the server does once nobody is attached.
-    await this.#client.call("Interrupt", request, CALL_TIMEOUT_MS).catch(() => undefined);
+    const askedAtMs = performance.now();
+    const ask = () => {
+      if (!computing() && performance.now() - askedAtMs < PLANS_FOR_MS) return;
+      // A server that is away ends the statement itself, once nobody has been attached for a while.
+      this.#client.call("Interrupt", request, INTERRUPT_EVERY_MS * 5).catch(() => undefined);
+    };
+    ask();
+    const again = setInterval(ask, INTERRUPT_EVERY_MS);
+    const end = setTimeout(giveUp, GIVE_UP_AFTER_MS);
+    return () => {
+      clearInterval(again);
+      clearTimeout(end);
+    };
   }
 
   /** Waits until the statement is torn down, so that nothing writes any more. */
@@ -243,6 +278,21 @@ const ANALYZE_TIMEOUT_MS = 120_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 const RETRY_EVERY_MS = 300;
 
+const INTERRUPT_EVERY_MS = 500;
+/** Planning takes less, but for statements over very many files. */
+const PLANS_FOR_MS = 10_000;
+/** Longer than a busy server takes to plan and end a statement. */
+const GIVE_UP_AFTER_MS = 40_000;
+
+/** Reads the responses to their end, which for a statement that was stopped is an error. */
+async function drained(responses: AsyncIterator<ExecuteResponse>): Promise<void> {
+  try {
+    while (!(await responses.next()).done);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+  }
+}
+
 /** The first reason to stop a statement is the one that is told. */
 class Stop {
   readonly #timeoutMs: number | undefined;
@@ -264,6 +314,10 @@ class Stop {
   /** What to do when it comes. */
   under(stop: (() => void) | undefined): void {
     this.#under = stop;
+  }
+
+  get stopped(): boolean {
+    return this.#reason !== undefined;
   }
 
   /** @throws the reason, where there is one */
