@@ -121,7 +121,9 @@ for (const [how, spoil] of Object.entries(DAMAGES)) {
     await before.flow.refresher.settle();
     const tables = ["bronze.orders", "silver.enriched", "silver.fx", "gold.daily"];
     const wanted = await pictures(before, tables);
-    const ledger = before.flow.ledger();
+    // How far the recount has come is nobody's promise.
+    const counted = ({ flow }: typeof before) => flow.ledger().map(({ verified: _, ...entry }) => entry);
+    const ledger = counted(before);
     await before.crash();
     for (const table of tables) spoilNewestCommit(dir.path, table, spoil);
 
@@ -132,7 +134,7 @@ for (const [how, spoil] of Object.entries(DAMAGES)) {
     await flow.flow.refresher.settle();
     assert.deepEqual(await pictures(flow, tables), wanted, "after it is");
     assert.deepEqual(await pictures(flow, tables, "committed"), wanted, "in the files themselves");
-    assert.deepEqual(flow.flow.ledger(), ledger);
+    assert.deepEqual(counted(flow), ledger);
     await flow.append("orders", [order(3)]);
     await flow.flow.flush();
     await flow.flow.refresher.settle();
