@@ -13,6 +13,7 @@ const CONNECTIONS = 64;
 const EVENTS_PER_REQUEST = 100;
 const PAYLOADS = 20_000;
 const PEER = "kafka-producer-perf-test, same topic, records and acks";
+const TUNED = "… with batches of a megabyte (batch.size, linger.ms=5)";
 
 /** The door with the log on three brokers, and Kafka's own producer at the same topic; first as they are, then compressed. */
 export async function measure(seconds: number): Promise<Measurement> {
@@ -21,13 +22,10 @@ export async function measure(seconds: number): Promise<Measurement> {
   const packed = await compared(kafka, "zstd", seconds);
   return {
     figures: {
-      rate: { value: rounded(plain.door.eventsPerSecond), peers: { [PEER]: rounded(plain.peer.recordsPerSecond) } },
+      rate: { value: rounded(plain.door.eventsPerSecond), peers: rates(plain) },
       p50: { value: rounded(plain.door.latencyMs.p50), peers: { [PEER]: rounded(plain.peer.averageMs) } },
       p99: { value: rounded(plain.door.latencyMs.p99), peers: { [PEER]: rounded(plain.peer.p99Ms) } },
-      zstdRate: {
-        value: rounded(packed.door.eventsPerSecond),
-        peers: { [PEER]: rounded(packed.peer.recordsPerSecond) },
-      },
+      zstdRate: { value: rounded(packed.door.eventsPerSecond), peers: rates(packed) },
       zstdP99: { value: rounded(packed.door.latencyMs.p99), peers: { [PEER]: rounded(packed.peer.p99Ms) } },
     },
     conditions: {
@@ -41,6 +39,10 @@ export async function measure(seconds: number): Promise<Measurement> {
   };
 }
 
+function rates({ peer, tuned }: Awaited<ReturnType<typeof compared>>): Record<string, number> {
+  return { [PEER]: rounded(peer.recordsPerSecond), [TUNED]: rounded(tuned.recordsPerSecond) };
+}
+
 async function compared(kafka: KafkaEndpoint, compression: "none" | "zstd", seconds: number) {
   const prefix = `bench-${compression}-${Date.now()}.`;
   const flags = [
@@ -50,8 +52,14 @@ async function compared(kafka: KafkaEndpoint, compression: "none" | "zstd", seco
   const options = { connections: CONNECTIONS, eventsPerRequest: EVENTS_PER_REQUEST, durationMs: seconds * 1000 };
   const door = await withPlatform(flags, (platform) => loadBeyond(platform, options));
   const records = Math.round(Math.max(50_000, door.eventsPerSecond * seconds));
-  const peer = await withFolder((dir) => producerPerformance(kafka, dir, `${prefix}telemetry`, compression, records));
-  return { door, peer };
+  const topic = `${prefix}telemetry`;
+  const produce = (...settings: string[]) =>
+    withFolder((dir) =>
+      producerPerformance(kafka, dir, topic, records, [`compression.type=${compression}`, ...settings]),
+    );
+  const peer = await produce();
+  const tuned = await produce("batch.size=1048576", "linger.ms=5");
+  return { door, peer, tuned };
 }
 
 /** What the tool that comes with Kafka says of its own producer. */
@@ -59,14 +67,14 @@ async function producerPerformance(
   { jars, bootstrap }: KafkaEndpoint,
   dir: string,
   topic: string,
-  compression: string,
   records: number,
+  settings: readonly string[],
 ): Promise<{ recordsPerSecond: number; averageMs: number; p99Ms: number }> {
   const payloads = join(dir, "payloads.ndjson");
   await writeFile(payloads, new TelemetryEvents({ sender: 9 }).ndjson(PAYLOADS));
   const tool = ["-Xmx512m", "-cp", join(jars, "*"), "org.apache.kafka.tools.ProducerPerformance"];
   const what = ["--topic", topic, "--num-records", String(records), "--throughput", "-1", "--payload-file", payloads];
-  const producer = [`bootstrap.servers=${bootstrap}`, "acks=all", `compression.type=${compression}`];
+  const producer = [`bootstrap.servers=${bootstrap}`, "acks=all", ...settings];
   const child = spawn("java", [...tool, ...what, "--producer-props", ...producer], {
     stdio: ["ignore", "pipe", "pipe"],
   });
