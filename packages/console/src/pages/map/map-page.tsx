@@ -217,7 +217,7 @@ function Thing({ data: { thing, dimmed } }: NodeProps<ThingNode>) {
       <HealthMark health={health} />
       <span className="facts-line">
         {pulse !== undefined && perSecond > 0 && <span className="rate">{rate(perSecond)}</span>}
-        <span>{lineOf(thing, pulse)}</span>
+        <span className="what">{lineOf(thing, pulse)}</span>
         {trouble > 0 && <span className="trouble">{compact(trouble)} refused</span>}
       </span>
       <Handle type="source" position={Position.Right} className="quiet-handle" isConnectable={false} />
