@@ -3,8 +3,9 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { temporaryFolder } from "./open-flow.ts";
-import { Cluster, partitionsOf, type Worker, type WorkerOptions } from "./open-workers.ts";
+import { temporaryFolder } from "../open-flow.ts";
+import { Cluster, partitionsOf, type Worker } from "../open-workers.ts";
+import { agrees, balanced, type Line, lines, several } from "./several-workers.ts";
 
 const order = (id: number, over: Record<string, unknown> = {}) => ({
   order_id: `o${id}`,
@@ -66,59 +67,6 @@ test("a query in either worker sees every acknowledged event once, whoever owns 
   }
   assert.deepEqual(await b.flow.verifyLedger(), []);
 });
-
-const RATES = [{ country: "DE", rate: 2 }];
-
-interface Line {
-  readonly order_id: string;
-  readonly amount: number;
-  readonly customer: string;
-  readonly seq: number;
-}
-
-/** Orders in which every customer comes in every partition. */
-function lines(from: number, count: number): Line[] {
-  return Array.from({ length: count }, (_, i) => ({
-    ...{
-      order_id: `o${from + i}`,
-      customer: `c${(from + i) % 7}`,
-      country: "DE",
-      amount: 50 + ((from + i) % 100),
-      seq: from + i,
-    },
-    placed_at: `2026-01-0${1 + ((from + i) % 4)}T10:00:00Z`,
-  }));
-}
-
-/** Workers that each own one partition of the orders; the first owns all else and leads. */
-async function several(cluster: Cluster, count: number, options: Partial<WorkerOptions> = {}): Promise<Worker[]> {
-  const workers = await Promise.all(
-    Array.from({ length: count }, (_, i) =>
-      cluster.open({ name: `w${i}`, project: "workers", leads: i === 0, ...options }),
-    ),
-  );
-  const others = partitionsOf(workers[0] as Worker, [0], true).filter(({ stream }) => stream !== "orders");
-  await workers[0]?.group.give(others);
-  for (const [i, w] of workers.entries()) await w.group.give([{ stream: "orders", partition: i }]);
-  await cluster.append("rates", 0, RATES);
-  await workers[0]?.flow.flush(["rates"]);
-  return workers;
-}
-
-async function agrees(w: Worker, all: readonly Line[]): Promise<void> {
-  const enriched = await w.query("select order_id, amount from silver.enriched order by all", ["silver.enriched"]);
-  assert.deepEqual(enriched, all.map((one) => [one.order_id, one.amount]).sort(), w.name);
-  const newest = new Map(all.toSorted((a, b) => a.seq - b.seq).map((one) => [one.customer, one.seq]));
-  const customers = await w.query("select customer, seq::int from silver.customers order by all", ["silver.customers"]);
-  assert.deepEqual(customers, [...newest].sort(), w.name);
-}
-
-const balanced = (w: Worker) =>
-  assert.deepEqual(
-    w.flow.ledger().filter((entry) => !entry.balanced),
-    [],
-    w.name,
-  );
 
 test("four owners who rewrite the same keys at the same time all get on, and the newest row of each key stays", async () => {
   await using dir = await temporaryFolder();
@@ -384,91 +332,4 @@ test("vacuum takes nothing that another worker is just writing, however far the 
   await Promise.all([a.flow.flush(), b.flow.flush()]);
   assert.equal(removed, 0);
   for (const w of [a, b]) await agrees(w, lines(0, 10));
-});
-
-test("dead letters of events that were staged by a query alone are written by the worker that stores them in the end", async () => {
-  await using dir = await temporaryFolder();
-  await using cluster = await Cluster.open(dir.path, { partitions: 2 });
-  const [a, b] = (await several(cluster, 2)) as [Worker, Worker];
-  await cluster.append("orders", 0, [{ ...lines(0, 1)[0], amount: -1 }, "{}", ...lines(1, 2)]);
-  assert.deepEqual(await b.query("select count(*)::int from silver.enriched", ["silver.enriched"]), [[2]]);
-  assert.equal(cluster.log.ends("_dead_letters", 0).end, 0, "who does not store writes no letters");
-  await a.group.revoke([{ stream: "orders", partition: 0 }], "fenced");
-  await b.group.give([{ stream: "orders", partition: 0 }]);
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
-  const letters = await a.query("select dead_letter_id from system.dead_letters order by 1", ["system.dead_letters"]);
-  assert.deepEqual(letters, [["orders/0/0/silver.enriched"], ["orders/0/1/"]]);
-  for (const w of [a, b]) {
-    balanced(w);
-    assert.deepEqual(await w.flow.verifyLedger(), []);
-  }
-});
-
-test("repetitions of events that another worker stored unseen are known, in a worker whose index was open before", async () => {
-  await using dir = await temporaryFolder();
-  await using cluster = await Cluster.open(dir.path, { partitions: 2 });
-  const [a, b] = (await several(cluster, 2)) as [Worker, Worker];
-  await cluster.append("orders", 0, lines(0, 5));
-  await agrees(b, lines(0, 5));
-  await cluster.append("orders", 0, lines(5, 5)); // b sees neither these, nor that they are stored
-  cluster.deaf = true;
-  await a.flow.flush(["orders"]);
-  await cluster.append("orders", 0, lines(3, 4));
-  await agrees(b, lines(0, 10));
-  const run = await cluster.log.read("orders", 0, 10, 1_000_000);
-  assert.ok(run);
-  assert.deepEqual(await b.flow.repetitions("orders", 0, run), [10, 11, 12, 13]);
-  await a.flow.flush(["orders"]);
-  await cluster.append("orders", 0, lines(8, 3));
-  await agrees(b, lines(0, 11));
-  const where = await b.flow.receipt("orders", "o9");
-  assert.deepEqual(
-    where.arrivals.map(({ offset, duplicateOf }) => [offset, duplicateOf]),
-    [
-      [15, 9],
-      [9, undefined],
-    ],
-  );
-});
-
-test("a query that finds a refreshed table newer than its inputs looks at those again", async () => {
-  await using dir = await temporaryFolder();
-  await using cluster = await Cluster.open(dir.path, { partitions: 1 });
-  const a = await cluster.open({ name: "a", project: "visits", leads: true });
-  await a.group.give(partitionsOf(a, [0], true));
-  let before: (() => Promise<void>) | undefined;
-  const slow = await cluster.open({
-    name: "slow",
-    project: "visits",
-    stores: false,
-    store: (store) =>
-      new Proxy(store, {
-        get(target, name) {
-          if (name !== "get") return Reflect.get(target, name).bind(target);
-          return async (key: string) => {
-            const turn = key.startsWith("silver/visits_events/_delta_log/") ? before : undefined;
-            if (turn) before = undefined;
-            await turn?.();
-            return target.get(key);
-          };
-        },
-      }),
-  });
-  const pages = (from: number) =>
-    Array.from({ length: 12 }, (_, i) => ({
-      ...{ event_id: `e${from + i}`, user_id: `u${i % 3}`, at: `2026-01-01T10:0${i % 10}:00Z`, page: "/" },
-    }));
-  const store = async () => {
-    await a.flow.flush();
-    for (const table of ["silver.visits_people", "silver.visits_events"]) await a.flow.refresh(table);
-  };
-  await cluster.append("pages", 0, pages(0));
-  await store();
-  await cluster.append("pages", 0, pages(12));
-  const count = () => slow.query("select count(*)::int from silver.visits_events", ["silver.visits_events"]);
-  assert.deepEqual(await count(), [[24]]);
-  cluster.deaf = true;
-  before = store;
-  assert.deepEqual(await count(), [[24]]);
-  assert.equal(before, undefined);
 });

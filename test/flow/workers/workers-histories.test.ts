@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { temporaryFolder } from "./open-flow.ts";
-import { Cluster, partitionsOf, type Worker } from "./open-workers.ts";
+import { temporaryFolder } from "../open-flow.ts";
+import { Cluster, partitionsOf, type Worker } from "../open-workers.ts";
 
 const PARTITIONS = 3;
 const NAMES = ["a", "b", "c"] as const;
