@@ -32,12 +32,13 @@ export class Run {
 
   /**
    * Begins with the files that the text reads in their places. The time that this takes is the statement's.
-   * @throws QUERY_CANCELLED when the signal has come already.
+   * @throws QUERY_CANCELLED when the signal has come already, also while a connection was opened: a signal tells nobody who listens later.
    */
   static async begin(connections: Connections, sql: string, options: RunOptions): Promise<Run> {
     if (options.signal?.aborted) throw new MillraceError("QUERY_CANCELLED");
     const run = new Run(connections, await connections.take(options.onProgress !== undefined), options);
     connections.running.add(run);
+    if (options.signal?.aborted) run.stop("cancelled");
     try {
       run.#release = await run.step(() => connections.inputs.hold(sql, run.#stop.signal));
     } catch (error) {

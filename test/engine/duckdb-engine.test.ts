@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import type { Column } from "../../src/define/project.ts";
 import { type DuckdbEngine, openDuckdbEngine } from "../../src/engine/duckdb-engine.ts";
 import type { Relation, RunOptions, Statement } from "../../src/engine/sql-engine.ts";
@@ -277,12 +278,19 @@ describe("a query", () => {
 
   test("is stopped by its signal, before or while it runs", async () => {
     await fails(rows("select 1", {}, [], { signal: AbortSignal.abort() }), "QUERY_CANCELLED");
+    const endless = "select count(*) from range(100000000000) a(i) where i % 7 = 3";
+    // The signal comes at each turn of the event loop while the statement gets its connection and begins.
+    for (let turns = 0; turns < 20; turns++) {
+      const early = new AbortController();
+      const beginning = rows(endless, {}, [], { signal: early.signal, onProgress: () => {}, timeoutMs: 20_000 });
+      const checked = fails(beginning, "QUERY_CANCELLED");
+      for (let i = 0; i < turns; i++) await setImmediate();
+      early.abort();
+      await checked;
+    }
     const controller = new AbortController();
     setTimeout(() => controller.abort(), 30);
-    await fails(
-      rows("select count(*) from range(100000000000) a(i) where i % 7 = 3", {}, [], { signal: controller.signal }),
-      "QUERY_CANCELLED",
-    );
+    await fails(rows(endless, {}, [], { signal: controller.signal }), "QUERY_CANCELLED");
   });
 
   test("is cancelled by the end of the iteration, and the engine goes on", async () => {
