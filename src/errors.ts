@@ -1168,7 +1168,19 @@ export const ERRORS = {
     status: 400,
     retryable: false,
     message: "the query request cannot be read: {reason}",
-    hint: 'Send {"sql": "select …", "params": […]} and, if wanted, maxRows and timeoutMs.',
+    hint: 'Send {"sql": "select …", "params": […]} and, if wanted, maxRows, timeoutMs and id.',
+  },
+  QUERY_ID_TAKEN: {
+    status: 409,
+    retryable: false,
+    message: 'a query with the id "{id}" is running already',
+    hint: "Give each query an id of its own, such as a UUID, or none.",
+  },
+  QUERY_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    message: 'no query with the id "{id}" is running here that this key may cancel',
+    hint: "It may have ended. `GET /v1/queries` lists what runs: a key's own queries, or all of them for one with the scope admin.",
   },
   QUERIES_BUSY: {
     status: 503,

@@ -188,8 +188,8 @@ async function open(
     };
     const has = (role: Role) => settings.role.includes(role);
     if (has("serve")) {
-      const { administered } = serveRoutes(gateway.app, { ...parts, version, startedAtMs });
-      await consoleRoutes(gateway, { ...parts, administered, sessions });
+      const served = serveRoutes(gateway.app, { ...parts, version, startedAtMs });
+      await consoleRoutes(gateway, { ...parts, ...served, sessions });
     }
     if (has("serve") || has("orchestrate")) runRoutes(gateway.app, parts);
     if (has("react")) reactRoutes(gateway.app, parts);

@@ -8,6 +8,7 @@ import type { Administration } from "../serve/admin-route.ts";
 import { consoleRoute, readConsole } from "../serve/console-route.ts";
 import { mapRoute } from "../serve/map-route.ts";
 import { notebooksRoute } from "../serve/notebooks-route.ts";
+import type { RunningQueries } from "../serve/running-queries.ts";
 import { sessionRoute } from "../serve/session-route.ts";
 import { Notebooks } from "../state/notebooks.ts";
 import type { Sessions } from "../state/sessions.ts";
@@ -18,6 +19,7 @@ import type { RouteParts } from "./routes.ts";
 export interface ConsoleParts extends Omit<RouteParts, "version" | "startedAtMs"> {
   readonly administered: Administration;
   readonly sessions: Sessions;
+  readonly running: RunningQueries;
 }
 
 export async function consoleRoutes({ app, closing }: Gateway, parts: ConsoleParts): Promise<void> {
@@ -29,6 +31,7 @@ export async function consoleRoutes({ app, closing }: Gateway, parts: ConsolePar
       ...{ project, clock, alerts: pipeline.alerting.desk, destinations: async () => delivered.list() },
       status: () => administered.status(),
       ledger: () => administered.ledger(),
+      queries: () => parts.running.size,
     }),
     ...{ requireScope, closing },
   });

@@ -7,10 +7,15 @@ import { projectMap } from "./project-map.ts";
 
 export interface LiveParts {
   readonly project: Project;
-  readonly status: () => Promise<PlatformStatus>;
+  readonly status: (hops: LedgerView["hops"]) => Promise<PlatformStatus>;
   readonly ledger: () => Promise<LedgerView>;
   readonly alerts: Pick<AlertsPort, "list">;
   readonly destinations: () => Promise<readonly object[]>;
+  /** How many are being answered. */
+  readonly queries: () => number;
+  readonly process: () => Pulse["process"];
+  readonly stamps: (moment: { readonly status: PlatformStatus; readonly ledger: LedgerView }) => Promise<Pulse["stamps"]>;
+  readonly heartbeats: () => Pulse["heartbeats"];
   readonly clock: () => number;
 }
 
@@ -40,16 +45,14 @@ export function live(parts: LiveParts): Live {
   return {
     map: () => projectMap(project),
     async pulse(): Promise<Pulse> {
-      const [status, ledger, open, delivered] = await Promise.all([
-        parts.status(),
-        parts.ledger(),
-        firing(),
-        parts.destinations(),
-      ]);
+      const ledger = await parts.ledger();
+      const [status, open, delivered] = await Promise.all([parts.status(ledger.hops), firing(), parts.destinations()]);
       const count = (severity: string) => open.filter((alert) => alert.severity === severity).length;
       return {
         ...{ atMs: clock(), ready: status.ready, problems: status.problems, balanced: ledger.balanced },
         ...{ residentBytes: status.residentBytes, startedAtMs: status.startedAtMs },
+        queries: parts.queries(),
+        ...{ process: parts.process(), heartbeats: parts.heartbeats(), stamps: await parts.stamps({ status, ledger }) },
         firing: { critical: count("critical"), warning: count("warning"), info: count("info") },
         deadLetters: ledger.hops.reduce((sum, hop) => sum + hop.deadLettered, 0),
         nodes: {

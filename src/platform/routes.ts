@@ -21,6 +21,7 @@ import { featuresRoute } from "../serve/features-route.ts";
 import { functionsRoute } from "../serve/functions-route.ts";
 import { reactCallsRoute } from "../serve/react-calls-route.ts";
 import { receiptsRoute } from "../serve/receipts-route.ts";
+import { RunningQueries } from "../serve/running-queries.ts";
 import { runsRoute } from "../serve/runs-route.ts";
 import { sqlRoute } from "../serve/sql-route.ts";
 import { tablesRoute } from "../serve/tables-route.ts";
@@ -31,6 +32,7 @@ import { backups } from "./backups.ts";
 import { deadLetters } from "./dead-letters.ts";
 import { destinations } from "./delivering.ts";
 import { featureReads } from "./features.ts";
+import { queryDurations } from "./latencies.ts";
 import type { Peers } from "./peers.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { biUsers } from "./publishing.ts";
@@ -84,12 +86,17 @@ export function reactRoutes(
 }
 
 /** What people and programs ask a platform for, beside sending events. */
-export function serveRoutes(app: FastifyInstance, parts: RouteParts): { readonly administered: Administration } {
+export function serveRoutes(
+  app: FastifyInstance,
+  parts: RouteParts,
+): { readonly administered: Administration; readonly running: RunningQueries } {
   const { pipeline, project, resolved, dir, log, state, keys, registry, ready, clock } = parts;
   const { lakeStore, engine, flow, catalogue, reacting, publisher, alerting, delivery } = pipeline;
   const { settings } = resolved;
   const requireScope = scopeGuard(parts.callers);
-  app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings });
+  const running = new RunningQueries(clock);
+  const took = queryDurations(registry);
+  app.register(sqlRoute, { engine, inspector: engine.inspector, catalogue, requireScope, settings, running, took });
   app.register(tablesRoute, { catalogue, requireScope });
   app.register(receiptsRoute, { receipt: (stream, id, options) => flow.receipt(stream, id, options), requireScope });
   app.register(alertsRoute, { alerts: alerting.desk, requireScope });
@@ -118,5 +125,5 @@ export function serveRoutes(app: FastifyInstance, parts: RouteParts): { readonly
     }),
     requireScope,
   });
-  return { administered };
+  return { administered, running };
 }

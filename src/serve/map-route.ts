@@ -1,5 +1,6 @@
 import type { FastifyInstance, preHandlerAsyncHookHandler } from "fastify";
 import type { Scope } from "../gateway/auth.ts";
+import type { ProcessView } from "./system-route.ts";
 
 /**
  * What the project consists of and how it hangs together, and how all of it does right now.
@@ -59,6 +60,17 @@ export interface Pulse {
   /** Alerts that fire, by severity. */
   readonly firing: { readonly critical: number; readonly warning: number; readonly info: number };
   readonly deadLetters: number;
+  /** Questions in SQL that are being answered. */
+  readonly queries: number;
+  readonly process: Pick<ProcessView, "cpu" | "memory" | "eventLoop">;
+  /**
+   * A text for each thing that a page may show, which is another one when it has changed: `streams`, `tables`, `runs`, `alerts`, `silences`,
+   * `dead-letters`, `ledger`, `notebooks`, `workers`, `latencies`; of one stream `stream:NAME`, of one table `table:NAME`. Whoever shows something asks for
+   * it again when its text changes, and not before.
+   */
+  readonly stamps: Readonly<Record<string, string>>;
+  /** When each process was last heard of, by its id. */
+  readonly heartbeats: Readonly<Record<string, number>>;
   /** By the node's id. */
   readonly nodes: Readonly<Record<string, NodePulse>>;
 }

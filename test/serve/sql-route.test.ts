@@ -10,6 +10,7 @@ import { type DuckdbEngine, openDuckdbEngine } from "../../src/engine/duckdb-eng
 import type { Relation } from "../../src/engine/sql-engine.ts";
 import { MillraceError } from "../../src/errors.ts";
 import type { Catalogue, TableMention } from "../../src/serve/catalogue.ts";
+import { type QueryView, RunningQueries } from "../../src/serve/running-queries.ts";
 import { sqlRoute } from "../../src/serve/sql-route.ts";
 import { openServer } from "./open-server.ts";
 
@@ -75,7 +76,10 @@ before(async () => {
         scopes.push(scope);
         if (request.headers.authorization === "none")
           throw new MillraceError("QUERY_REQUEST_INVALID", { reason: "no key" });
+        const name = request.headers.authorization ?? "ada";
+        request.principal = { id: name, name, scopes: new Set([name === "root" ? "admin" : "query"]) };
       },
+      running: new RunningQueries(Date.now),
       settings: { queryTimeoutMs: 2000, queryMaxRows: 1000 },
       mostAtOnce: 2,
     });
@@ -338,6 +342,83 @@ describe("a client that goes", () => {
       assert.deepEqual((await ask("select 1")).rows, [[1]]);
     });
   }
+});
+
+describe("what runs", () => {
+  const long = "select count(*) from range(100000000000) t(i), orders where i % 7 = 3";
+  const list = async (authorization = "ada") => {
+    const response = await fetch(`${url}/v1/queries`, { headers: { authorization } });
+    return ((await response.json()) as { queries: QueryView[] }).queries;
+  };
+  const cancel = (id: string, authorization = "ada") =>
+    fetch(`${url}/v1/queries/${id}`, { method: "DELETE", headers: { authorization } });
+
+  test("is listed with how far it is, cancelled by its id, and its own answer says so", async () => {
+    const asked = post({ sql: long, id: "the-long-one" });
+    const waited = performance.now() + 3000;
+    let [view] = await list();
+    for (; view?.progress == null && performance.now() < waited; [view] = await list());
+    assert.deepEqual([view?.id, view?.by, view?.sql, view?.state], ["the-long-one", "ada", long, "running"]);
+    assert.ok((view?.progress ?? -1) >= 0 && (view?.progress ?? 2) < 1, `progress ${view?.progress}`);
+    assert.equal((await cancel("the-long-one")).status, 204);
+    const response = await asked;
+    assert.equal(response.status, 499);
+    assert.equal(((await response.json()) as Answer).error.code, "QUERY_CANCELLED");
+    assert.deepEqual(await list(), []);
+    assert.equal(catalogue.held, 0);
+  });
+
+  test("is seen and cancelled by its own key and by admins, and by nobody else", async () => {
+    const asked = post({ sql: long, id: "mine" });
+    await until(() => catalogue.held === 1);
+    assert.deepEqual(await list("bob"), []);
+    assert.equal((await cancel("mine", "bob")).status, 404);
+    assert.deepEqual(
+      (await list("root")).map(({ id, by }) => [id, by]),
+      [["mine", "ada"]],
+    );
+    assert.equal((await cancel("mine", "root")).status, 204);
+    assert.equal((await asked).status, 499);
+    assert.equal((await cancel("mine")).status, 404);
+  });
+
+  test("waits in sight, and goes from there when it is cancelled", async () => {
+    const running = [post({ sql: long, id: "a" }), post({ sql: long, id: "b" })];
+    await until(() => catalogue.held === 2);
+    const waiting = post({ sql: "select 1", id: "c" });
+    const waited = performance.now() + 3000;
+    while ((await list()).length < 3 && performance.now() < waited);
+    assert.deepEqual(
+      (await list()).map(({ id, state }) => [id, state]),
+      [
+        ["a", "running"],
+        ["b", "running"],
+        ["c", "waiting"],
+      ],
+    );
+    for (const id of ["c", "a", "b"]) assert.equal((await cancel(id)).status, 204);
+    for (const asked of [waiting, ...running]) assert.equal((await asked).status, 499);
+    assert.deepEqual((await ask("select 1")).rows, [[1]]);
+  });
+
+  test("has an id of its own: a second of the same is refused, and may come again after the first", async () => {
+    const asked = post({ sql: long, id: "once" });
+    await until(() => catalogue.held === 1);
+    assert.equal((await post({ sql: "select 1", id: "once" })).status, 409);
+    await cancel("once");
+    await asked;
+    assert.equal((await post({ sql: "select 1", id: "once" })).status, 200);
+    assert.equal((await post({ sql: "select 1", id: "not/one" })).status, 400);
+  });
+
+  test("without an id is listed under one that the platform gives it, and tells no progress", async () => {
+    const asked = post({ sql: long });
+    await until(() => catalogue.held === 1);
+    const [view] = await list();
+    assert.equal(view?.progress, null);
+    assert.equal((await cancel(String(view?.id))).status, 204);
+    assert.equal((await asked).status, 499);
+  });
 });
 
 describe("the format", () => {
