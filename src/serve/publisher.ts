@@ -2,6 +2,7 @@
  * Keeps PostgreSQL up with the lake: each table that is served is published after it commits, one after the other, and again until it
  * succeeds. Nothing is kept here that a crash could lose: the lake has the rows, PostgreSQL the version it holds.
  */
+import { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { SqlEngine } from "../engine/sql-engine.ts";
@@ -67,6 +68,8 @@ const TOGETHER_MS = 50;
 /** A table that commits all the time rests this many times as long as its publication took. */
 const REST = 3;
 const CONNECT_TIMEOUT_MS = 10_000;
+/** How long a statement under way is waited for at the end: a network that drops packets never brings its answer. */
+const END_WITHIN_MS = 5_000;
 
 export class Publisher {
   readonly #o: PublisherOptions;
@@ -76,6 +79,7 @@ export class Publisher {
   #active: AbortController | undefined;
   #fence: PublicationParts["fence"];
   #client: pg.Client | undefined;
+  #socket: Socket | undefined;
   #working: Promise<void> = Promise.resolve();
   #turn: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => undefined;
@@ -110,8 +114,15 @@ export class Publisher {
     this.#active?.abort();
     this.#active = undefined;
     this.#wake();
-    await this.#working;
+    await this.#cutIfLate(this.#working);
     this.#fence = undefined;
+  }
+
+  /** A connection that is cut is rolled back by the server, as soon as it hears of it. */
+  async #cutIfLate(end: Promise<unknown>): Promise<void> {
+    const cut = setTimeout(() => this.#socket?.destroy(), END_WITHIN_MS);
+    await end;
+    clearTimeout(cut);
   }
 
   /** Told of what PostgreSQL has, while another process publishes. */
@@ -175,9 +186,7 @@ export class Publisher {
   async close(): Promise<void> {
     this.#stop.abort();
     this.#wake();
-    await this.#working;
-    await this.#turn;
-    await this.#disconnect();
+    await this.#cutIfLate(Promise.all([this.#working, this.#turn]).then(() => this.#disconnect()));
   }
 
   async #work(signal: AbortSignal): Promise<void> {
@@ -275,8 +284,11 @@ export class Publisher {
   async #connected(): Promise<pg.Client> {
     this.#stop.signal.throwIfAborted();
     if (this.#client !== undefined) return this.#client;
+    const socket = new Socket();
+    this.#socket = socket;
     const client = new pg.Client({
       ...this.#o.connection,
+      stream: () => socket,
       application_name: "millrace publisher",
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       ...{ keepAlive: true, keepAliveInitialDelayMillis: 10_000 },

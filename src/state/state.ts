@@ -1,3 +1,4 @@
+import { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { MillraceError } from "../errors.ts";
@@ -30,6 +31,8 @@ export interface State extends Session {
 export type StateOptions = {
   /** Steps of the schema; all of this release when not given. */
   migrations?: readonly Migration[];
+  /** Time without an answer after which a statement's connection is taken for lost. Default: 15 s. */
+  answerWithinMs?: number;
 } & (
   | {
       /** `postgres://user:password@host:port/database` of a server that somebody else runs. */
@@ -51,9 +54,9 @@ export type StateOptions = {
 export async function openState(options: StateOptions): Promise<State> {
   const server = "url" in options ? undefined : await startEmbeddedPostgres(options);
   const connection = "url" in options ? { connectionString: options.url } : server!.connection;
-  const state = new PostgresState(connection, server);
+  const state = new PostgresState(connection, server, options.answerWithinMs ?? ANSWER_WITHIN_MS);
   try {
-    await state.transaction((session) => migrate(session, options.migrations ?? MIGRATIONS));
+    await state.transaction((session) => migrate(session, options.migrations ?? MIGRATIONS), MIGRATE_WITHIN_MS);
   } catch (error) {
     await state.close();
     throw error;
@@ -64,6 +67,17 @@ export async function openState(options: StateOptions): Promise<State> {
 /** What we do is short; more connections would only wait for the same few pages. */
 const POOL_SIZE = 8;
 const CONNECT_TIMEOUT_MS = 5_000;
+/**
+ * A network that drops packets says nothing, for a quarter of an hour if it is left to TCP: a statement without an answer by then has lost its
+ * connection. Ours take milliseconds.
+ */
+const ANSWER_WITHIN_MS = 15_000;
+/** A step of the schema may wait for another process that takes it. */
+const MIGRATE_WITHIN_MS = 120_000;
+/** An idle connection asks after this time whether the server is still there, and is given up ten seconds later. */
+const ALIVE_AFTER_MS = 5_000;
+/** How long a connection may take to end in good order. */
+const END_WITHIN_MS = 1_000;
 const RECONNECT_PAUSE_MS = 500;
 
 class PostgresState implements State {
@@ -71,10 +85,12 @@ class PostgresState implements State {
   readonly bi: BiAddress | undefined;
   readonly #pool: pg.Pool;
   readonly #server: EmbeddedPostgres | undefined;
+  readonly #answerWithinMs: number;
   #listener: Listener | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(connection: pg.ClientConfig, server: EmbeddedPostgres | undefined) {
+  constructor(connection: pg.ClientConfig, server: EmbeddedPostgres | undefined, answerWithinMs: number) {
+    this.#answerWithinMs = answerWithinMs;
     this.connection = { ...connection, application_name: "millrace" };
     this.#server = server;
     this.bi = server?.bi;
@@ -82,6 +98,8 @@ class PostgresState implements State {
       ...this.connection,
       max: POOL_SIZE,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: answerWithinMs,
+      ...KEPT_ALIVE,
       // Connections must not be what a closing process waits for.
       allowExitOnIdle: true,
     });
@@ -95,10 +113,14 @@ class PostgresState implements State {
     return reached(async () => (await this.#pool.query(sql, [...params])).rows as Row[]);
   }
 
-  async transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (session: Session) => Promise<T>, answerWithinMs = this.#answerWithinMs): Promise<T> {
     const client = await reached(() => this.#pool.connect());
     const session: Session = {
-      query: (sql, params = []) => reached(async () => (await client.query(sql, [...params])).rows),
+      query: (text, params = []) =>
+        reached(async () => {
+          const statement = { text, values: [...params], query_timeout: answerWithinMs };
+          return (await client.query(statement)).rows;
+        }),
     };
     let broken: Error | undefined;
     try {
@@ -107,10 +129,12 @@ class PostgresState implements State {
       await session.query("commit");
       return result;
     } catch (error) {
-      // A connection that cannot roll back is thrown away, which rolls back as well.
-      await client.query("rollback").catch((reason: Error) => {
-        broken = reason;
-      });
+      // A connection that cannot roll back, or does not answer, is thrown away, which rolls back as well.
+      if (error instanceof MillraceError && error.code === "STATE_UNAVAILABLE") broken = error;
+      else
+        await client.query("rollback").catch((reason: Error) => {
+          broken = reason;
+        });
       throw error;
     } finally {
       client.release(broken);
@@ -132,6 +156,8 @@ class PostgresState implements State {
   }
 }
 
+const KEPT_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: ALIVE_AFTER_MS };
+
 type Handler = (payload: string | undefined) => void;
 
 /** One connection that listens to all channels, made with the first, and made again for as long as it takes. */
@@ -139,6 +165,7 @@ class Listener {
   readonly #connection: pg.ClientConfig;
   readonly #channels = new Map<string, Set<Handler>>();
   #client: pg.Client | undefined;
+  #socket: Socket | undefined;
   #connecting: Promise<pg.Client> | undefined;
   #closed = false;
 
@@ -170,7 +197,13 @@ class Listener {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#connecting?.catch(() => undefined);
-    await this.#client?.end();
+    await this.#end(this.#client);
+  }
+
+  async #end(client: pg.Client | undefined): Promise<void> {
+    const cut = setTimeout(() => this.#socket?.destroy(), END_WITHIN_MS);
+    await client?.end();
+    clearTimeout(cut);
   }
 
   /** The connection, made where there is none. */
@@ -183,14 +216,22 @@ class Listener {
   }
 
   async #connect(): Promise<pg.Client> {
-    const client = new pg.Client({ ...this.#connection, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, keepAlive: true });
+    const socket = new Socket();
+    this.#socket = socket;
+    const client = new pg.Client({
+      ...this.#connection,
+      ...KEPT_ALIVE,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: ANSWER_WITHIN_MS,
+      stream: () => socket,
+    });
     client.on("notification", ({ channel, payload }) => this.#tell(channel, payload ?? ""));
     client.on("error", () => undefined);
     try {
       await client.connect();
       for (const channel of this.#channels.keys()) await client.query(`listen ${pg.escapeIdentifier(channel)}`);
     } catch (error) {
-      await client.end();
+      await this.#end(client);
       throw error;
     }
     this.#client = client;

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -156,6 +158,42 @@ describe("the platform's records", { concurrency: false }, () => {
     await until(3);
     assert.deepEqual(heard, ["first", undefined, "second"]);
     await stop();
+    await state.close();
+  });
+
+  test("a network that drops packets is told as what it is, is no hindrance once it is whole again, and none to an end", async (t) => {
+    await freshUrl("dropping");
+    const { host, port: number, user, password } = server.connection;
+    let drops = false;
+    const sockets = new Set<Socket>();
+    const relay = createServer((client) => {
+      const onward = connect(`${host}/.s.PGSQL.${number}`);
+      for (const [from, to] of [[client, onward] as const, [onward, client] as const]) {
+        sockets.add(from.on("error", () => undefined));
+        from.on("data", (bytes) => drops || to.write(bytes));
+        from.on("close", () => drops || to.destroy());
+      }
+    }).listen(0, "127.0.0.1");
+    await once(relay, "listening");
+    t.after(() => {
+      for (const socket of sockets) socket.destroy();
+      relay.close();
+    });
+    const { port } = relay.address() as AddressInfo;
+    const state = await openState({
+      url: `postgres://${user}:${password}@127.0.0.1:${port}/dropping`,
+      answerWithinMs: 500,
+    });
+    await state.listen("news", () => undefined);
+    await state.query("create table t (n int)");
+    drops = true;
+    const unavailable = { code: "STATE_UNAVAILABLE" };
+    const inTransaction = state.transaction((session) => session.query("insert into t values (1)"));
+    await assert.rejects(inTransaction, unavailable);
+    await assert.rejects(state.query("select 1"), unavailable);
+    drops = false;
+    assert.deepEqual(await state.query("select n from t"), []);
+    drops = true;
     await state.close();
   });
 
