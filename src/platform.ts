@@ -189,7 +189,7 @@ async function open(
     const has = (role: Role) => settings.role.includes(role);
     if (has("serve")) {
       const served = serveRoutes(gateway.app, { ...parts, version, startedAtMs });
-      await consoleRoutes(gateway, { ...parts, ...served, sessions });
+      await consoleRoutes(gateway, { ...parts, ...served, sessions, workers, startedAtMs, report });
     }
     if (has("serve") || has("orchestrate")) runRoutes(gateway.app, parts);
     if (has("react")) reactRoutes(gateway.app, parts);

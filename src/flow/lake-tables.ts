@@ -63,7 +63,7 @@ export class LakeTables {
   readonly #onTheirWay = new Set<string>();
   /** True when tables that are made now may get rows without what their definitions say is always there. */
   #nullable = false;
-  readonly #listeners = new Set<(table: string, by: Committer) => void>();
+  readonly #listeners = new Set<(table: string, by: Committer, seconds?: number) => void>();
   /** Brings tables to the newest commits of other processes; undefined while there are none. */
   #refresh: ((tables: readonly string[]) => Promise<void>) | undefined;
   /** The end of the queue of works that want no file removed, or remove some. */
@@ -381,8 +381,11 @@ export class LakeTables {
     return copies;
   }
 
-  /** Calls `listener` with a table's name after each of its commits, those of other processes as soon as they are known. Returns what ends it. */
-  onCommit(listener: (table: string, by: Committer) => void): () => void {
+  /**
+   * Calls `listener` with a table's name after each of its commits, those of other processes as soon as they are known, and with the seconds
+   * that one of this process took. Returns what ends it.
+   */
+  onCommit(listener: (table: string, by: Committer, seconds?: number) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -409,6 +412,7 @@ export class LakeTables {
 
   /** Commits and, when that succeeded, makes the new state the table's snapshot. */
   async commit(table: LakeTable, request: CommitRequest): Promise<CommitResult> {
+    const startedMs = performance.now();
     const result = await table.delta.commit(request);
     if (result.kind === "conflict" && this.#refresh) await this.#refresh([table.name]);
     else {
@@ -416,7 +420,10 @@ export class LakeTables {
       if (snapshot) moveOn(table, snapshot);
     }
     for (const { path } of request.add ?? []) this.#onTheirWay.delete(`${table.delta.location}/${path}`);
-    if (result.kind === "committed") for (const listener of this.#listeners) listener(table.name, "us");
+    if (result.kind === "committed") {
+      const seconds = (performance.now() - startedMs) / 1000;
+      for (const listener of this.#listeners) listener(table.name, "us", seconds);
+    }
     return result;
   }
 }

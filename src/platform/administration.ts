@@ -40,7 +40,7 @@ export function administration(parts: AdministrationParts): Administration {
   return {
     keys: keysForStreams(keys, flow.project.streams),
     config: () => showSettings(resolved),
-    status: () => status(parts, perSecond),
+    status: (hops) => status(parts, perSecond, hops ?? mergePartitions(flow.ledger())),
     ledger: async () => {
       await flow.fresh();
       const hops = mergePartitions(flow.ledger());
@@ -57,7 +57,11 @@ export function administration(parts: AdministrationParts): Administration {
   };
 }
 
-async function status(parts: AdministrationParts, perSecond: (accepted: number) => number): Promise<PlatformStatus> {
+async function status(
+  parts: AdministrationParts,
+  perSecond: (accepted: number) => number,
+  hops: readonly LedgerHop[],
+): Promise<PlatformStatus> {
   const { flow, registry, startedAtMs } = parts;
   const { ready, checks } = await parts.ready();
   const accepted = await countByStream(registry, "millrace_door_events_accepted_total");
@@ -79,7 +83,7 @@ async function status(parts: AdministrationParts, perSecond: (accepted: number) 
       rejected: sum(rejected.values()),
       eventsPerSecond: perSecond(acceptedNow),
     },
-    streams: streams(flow, rejected),
+    streams: streams(flow, rejected, hops),
     tables: tables(flow, parts.publisher),
     functions: parts.reacting.functions().map(functionStatus),
   };
@@ -94,8 +98,7 @@ function functionStatus({ name, stream, partitions }: FunctionView): FunctionSta
   };
 }
 
-function streams(flow: Flow, rejected: ReadonlyMap<string, number>): StreamStatus[] {
-  const ledger = mergePartitions(flow.ledger());
+function streams(flow: Flow, rejected: ReadonlyMap<string, number>, ledger: readonly LedgerHop[]): StreamStatus[] {
   return [...flow.project.streams.keys()]
     .filter((name) => !isInternal(name))
     .map((name) => {

@@ -10,32 +10,60 @@ import { mapRoute } from "../serve/map-route.ts";
 import { notebooksRoute } from "../serve/notebooks-route.ts";
 import type { RunningQueries } from "../serve/running-queries.ts";
 import { sessionRoute } from "../serve/session-route.ts";
+import { systemRoute } from "../serve/system-route.ts";
 import { Notebooks } from "../state/notebooks.ts";
 import type { Sessions } from "../state/sessions.ts";
+import type { Workers } from "../state/workers.ts";
 import { destinations } from "./delivering.ts";
 import { live } from "./live.ts";
 import type { RouteParts } from "./routes.ts";
+import { stamps } from "./stamps.ts";
+import { openSystem } from "./system.ts";
 
-export interface ConsoleParts extends Omit<RouteParts, "version" | "startedAtMs"> {
+export interface ConsoleParts extends Omit<RouteParts, "version"> {
+  readonly workers: Pick<Workers, "known">;
+  readonly report: (error: unknown, what: string) => void;
   readonly administered: Administration;
   readonly sessions: Sessions;
   readonly running: RunningQueries;
 }
 
 export async function consoleRoutes({ app, closing }: Gateway, parts: ConsoleParts): Promise<void> {
-  const { pipeline, project, state, callers, administered, sessions, clock } = parts;
+  const { pipeline, project, state, callers, administered, sessions, registry, workers, clock } = parts;
   const requireScope = scopeGuard(callers);
+  const notebooks = new Notebooks(state);
+  const { settings } = parts.resolved;
+  const system = openSystem({
+    ...{ dir: parts.dir, registry, startedAtMs: parts.startedAtMs, clock },
+    elsewhere: {
+      log: settings.kafkaBrokers !== undefined,
+      lake: pipeline.lakeStore.remote !== undefined,
+      state: settings.postgresUrl !== undefined,
+    },
+  });
+  app.addHook("onClose", async () => system.close());
   const delivered = destinations(pipeline.delivery, pipeline.flow);
   app.register(mapRoute, {
     live: live({
       ...{ project, clock, alerts: pipeline.alerting.desk, destinations: async () => delivered.list() },
-      status: () => administered.status(),
+      status: (hops) => administered.status(hops),
       ledger: () => administered.ledger(),
       queries: () => parts.running.size,
+      process: () => system.process(),
+      stamps: stamps({
+        log: parts.log,
+        state,
+        notebooks,
+        registry,
+        workers: () => workers.known(),
+        report: parts.report,
+      }),
+      heartbeats: () => Object.fromEntries(workers.known().map(({ id, heartbeatAt }) => [id, heartbeatAt.getTime()])),
     }),
     ...{ requireScope, closing },
   });
-  app.register(notebooksRoute, { notebooks: new Notebooks(state), requireScope });
+  app.register(systemRoute, { system: () => system.view(), requireScope });
+  app.register(notebooksRoute, { notebooks, requireScope });
   app.register(sessionRoute, { sessions, cookie: SESSION_COOKIE, tokenOf: sessionOf, clock });
   app.register(consoleRoute, { files: await readConsole(builtConsole()) });
 }

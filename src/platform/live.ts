@@ -14,7 +14,10 @@ export interface LiveParts {
   /** How many are being answered. */
   readonly queries: () => number;
   readonly process: () => Pulse["process"];
-  readonly stamps: (moment: { readonly status: PlatformStatus; readonly ledger: LedgerView }) => Promise<Pulse["stamps"]>;
+  readonly stamps: (moment: {
+    readonly status: PlatformStatus;
+    readonly ledger: LedgerView;
+  }) => Promise<Pulse["stamps"]>;
   readonly heartbeats: () => Pulse["heartbeats"];
   readonly clock: () => number;
 }

@@ -8,6 +8,7 @@ import type { LaneStatus } from "../react/reactor-options.ts";
 import type { PublicationState, Publisher } from "../serve/publisher.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Delivering } from "./delivering.ts";
+import { commitDurations } from "./latencies.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { REACT_GROUP } from "./react-peers.ts";
 import { sourceMetrics } from "./sources.ts";
@@ -26,6 +27,7 @@ export function pipelineMetrics(
   deliveryMetrics(registry, delivery, clock);
   sourceMetrics(registry, () => sources.statuses());
   lagMetric(registry, pipeline, cluster);
+  commitDurations(registry, flow);
   if (pipeline.lakeStore.remote !== undefined) storeMetrics(registry, pipeline.lakeStore.remote);
 }
 

@@ -36,7 +36,8 @@ export interface Administration {
   };
   /** Every setting in force; secrets hidden. */
   config(): SettingView[];
-  status(): Promise<PlatformStatus>;
+  /** `hops`: of a ledger that was just read, to be told of the same moment and without reading it again. */
+  status(hops?: readonly LedgerHop[]): Promise<PlatformStatus>;
   ledger(): Promise<LedgerView>;
   refresh(table: string, options: RunOptions & { full: boolean }): Promise<RefreshView>;
   replay(

@@ -54,6 +54,14 @@ export class Notebooks {
     return rows.map(withoutCells);
   }
 
+  /** A text that is another one whenever a notebook is. @throws STATE_UNAVAILABLE */
+  async stamp(): Promise<string> {
+    const [row] = await this.#state.query<{ stamp: string }>(
+      "select count(*) || '.' || coalesce(sum(version), 0) || '.' || coalesce(extract(epoch from max(changed_at)), 0) as stamp from millrace.notebooks",
+    );
+    return (row as { stamp: string }).stamp;
+  }
+
   /** @throws NOTEBOOK_UNKNOWN, STATE_UNAVAILABLE */
   async show(id: string): Promise<Notebook> {
     const [row] = await this.#state.query<Row>("select * from millrace.notebooks where id = $1", [id]);
