@@ -9,6 +9,7 @@ import type { KeyView, LedgerView, PlatformStatus, SettingView } from "../../../
 import type { TableDetails, TableSummary } from "../../../src/serve/catalogue.ts";
 import type { ProjectMap } from "../../../src/serve/map-route.ts";
 import type { NotebookDraft } from "../../../src/serve/notebooks-route.ts";
+import type { QueryView } from "../../../src/serve/running-queries.ts";
 import type { SessionView } from "../../../src/serve/session-route.ts";
 import type { NotebookView } from "./pages/sql/notebook.ts";
 
@@ -231,12 +232,18 @@ export const api = {
     json<{ tables: TableSummary[] }>("/v1/tables", { signal }).then(({ tables }) => tables),
   table: (name: string, signal?: AbortSignal) => json<TableView>(`/v1/tables/${at(name)}`, { signal }),
 
-  sql: (sql: string, options: { params?: readonly unknown[]; maxRows?: number; signal?: AbortSignal } = {}) => {
+  sql: (
+    sql: string,
+    options: { params?: readonly unknown[]; maxRows?: number; id?: string; signal?: AbortSignal } = {},
+  ) => {
     const { signal, ...rest } = options;
     return json<SqlResult>("/v1/sql", { method: "POST", body: { sql, ...rest }, signal });
   },
   sqlAs: (sql: string, accept: string, params: readonly unknown[] = [], signal?: AbortSignal) =>
     request("/v1/sql", { method: "POST", body: { sql, params }, accept, signal }),
+  queries: (signal?: AbortSignal) =>
+    json<{ queries: QueryView[] }>("/v1/queries", { signal }).then(({ queries }) => queries),
+  cancelQuery: (id: string) => json<void>(`/v1/queries/${at(id)}`, { method: "DELETE" }),
 
   notebooks: (signal?: AbortSignal) =>
     json<{ notebooks: NotebookView[] }>("/v1/notebooks", { signal }).then(({ notebooks }) => notebooks),

@@ -18,6 +18,7 @@ const StreamPage = lazy(() => import("./pages/streams/stream-page.tsx"));
 const TablesPage = lazy(() => import("./pages/tables/tables-page.tsx"));
 const TablePage = lazy(() => import("./pages/tables/table-page.tsx"));
 const SqlPage = lazy(() => import("./pages/sql/sql-page.tsx"));
+const DashboardPage = lazy(() => import("./pages/sql/dashboard-page.tsx"));
 const LedgerPage = lazy(() => import("./pages/ledger/ledger-page.tsx"));
 const RunsPage = lazy(() => import("./pages/runs/runs-page.tsx"));
 const RunPage = lazy(() => import("./pages/runs/run-page.tsx"));
@@ -55,7 +56,20 @@ export function App() {
   }
   if (who.kind === "nobody") return <SignIn onSignedIn={(session) => setWho({ kind: "somebody", session })} />;
   const signOut = () => void api.signOut().then(() => setWho({ kind: "nobody" }));
-  return <Frame session={who.session} signOut={signOut} />;
+  return (
+    <Switch>
+      <Route path="/sql/:id/dashboard">
+        {({ id }) => (
+          <Suspense fallback={<Loading what="the dashboard" />}>
+            <DashboardPage id={id} />
+          </Suspense>
+        )}
+      </Route>
+      <Route>
+        <Frame session={who.session} signOut={signOut} />
+      </Route>
+    </Switch>
+  );
 }
 
 const PLACES = [

@@ -1,16 +1,24 @@
 /** One question with its answer. */
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
-import { api, type SqlResult } from "../../api.ts";
-import { cell, count, duration } from "../../format.ts";
-import { Grid } from "../../ui/grid.tsx";
-import { Empty, Failure, Loading, Snippet } from "../../ui/ui.tsx";
-import { type View, viewsOf } from "./chart-kinds.ts";
+import { ApiError, api, type SqlResult } from "../../api.ts";
+import { count, duration } from "../../format.ts";
+import { Failure, HealthMark, Loading } from "../../ui/ui.tsx";
+import { Answer } from "./answer.tsx";
+import { type View, viewOf, viewsOf } from "./chart-kinds.ts";
+import { Exports } from "./exports.tsx";
+import { FirstQuestions } from "./first-questions.tsx";
+import { freshId } from "./notebook.ts";
 import { bind } from "./parameters.ts";
-import { parquetOf, saveAs } from "./save.ts";
+import { Progress } from "./progress.tsx";
 
 const Editor = lazy(() => import("./editor.tsx"));
-const Chart = lazy(() => import("./chart.tsx"));
-const MOST_ROWS = 10_000;
+export const MOST_ROWS = 10_000;
+
+/** That all cells shall run: `timed` by the notebook's refresh, which waits for what runs already. */
+export interface Turn {
+  readonly n: number;
+  readonly timed: boolean;
+}
 
 export interface CellProps {
   readonly sql: string;
@@ -18,8 +26,10 @@ export interface CellProps {
   readonly label: string;
   readonly names: Readonly<Record<string, readonly string[]>>;
   readonly parameters: Readonly<Record<string, string>>;
-  /** Runs by itself when this changes to another number than 0. */
-  readonly turn: number;
+  /** Runs by itself with every turn but number 0. */
+  readonly turn: Turn;
+  /** Only what it gives is shown, as on a wall. */
+  readonly bare?: boolean;
   readonly onChange: (sql: string) => void;
   readonly onView: (view: View) => void;
   readonly onRun: () => void;
@@ -29,51 +39,93 @@ export interface CellProps {
 type State =
   | { readonly kind: "new" }
   /** What was there before stays in sight. */
-  | { readonly kind: "running"; readonly sinceMs: number; readonly before: SqlResult | undefined }
+  | { readonly kind: "running"; readonly id: string; readonly sinceMs: number; readonly before: SqlResult | undefined }
   | { readonly kind: "done"; readonly result: SqlResult }
-  | { readonly kind: "failed"; readonly error: Error };
+  | {
+      readonly kind: "cancelled";
+      readonly afterMs: number;
+      readonly here: boolean;
+      readonly before: SqlResult | undefined;
+    }
+  | { readonly kind: "failed"; readonly error: Error; readonly before: SqlResult | undefined };
 
 export function Cell(props: CellProps) {
-  const { sql, view, label, names, parameters, turn, onChange, onView, onRun, onRemove } = props;
+  const { sql, view, label, names, parameters, turn, bare = false, onChange, onView, onRun, onRemove } = props;
   const [state, setState] = useState<State>({ kind: "new" });
-  const running = useRef<AbortController>(undefined);
+  const running = useRef<{ controller: AbortController; id: string }>(undefined);
   const run = async () => {
     if (sql.trim() === "") return;
-    running.current?.abort();
+    running.current?.controller.abort();
     const controller = new AbortController();
-    running.current = controller;
-    setState((before) => ({
-      kind: "running",
-      sinceMs: Date.now(),
-      before: before.kind === "done" ? before.result : undefined,
-    }));
+    const { signal } = controller;
+    const id = freshId();
+    running.current = { controller, id };
+    const sinceMs = Date.now();
+    const over = (next: (before: SqlResult | undefined) => State) => {
+      if (running.current?.id === id) running.current = undefined;
+      if (!signal.aborted) setState((was) => next(resultOf(was)));
+    };
+    setState((was) => ({ kind: "running", id, sinceMs, before: resultOf(was) }));
     try {
       const bound = bind(sql, parameters);
-      const { signal } = controller;
-      const result = await api.sql(bound.sql, { params: bound.params, maxRows: MOST_ROWS, signal });
-      if (signal.aborted) return;
-      setState({ kind: "done", result });
-      const views = viewsOf(result);
-      if (!views.includes(view)) onView(views[0] as View);
+      const result = await api.sql(bound.sql, { params: bound.params, maxRows: MOST_ROWS, id, signal });
+      over(() => ({ kind: "done", result }));
     } catch (error) {
-      if (!controller.signal.aborted) setState({ kind: "failed", error: error as Error });
+      if (error instanceof ApiError && error.code === "QUERY_CANCELLED")
+        over((before) => ({ kind: "cancelled", afterMs: Date.now() - sinceMs, here: false, before }));
+      else over((before) => ({ kind: "failed", error: error as Error, before }));
     }
   };
   const latest = useRef(run);
   latest.current = run;
   useEffect(() => {
-    if (turn !== 0) void latest.current();
+    if (turn.n !== 0 && !(turn.timed && running.current !== undefined)) void latest.current();
   }, [turn]);
-  useEffect(() => () => running.current?.abort(), []);
-  const stop = () => {
-    running.current?.abort();
-    setState({ kind: "failed", error: new Error("You stopped it; the platform has stopped it too.") });
+  useEffect(() => () => running.current?.controller.abort(), []);
+  const cancel = () => {
+    const now = running.current;
+    running.current = undefined;
+    if (now === undefined) return;
+    // The connection ends first: it may be what the other request would wait for. What that one then does not find has ended by itself.
+    now.controller.abort();
+    api.cancelQuery(now.id).catch(() => undefined);
+    setState((was) =>
+      was.kind === "running"
+        ? { kind: "cancelled", afterMs: Date.now() - was.sinceMs, here: true, before: was.before }
+        : was,
+    );
   };
+  useEscape(state.kind === "running", cancel);
   const begin = () => {
     onRun();
     void run();
   };
-  const result = state.kind === "done" ? state.result : state.kind === "running" ? state.before : undefined;
+  const result = resultOf(state);
+  const answer = result !== undefined && (
+    <Answer result={result} view={view} label={`Result of ${label.toLowerCase()}`} />
+  );
+  const told = (
+    <>
+      {state.kind === "running" && <Progress {...state} label={label} />}
+      {state.kind === "failed" && <Failure error={state.error} {...(bare && { retry: begin })} />}
+      {state.kind === "cancelled" && (
+        <div className="notice warning" role="status">
+          <HealthMark health="warning" />
+          <p>
+            Cancelled {state.here ? "" : "from elsewhere "}after {duration(state.afterMs)}.
+            {state.before !== undefined && " Below is what it gave before."}
+          </p>
+        </div>
+      )}
+    </>
+  );
+  if (bare)
+    return (
+      <section className="panel sql-cell bare" aria-label={label}>
+        {told}
+        {answer}
+      </section>
+    );
   return (
     <section className="panel sql-cell" aria-label={label}>
       <Suspense fallback={<Loading what="the editor" />}>
@@ -81,8 +133,8 @@ export function Cell(props: CellProps) {
       </Suspense>
       <div className="tools">
         {state.kind === "running" ? (
-          <button type="button" className="button" onClick={stop}>
-            Stop
+          <button type="button" className="button" onClick={cancel} aria-keyshortcuts="Escape">
+            Cancel <kbd>Esc</kbd>
           </button>
         ) : (
           <button type="button" className="button primary" onClick={begin} disabled={sql.trim() === ""}>
@@ -97,19 +149,38 @@ export function Cell(props: CellProps) {
           </button>
         )}
         <span className="faint" role="status">
-          {state.kind === "running" && <Elapsed sinceMs={state.sinceMs} />}
-          {state.kind === "done" && told(state.result)}
+          {state.kind === "done" && summary(state.result)}
         </span>
       </div>
-      {state.kind === "failed" && <Failure error={state.error} />}
-      {result !== undefined && <Answer result={result} view={view} label={`Result of ${label.toLowerCase()}`} />}
+      {told}
+      {answer}
       {state.kind === "new" && sql.trim() === "" && <FirstQuestions names={Object.keys(names)} ask={onChange} />}
     </section>
   );
 }
 
-function told({ rowCount, elapsedMs, truncated }: SqlResult): string {
+function resultOf(state: State): SqlResult | undefined {
+  if (state.kind === "done") return state.result;
+  return state.kind === "new" ? undefined : state.before;
+}
+
+function summary({ rowCount, elapsedMs, truncated }: SqlResult): string {
   return `${count(rowCount)} rows in ${duration(elapsedMs)}${truncated ? `, the first ${count(MOST_ROWS)} of more` : ""}`;
+}
+
+/** Wherever the focus is, but in what takes Escape for itself: an open dialog, the editor's list of completions. */
+function useEscape(active: boolean, cancel: () => void): void {
+  const latest = useRef(cancel);
+  latest.current = cancel;
+  useEffect(() => {
+    if (!active) return undefined;
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && !event.defaultPrevented && document.querySelector("dialog[open]") === null)
+        latest.current();
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, [active]);
 }
 
 function Views({ result, view, onView }: { result: SqlResult; view: View; onView: (view: View) => void }) {
@@ -119,7 +190,7 @@ function Views({ result, view, onView }: { result: SqlResult; view: View; onView
     <select
       className="input select"
       aria-label="Show as"
-      value={view}
+      value={viewOf(view, result)}
       onChange={(event) => onView(event.target.value as View)}
     >
       {views.map((one) => (
@@ -128,108 +199,5 @@ function Views({ result, view, onView }: { result: SqlResult; view: View; onView
         </option>
       ))}
     </select>
-  );
-}
-
-function Answer({ result, view, label }: { result: SqlResult; view: View; label: string }) {
-  if (result.rows.length === 0) return <Empty title="No row" />;
-  if (view === "number") return <div className="big-number">{cell(result.rows[0]?.[0])}</div>;
-  if (view === "grid" || !viewsOf(result).includes(view)) return <Grid result={result} label={label} />;
-  return (
-    <Suspense fallback={<Loading what="the chart" />}>
-      <Chart result={result} kind={view} />
-    </Suspense>
-  );
-}
-
-function Exports({
-  sql,
-  parameters,
-  result,
-}: {
-  sql: string;
-  parameters: Readonly<Record<string, string>>;
-  result: SqlResult;
-}) {
-  const [failure, setFailure] = useState<Error>();
-  const place = useRef<HTMLSpanElement>(null);
-  const save = async (work: () => Promise<[string, Blob]>) => {
-    setFailure(undefined);
-    try {
-      saveAs(...(await work()));
-    } catch (error) {
-      setFailure(error as Error);
-    }
-  };
-  const csv = async (): Promise<[string, Blob]> => {
-    const bound = bind(sql, parameters);
-    return ["result.csv", await (await api.sqlAs(bound.sql, "text/csv", bound.params)).blob()];
-  };
-  const png = async (): Promise<[string, Blob]> => {
-    const canvas = place.current?.closest(".sql-cell")?.querySelector<HTMLCanvasElement>(".chart canvas");
-    const picture = await new Promise<Blob | null>((resolve) => (canvas ? canvas.toBlob(resolve) : resolve(null)));
-    if (picture === null) throw new Error("There is no chart to save; show the result as one first.");
-    return ["chart.png", picture];
-  };
-  return (
-    <span ref={place} className="row">
-      <button type="button" className="button quiet" title="Every row, as CSV" onClick={() => void save(csv)}>
-        CSV
-      </button>
-      <button
-        type="button"
-        className="button quiet"
-        title="The rows shown, as Parquet"
-        onClick={() => void save(async () => ["result.parquet", await parquetOf(result)])}
-      >
-        Parquet
-      </button>
-      <button type="button" className="button quiet" title="The chart, as a picture" onClick={() => void save(png)}>
-        PNG
-      </button>
-      {failure !== undefined && <span className="faint">{failure.message}</span>}
-    </span>
-  );
-}
-
-function Elapsed({ sinceMs }: { sinceMs: number }) {
-  const [, setTurn] = useState(0);
-  useEffect(() => {
-    const timer = setInterval(() => setTurn((turn) => turn + 1), 100);
-    return () => clearInterval(timer);
-  }, []);
-  return <>{duration(Date.now() - sinceMs)}</>;
-}
-
-/** What somebody might ask first, about what is really there. */
-function FirstQuestions({ names, ask }: { names: readonly string[]; ask: (sql: string) => void }) {
-  const gold = names.find((name) => name.startsWith("gold.")) ?? names.find((name) => name.startsWith("silver."));
-  const questions = [
-    ...(gold === undefined ? [] : [{ label: `What is in ${gold}?`, sql: `select * from ${gold} limit 100` }]),
-    { label: "Does everything balance?", sql: "select * from system.ledger" },
-    {
-      label: "What was refused, and why?",
-      sql: "select code, stage, count(*) as events from system.dead_letters group by all order by events desc",
-    },
-  ];
-  return (
-    <Empty title="Ask something">
-      <ul className="row">
-        {questions.map(({ label, sql }) => (
-          <li key={label}>
-            <button type="button" className="button" onClick={() => ask(sql)}>
-              {label}
-            </button>
-          </li>
-        ))}
-      </ul>
-      <details>
-        <summary>As it was yesterday, or with a parameter</summary>
-        <Snippet
-          label="time travel"
-          text={`select * from ${gold ?? "silver.orders"} at (timestamp => now() - interval 1 day)\nselect * from ${gold ?? "silver.orders"} where country = $country`}
-        />
-      </details>
-    </Empty>
   );
 }

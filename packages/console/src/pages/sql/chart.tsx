@@ -1,14 +1,14 @@
 /** A result as a chart. Loaded when the first one is drawn. */
 import { BarChart, HeatmapChart, LineChart, ScatterChart } from "echarts/charts";
 import { GridComponent, LegendComponent, TooltipComponent, VisualMapComponent } from "echarts/components";
-import { type EChartsCoreOption, type EChartsType, init, use } from "echarts/core";
+import { type EChartsCoreOption, use } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
-import { useEffect, useRef } from "react";
 import type { SqlResult } from "../../api.ts";
 import { count } from "../../format.ts";
 import { colour } from "../../theme/theme.ts";
 import type { ChartKind } from "./chart-kinds.ts";
 import { isNumber, isTime } from "./chart-kinds.ts";
+import { ChartPlace, useChart } from "./use-chart.tsx";
 
 use([
   BarChart,
@@ -22,35 +22,12 @@ use([
   CanvasRenderer,
 ]);
 
-export default function Chart({ result, kind }: { result: SqlResult; kind: ChartKind }) {
-  const place = useRef<HTMLDivElement>(null);
-  useEffect(() => {
-    const chart: EChartsType = init(place.current as HTMLElement);
-    const draw = () => chart.setOption(optionOf(result, kind), { notMerge: true });
-    draw();
-    const resized = new ResizeObserver(() => chart.resize());
-    resized.observe(place.current as HTMLElement);
-    const dark = matchMedia("(prefers-color-scheme: dark)");
-    dark.addEventListener("change", draw);
-    window.addEventListener("millrace:theme", draw);
-    return () => {
-      dark.removeEventListener("change", draw);
-      window.removeEventListener("millrace:theme", draw);
-      resized.disconnect();
-      chart.dispose();
-    };
-  }, [result, kind]);
-  return (
-    <div
-      ref={place}
-      className="chart"
-      role="img"
-      aria-label={`${kind} of ${result.columns.map(({ name }) => name).join(", ")}; the grid has the numbers`}
-    />
-  );
+export default function Chart({ result, kind }: { result: SqlResult; kind: Exclude<ChartKind, "map"> }) {
+  const place = useChart(() => optionOf(result, kind), result, kind);
+  return <ChartPlace place={place} kind={kind} result={result} />;
 }
 
-function optionOf({ columns, rows }: SqlResult, kind: ChartKind): EChartsCoreOption {
+function optionOf({ columns, rows }: SqlResult, kind: Exclude<ChartKind, "map">): EChartsCoreOption {
   const text = colour("text-soft");
   const line = colour("line");
   const axis = {
@@ -67,8 +44,7 @@ function optionOf({ columns, rows }: SqlResult, kind: ChartKind): EChartsCoreOpt
     // Drawn, not written as HTML: values of a result never become markup.
     tooltip: { renderMode: "richText", trigger: kind === "scatter" || kind === "heat map" ? "item" : "axis" },
   };
-  const [first] = columns;
-  const x = first === undefined ? 0 : 0;
+  const x = 0;
   const xColumn = columns[x] as { name: string; type: string };
   const numbers = columns.flatMap((column, i) => (i !== x && isNumber(column) ? [i] : []));
   const valueAt = (row: readonly unknown[], i: number) => (row[i] === null ? null : Number(row[i]));

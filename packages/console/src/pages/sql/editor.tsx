@@ -21,6 +21,7 @@ const LOOKS = EditorView.theme({
   "&": { backgroundColor: "transparent", color: "var(--text)" },
   ".cm-content": { fontFamily: "var(--mono)", padding: "12px 0", caretColor: "var(--text)" },
   ".cm-gutters": { backgroundColor: "transparent", color: "var(--text-faint)", border: "0" },
+  ".cm-placeholder": { color: "var(--text-faint)" },
   ".cm-cursor": { borderLeftColor: "var(--text)" },
   "&.cm-focused .cm-selectionBackground, .cm-selectionBackground": { backgroundColor: "var(--accent-soft)" },
   ".cm-tooltip": { backgroundColor: "var(--raised)", color: "var(--text)", border: "1px solid var(--line)" },

@@ -21,8 +21,8 @@ export interface Kept {
 }
 
 export function newCell(kind: "sql" | "text", content = ""): NotebookCell {
-  const id = crypto.randomUUID();
-  return kind === "sql" ? { id, kind, sql: content, view: "grid" } : { id, kind, text: content };
+  const id = freshId();
+  return kind === "sql" ? { id, kind, sql: content, view: "auto" } : { id, kind, text: content };
 }
 
 export function toCells({ parameters, cells }: Kept): readonly unknown[] {
@@ -39,4 +39,9 @@ export function fromCells(kept: readonly unknown[]): Kept {
     if (one["kind"] === "text" && typeof one["text"] === "string") cells.push(one as unknown as NotebookCell);
   }
   return { parameters, cells };
+}
+
+/** 128 random bits; `crypto.randomUUID` is there for pages of https and of this machine alone. */
+export function freshId(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

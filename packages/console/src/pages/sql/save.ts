@@ -1,5 +1,6 @@
 /** A result as a file. */
 import type { SqlResult } from "../../api.ts";
+import { colour } from "../../theme/theme.ts";
 
 export function saveAs(name: string, content: Blob): void {
   const link = document.createElement("a");
@@ -7,6 +8,16 @@ export function saveAs(name: string, content: Blob): void {
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** The canvas on the colour that it lies on, so that it is read wherever it is put. */
+export async function pictureOf(canvas: HTMLCanvasElement): Promise<Blob> {
+  const whole = new OffscreenCanvas(canvas.width, canvas.height);
+  const pen = whole.getContext("2d") as OffscreenCanvasRenderingContext2D;
+  pen.fillStyle = colour("surface");
+  pen.fillRect(0, 0, whole.width, whole.height);
+  pen.drawImage(canvas, 0, 0);
+  return whole.convertToBlob({ type: "image/png" });
 }
 
 /** Parquet with the columns' own types where JavaScript holds them whole, text elsewhere. The writer is loaded when it is needed. */

@@ -8,11 +8,12 @@ import { api } from "../../api.ts";
 import { Page } from "../../app.tsx";
 import { useLoad } from "../../load.ts";
 import { Failure, Loading, Panel, Time } from "../../ui/ui.tsx";
-import { Cell } from "./cell.tsx";
+import { Cell, type Turn } from "./cell.tsx";
 import type { View } from "./chart-kinds.ts";
 import { fromCells, type Kept, type NotebookCell, newCell, toCells } from "./notebook.ts";
 import { parametersOf } from "./parameters.ts";
 import { Prose } from "./prose.tsx";
+import { RunningNow } from "./running-now.tsx";
 import "./sql.css";
 
 export default function SqlPage({ id }: { id?: string }) {
@@ -50,18 +51,18 @@ function Notebook({ saved }: { saved?: Awaited<ReturnType<typeof api.notebook>> 
   const [search, setSearch] = useSearchParams();
   const asked = search.get("sql") ?? "";
   const [kept, setKept] = useState<Kept>(() =>
-    saved ? fromCells(saved.cells) : { parameters: {}, cells: [newCell("sql", asked)] },
+    saved ? fromCells(saved.cells) : { parameters: {}, cells: [{ ...newCell("sql", asked), ...viewIn(search) }] },
   );
   const [name, setName] = useState(saved?.name ?? "");
   const [refreshS, setRefreshS] = useState<number | null>(saved?.refreshS ?? null);
-  const [turn, setTurn] = useState(saved !== undefined || asked !== "" ? 1 : 0);
+  const [turn, setTurn] = useState<Turn>({ n: saved !== undefined || asked !== "" ? 1 : 0, timed: false });
   const [failure, setFailure] = useState<Error>();
   const names = useNames();
-  const runAll = useCallback(() => setTurn((before) => before + 1), []);
+  const runAll = useCallback((timed: boolean) => setTurn(({ n }) => ({ n: n + 1, timed })), []);
   useEffect(() => {
     if (refreshS === null) return undefined;
     const timer = setInterval(() => {
-      if (document.visibilityState === "visible") runAll();
+      if (document.visibilityState === "visible") runAll(true);
     }, refreshS * 1000);
     return () => clearInterval(timer);
   }, [refreshS, runAll]);
@@ -105,7 +106,7 @@ function Notebook({ saved }: { saved?: Awaited<ReturnType<typeof api.notebook>> 
           onChange={(event) => setName(event.target.value)}
         />
         <div className="row">
-          <button type="button" className="button" onClick={runAll}>
+          <button type="button" className="button" onClick={() => runAll(false)}>
             Run all
           </button>
           <select
@@ -123,6 +124,11 @@ function Notebook({ saved }: { saved?: Awaited<ReturnType<typeof api.notebook>> 
           <button type="button" className="button primary" onClick={() => void save()}>
             {saved === undefined ? "Save" : "Save changes"}
           </button>
+          {saved !== undefined && (
+            <Link className="button" to={`/sql/${saved.id}/dashboard`}>
+              Dashboard
+            </Link>
+          )}
           {saved !== undefined && (
             <button
               type="button"
@@ -146,7 +152,7 @@ function Notebook({ saved }: { saved?: Awaited<ReturnType<typeof api.notebook>> 
           aria-label="Parameters"
           onSubmit={(event) => {
             event.preventDefault();
-            runAll();
+            runAll(false);
           }}
         >
           {wanted.map((parameter) => (
@@ -191,9 +197,13 @@ function Notebook({ saved }: { saved?: Awaited<ReturnType<typeof api.notebook>> 
               label={`Statement ${i + 1}`}
               parameters={kept.parameters}
               onChange={(sql) => change(cell.id, (one) => ({ ...(one as NotebookCell & { kind: "sql" }), sql }))}
-              onView={(view: View) => change(cell.id, (one) => ({ ...(one as NotebookCell & { kind: "sql" }), view }))}
+              onView={(view: View) => {
+                change(cell.id, (one) => ({ ...(one as NotebookCell & { kind: "sql" }), view }));
+                if (i === 0 && saved === undefined) setSearch({ sql: cell.sql, view }, { replace: true });
+              }}
               onRun={() => {
-                if (i === 0 && saved === undefined) setSearch({ sql: cell.sql }, { replace: true });
+                if (i === 0 && saved === undefined)
+                  setSearch({ sql: cell.sql, ...(cell.view !== "auto" && { view: cell.view }) }, { replace: true });
               }}
             />
           );
@@ -207,9 +217,16 @@ function Notebook({ saved }: { saved?: Awaited<ReturnType<typeof api.notebook>> 
           Add text
         </button>
       </div>
+      <RunningNow />
       <Others now={saved?.id} />
     </Page>
   );
+}
+
+/** How the first question of an address is shown. What it cannot be is shown as it fits. */
+function viewIn(search: URLSearchParams): { view?: View } {
+  const view = search.get("view");
+  return view === null ? {} : { view: view as View };
 }
 
 function TextCell({
@@ -266,7 +283,10 @@ function Others({ now }: { now: string | undefined }) {
               <td>
                 <Link to={`/sql/${id}`}>{name}</Link>
               </td>
-              <td>{refreshS === null ? "" : "dashboard"}</td>
+              <td>
+                <Link to={`/sql/${id}/dashboard`}>dashboard</Link>
+                {refreshS === null ? "" : `, every ${refreshS} s`}
+              </td>
               <td className="soft">
                 {changedBy}, <Time at={changedAt} />
               </td>
