@@ -11,6 +11,8 @@ import type { ProjectMap } from "../../../src/serve/map-route.ts";
 import type { NotebookDraft } from "../../../src/serve/notebooks-route.ts";
 import type { QueryView } from "../../../src/serve/running-queries.ts";
 import type { SessionView } from "../../../src/serve/session-route.ts";
+import type { SystemView } from "../../../src/serve/system-route.ts";
+import type { WorkerView } from "../../../src/serve/workers-route.ts";
 import type { NotebookView } from "./pages/sql/notebook.ts";
 
 /** What the platform refused, as it said it. */
@@ -203,6 +205,13 @@ export interface LetterChoice {
   readonly filter?: Readonly<Partial<Record<"stream" | "table" | "stage" | "code", string>>>;
 }
 
+export interface CreatedKey {
+  readonly key: Wire<KeyView>;
+  /** Told this once. */
+  readonly token: string;
+  readonly accessKey?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+}
+
 export type TableView = Omit<TableDetails, "columns"> & {
   readonly columns: readonly (TableDetails["columns"][number] & { readonly typeName: string })[];
 };
@@ -218,6 +227,14 @@ export const api = {
   ledger: (signal?: AbortSignal) => json<LedgerView>("/v1/ledger", { signal }),
   settings: (signal?: AbortSignal) =>
     json<{ settings: SettingView[] }>("/v1/config", { signal }).then(({ settings }) => settings),
+  createKey: (key: { name: string; scopes: readonly string[]; aws?: boolean }) =>
+    json<CreatedKey>("/v1/keys", { method: "POST", body: key }),
+  revokeKey: (id: string) => json<{ key: Wire<KeyView> }>(`/v1/keys/${at(id)}`, { method: "DELETE" }),
+  system: (signal?: AbortSignal) => json<SystemView>("/v1/system", { signal }),
+  workers: (signal?: AbortSignal) =>
+    json<{ workers: (Wire<WorkerView> & { self: boolean })[] }>("/v1/workers", { signal }).then(
+      ({ workers }) => workers,
+    ),
   keys: (signal?: AbortSignal) => json<{ keys: Wire<KeyView>[] }>("/v1/keys", { signal }).then(({ keys }) => keys),
 
   streams: (signal?: AbortSignal) =>

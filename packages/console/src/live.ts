@@ -17,28 +17,45 @@ export type LiveState =
 const OVER_MS = 5_000;
 /** A minute's worth, for the small charts. */
 const KEPT = 60;
+const HIDDEN_MS = 10_000;
 
 class LiveStore {
   #state: LiveState = { kind: "connecting" };
   #source: EventSource | undefined;
   readonly #listeners = new Set<() => void>();
+  #leaving: ReturnType<typeof setTimeout> | undefined;
   readonly #pulses: Pulse[] = [];
-  readonly #history = new Map<string, number[]>();
+  readonly #nodes = new Map<string, NodeState>();
+  #minute: Minute = { incoming: [], cpu: [], memory: [], eventLoop: [] };
+  /** Times that the platform was away and came back. */
+  #comebacks = 0;
 
   subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
+    if (this.#listeners.size === 1) document.addEventListener("visibilitychange", this.#onLook);
     if (this.#source === undefined) this.#open();
     return () => {
       this.#listeners.delete(listener);
-      if (this.#listeners.size === 0) this.#close();
+      if (this.#listeners.size > 0) return;
+      document.removeEventListener("visibilitychange", this.#onLook);
+      this.#close();
+      this.#pulses.length = 0;
+      this.#state = { kind: "connecting" };
     };
   };
 
   state = (): LiveState => this.#state;
 
-  /** Rates of a node, oldest first: one a second. */
-  history(id: string): readonly number[] {
-    return this.#history.get(id) ?? [];
+  node(id: string): NodeState {
+    return this.#nodes.get(id) ?? UNKNOWN;
+  }
+
+  minute = (): Minute => this.#minute;
+
+  stamp(things: readonly string[]): string | undefined {
+    const { beat } = this.#state as { beat?: Beat };
+    if (beat === undefined) return undefined;
+    return [this.#comebacks, ...things.map((thing) => beat.stamps[thing] ?? "")].join("|");
   }
 
   #open(): void {
@@ -60,9 +77,14 @@ class LiveStore {
   #close(): void {
     this.#source?.close();
     this.#source = undefined;
-    this.#pulses.length = 0;
-    this.#state = { kind: "connecting" };
   }
+
+  /** A page that nobody looks at does not keep one of the browser's few connections to the platform. */
+  #onLook = (): void => {
+    clearTimeout(this.#leaving);
+    if (document.visibilityState === "hidden") this.#leaving = setTimeout(() => this.#close(), HIDDEN_MS);
+    else if (this.#source === undefined) this.#open();
+  };
 
   #take(pulse: Pulse): void {
     const last = this.#pulses.at(-1);
@@ -76,12 +98,31 @@ class LiveStore {
     for (const [id, { count }] of Object.entries(pulse.nodes)) {
       const before = since.nodes[id]?.count ?? count;
       rates[id] = seconds > 0 ? Math.max(0, (count - before) / seconds) : 0;
-      const history = this.#history.get(id) ?? [];
-      history.push(rates[id]);
-      if (history.length > KEPT) history.shift();
-      this.#history.set(id, history);
     }
+    for (const [id, node] of Object.entries(pulse.nodes)) this.#takeNode(id, node, rates[id] ?? 0);
+    const incoming = Object.entries(rates).reduce(
+      (sum, [id, rate]) => (id.startsWith("stream:") ? sum + rate : sum),
+      0,
+    );
+    const { cpu, memory, eventLoop } = pulse.process;
+    const longer = (values: readonly number[], value: number) => [...values, value].slice(-KEPT);
+    this.#minute = {
+      incoming: longer(this.#minute.incoming, incoming),
+      cpu: longer(this.#minute.cpu, cpu),
+      memory: longer(this.#minute.memory, memory.residentBytes),
+      eventLoop: longer(this.#minute.eventLoop, eventLoop.p99Ms),
+    };
+    if (this.#state.kind === "lost") this.#comebacks += 1;
     this.#set({ kind: "live", beat: { ...pulse, rates } });
+  }
+
+  /** Most nodes are as they were a second ago, and whoever draws them draws nothing then. */
+  #takeNode(id: string, pulse: NodePulse, rate: number): void {
+    const before = this.#nodes.get(id) ?? UNKNOWN;
+    const history = [...before.history, rate].slice(-KEPT);
+    const quiet = history.every((value) => value === 0) && before.history.length > 0;
+    if (quiet && before.rate === rate && isSame(before.pulse, pulse)) return;
+    this.#nodes.set(id, { pulse, rate, history });
   }
 
   #set(state: LiveState): void {
@@ -90,14 +131,44 @@ class LiveStore {
   }
 }
 
+const UNKNOWN: NodeState = { pulse: undefined, rate: 0, history: [] };
+
+function isSame(one: NodePulse | undefined, other: NodePulse): boolean {
+  return one !== undefined && (Object.keys(other) as (keyof NodePulse)[]).every((field) => one[field] === other[field]);
+}
+
 const store = new LiveStore();
 
 export function useLive(): LiveState {
   return useSyncExternalStore(store.subscribe, store.state);
 }
 
-export function useNode(id: string): { pulse: NodePulse | undefined; rate: number; history: readonly number[] } {
-  const state = useLive();
-  const beat = state.kind === "connecting" ? undefined : state.beat;
-  return { pulse: beat?.nodes[id], rate: beat?.rates[id] ?? 0, history: store.history(id) };
+/** Another text whenever one of the things has changed, or the platform was away; undefined while nothing is known. */
+export function useStamp(things: readonly string[]): string | undefined {
+  return useSyncExternalStore(store.subscribe, () => (things.length === 0 ? undefined : store.stamp(things)));
+}
+
+/** The last minute of the process that answers, one figure a second, oldest first. */
+export interface Minute {
+  /** Events a second into all streams. */
+  readonly incoming: readonly number[];
+  readonly cpu: readonly number[];
+  readonly memory: readonly number[];
+  readonly eventLoop: readonly number[];
+}
+
+export function useMinute(): Minute {
+  return useSyncExternalStore(store.subscribe, store.minute);
+}
+
+export interface NodeState {
+  readonly pulse: NodePulse | undefined;
+  readonly rate: number;
+  /** Rates, oldest first: one a second. Not kept up to date in a state that is otherwise the same. */
+  readonly history: readonly number[];
+}
+
+/** Of one node; the same object as long as what is shown of it is the same. */
+export function useNode(id: string): NodeState {
+  return useSyncExternalStore(store.subscribe, () => store.node(id));
 }

@@ -1,5 +1,6 @@
 /** What a page asks the platform for, with its ways to be: on its way, there, or refused. */
 import { useCallback, useEffect, useRef, useState } from "react";
+import { useStamp } from "./live.ts";
 
 export interface Loaded<T> {
   readonly value: T | undefined;
@@ -10,12 +11,18 @@ export interface Loaded<T> {
 }
 
 /**
- * Loads when `key` changes, and again every `everyMs` while the page is looked at. What comes late for a former key is dropped.
+ * Loads when `key` changes, and again when the platform says that something in `on` has changed (`stamps` of a pulse: `runs`, `alerts`,
+ * `stream:NAME` …), while the page is looked at and at most once per `paceMs`. `everyMs` is for what is shown at a pace that somebody chose. What
+ * comes late for a former key is dropped.
  */
 export function useLoad<T>(
   key: string,
   load: (signal: AbortSignal) => Promise<T>,
-  { everyMs }: { everyMs?: number } = {},
+  {
+    on = NOTHING,
+    paceMs = 1_000,
+    everyMs,
+  }: { on?: readonly string[]; paceMs?: number; everyMs?: number | undefined } = {},
 ): Loaded<T> {
   const [state, setState] = useState<{ key: string; value?: T; error?: Error; loading: boolean }>({
     key,
@@ -41,6 +48,7 @@ export function useLoad<T>(
   }, [key, turn]);
 
   const reload = useCallback(() => setTurn((before) => before + 1), []);
+  useReloadOn(useStamp(on), reload, paceMs);
   useEffect(() => {
     if (everyMs === undefined) return undefined;
     const timer = setInterval(() => {
@@ -56,4 +64,32 @@ export function useLoad<T>(
     loading: current.loading,
     reload,
   };
+}
+
+const NOTHING: readonly string[] = [];
+
+/** Calls `reload` after the stamp has become another one, once per pace, and not while nobody looks. */
+function useReloadOn(stamp: string | undefined, reload: () => void, paceMs: number): void {
+  const shown = useRef(stamp);
+  const lastMs = useRef(Number.NEGATIVE_INFINITY);
+  useEffect(() => {
+    if (stamp === undefined || stamp === shown.current) return undefined;
+    // What was loaded before the first pulse came is as new as that.
+    if (shown.current === undefined) {
+      shown.current = stamp;
+      return undefined;
+    }
+    const go = () => {
+      if (document.visibilityState !== "visible") return;
+      shown.current = stamp;
+      lastMs.current = performance.now();
+      reload();
+    };
+    const timer = setTimeout(go, Math.max(0, lastMs.current + paceMs - performance.now()));
+    document.addEventListener("visibilitychange", go);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", go);
+    };
+  }, [stamp, reload, paceMs]);
 }

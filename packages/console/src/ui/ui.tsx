@@ -2,7 +2,8 @@
 import { type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { Link } from "wouter";
 import { ApiError } from "../api.ts";
-import { ago, moment, utc } from "../format.ts";
+import { moment, utc } from "../format.ts";
+import { useAgo } from "../now.ts";
 import "./ui.css";
 
 export type Tone = "ok" | "warning" | "bad" | "accent" | "idle";
@@ -30,17 +31,12 @@ export function HealthMark({ health, label }: { health: "ok" | "warning" | "bad"
 
 /** A moment in the viewer's zone, with UTC behind it. */
 export function Time({ at, relative = false }: { at: number | string | null | undefined; relative?: boolean }) {
-  const [, setTurn] = useState(0);
-  useEffect(() => {
-    if (!relative) return undefined;
-    const timer = setInterval(() => setTurn((turn) => turn + 1), 1_000);
-    return () => clearInterval(timer);
-  }, [relative]);
-  if (at === null || at === undefined) return <span className="faint">never</span>;
   const atMs = typeof at === "string" ? Date.parse(at) : at;
+  const since = useAgo(relative ? atMs : undefined);
+  if (atMs === null || atMs === undefined) return <span className="faint">never</span>;
   return (
     <time dateTime={new Date(atMs).toISOString()} title={utc(atMs)}>
-      {relative ? ago(atMs) : moment(atMs)}
+      {relative ? since : moment(atMs)}
     </time>
   );
 }

@@ -24,7 +24,11 @@ export interface Details {
 }
 
 export function Alert({ id, close, changed }: { id: string; close: () => void; changed: () => void }) {
-  const { value: alert, error, reload } = useLoad(`alert ${id}`, (signal) => api.alert(id, signal), { everyMs: 3_000 });
+  const {
+    value: alert,
+    error,
+    reload,
+  } = useLoad(`alert ${id}`, (signal) => api.alert(id, signal), { on: ["alerts", "silences"] });
   const [note, setNote] = useState("");
   const [failure, setFailure] = useState<Error>();
   const act = async (work: () => Promise<unknown>) => {

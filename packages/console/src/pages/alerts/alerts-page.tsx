@@ -20,7 +20,7 @@ export default function AlertsPage() {
   const alerts = useLoad(
     `alerts ${part}`,
     (signal) => api.alerts({ ...(part === "open" && { state: "open" }), limit: 200 }, signal),
-    { everyMs: 3_000 },
+    { on: ["alerts", "silences"] },
   );
   const open = (id: string | undefined) =>
     setParameters({ ...(part !== "open" && { show: part }), ...(id !== undefined && { id }) });
@@ -106,7 +106,7 @@ export default function AlertsPage() {
 }
 
 function Silences() {
-  const { value, error, reload } = useLoad("silences", (signal) => api.silences(signal), { everyMs: 5_000 });
+  const { value, error, reload } = useLoad("silences", (signal) => api.silences(signal), { on: ["silences"] });
   const [name, setName] = useState("");
   const [reason, setReason] = useState("");
   const [lasts, setLasts] = useState("1h");

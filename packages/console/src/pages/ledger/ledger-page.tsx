@@ -14,7 +14,7 @@ export default function LedgerPage() {
   const [parameters, setParameters] = useSearchParams();
   const event = parameters.get("event") ?? "";
   const [text, setText] = useState(event);
-  const { value: ledger, error, reload } = useLoad("ledger", (signal) => api.ledger(signal), { everyMs: 2_000 });
+  const { value: ledger, error, reload } = useLoad("ledger", (signal) => api.ledger(signal), { on: ["ledger"] });
   const find = (submitted: FormEvent) => {
     submitted.preventDefault();
     setParameters(text.trim() === "" ? {} : { event: text.trim() });

@@ -15,7 +15,7 @@ export default function LettersPage() {
   const [parameters, setParameters] = useSearchParams();
   const chosen = parameters.get("id") ?? undefined;
   const filter = filterOf(parameters);
-  const groups = useLoad("letters", (signal) => api.sql(GROUPS, { signal }), { everyMs: 5_000 });
+  const groups = useLoad("letters", (signal) => api.sql(GROUPS, { signal }), { on: ["dead-letters"] });
   return (
     <Page>
       <header>

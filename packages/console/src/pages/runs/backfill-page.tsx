@@ -8,7 +8,7 @@ import { Badge, Facts, Failure, Loading, Panel, Time } from "../../ui/ui.tsx";
 
 export default function BackfillPage({ id }: { id: string }) {
   const { value, error, reload } = useLoad(`backfill ${id}`, (signal) => api.showBackfill(id, signal), {
-    everyMs: 1_500,
+    on: ["runs"],
   });
   const over = value === undefined ? 0 : value.runs.succeeded + value.runs.failed + value.runs.cancelled;
   return (

@@ -12,8 +12,8 @@ import { causeOf, STATUS_TONES } from "./runs-page.tsx";
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 
 export default function RunPage({ id }: { id: string }) {
-  const { value, error, reload } = useLoad(`run ${id}`, (signal) => api.run(id, signal), { everyMs: 1_500 });
-  const logs = useLoad(`logs ${id}`, (signal) => api.runLogs(id, signal), { everyMs: 3_000 });
+  const { value, error, reload } = useLoad(`run ${id}`, (signal) => api.run(id, signal), { on: ["runs"] });
+  const logs = useLoad(`logs ${id}`, (signal) => api.runLogs(id, signal), { on: ["runs"], paceMs: 2_000 });
   const [failure, setFailure] = useState<Error>();
   const act = async (work: () => Promise<unknown>) => {
     setFailure(undefined);

@@ -25,7 +25,7 @@ export default function RunsPage() {
   const status = parameters.get("status") ?? "";
   const workflows = useLoad("workflows", (signal) => api.workflows(signal));
   const runs = useLoad(`runs ${workflow} ${status}`, (signal) => api.runs({ workflow, status, limit: 200 }, signal), {
-    everyMs: 2_000,
+    on: ["runs"],
   });
   const change = (name: string, value: string) => {
     setParameters(

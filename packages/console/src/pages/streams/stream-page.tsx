@@ -69,7 +69,7 @@ function Overview({ name, stream }: { name: string; stream: StreamView | undefin
          where _received_at > now() - interval 1 hour group by all order by events desc limit 20`,
         { signal },
       ),
-    { everyMs: 10_000 },
+    { on: [`stream:${name}`], paceMs: 5_000 },
   );
   const reasons = useLoad(
     `rejected ${name}`,
@@ -79,7 +79,7 @@ function Overview({ name, stream }: { name: string; stream: StreamView | undefin
          from system.dead_letters where stream = $1 and status = 'open' group by all order by events desc limit 20`,
         { params: [name], signal },
       ),
-    { everyMs: 10_000 },
+    { on: ["dead-letters"], paceMs: 5_000 },
   );
   return (
     <>

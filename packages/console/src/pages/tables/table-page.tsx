@@ -18,7 +18,10 @@ export default function TablePage({ name, part }: { name: string; part: string }
     value: table,
     error,
     reload,
-  } = useLoad(`table ${name}`, (signal) => api.table(name, signal), { everyMs: 15_000 });
+  } = useLoad(`table ${name}`, (signal) => api.table(name, signal), {
+    on: [`table:${name}`, `stream:${name}`],
+    paceMs: 3_000,
+  });
   const { pulse } = useNode(`table:${name}`);
   const base = `/tables/${encodeURIComponent(name)}`;
   const tabs = [

@@ -10,7 +10,11 @@ import { Badge, Empty, Failure, Loading, Panel, Time } from "../../ui/ui.tsx";
 const ORDER = ["gold", "silver", "features", "bronze", "system"];
 
 export default function TablesPage() {
-  const { value: tables, error, reload } = useLoad("tables", (signal) => api.tables(signal), { everyMs: 10_000 });
+  const {
+    value: tables,
+    error,
+    reload,
+  } = useLoad("tables", (signal) => api.tables(signal), { on: ["tables", "streams"], paceMs: 3_000 });
   const [text, setText] = useState("");
   const words = text.trim().toLowerCase();
   const shown = (tables ?? []).filter(({ name, kind }) => kind === "table" && name.toLowerCase().includes(words));

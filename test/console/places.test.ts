@@ -1,0 +1,147 @@
+/** What one does and sees at the map, the streams, the ledger and the system; and that a page which nothing happens to asks for nothing. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ConsolePage, LOOKS, OpenConsole, tooWide, violations } from "./open-console.ts";
+
+let at: OpenConsole;
+
+before(async () => {
+  at = await OpenConsole.start("test/console/project");
+  const { body } = await at.platform.post("orders", [
+    ...Array.from({ length: 50 }, (_, i) => order(i)),
+    { amount: -1 },
+  ]);
+  assert.deepEqual([body.accepted, body.rejected.length], [50, 1]);
+  assert.equal((await at.platform.command("refresh", "gold.sales_daily")).code, 0);
+});
+
+after(() => at?.stop());
+
+function order(i: number): Record<string, unknown> {
+  return {
+    order_id: `o-${i}`,
+    customer_id: `c-${i % 7}`,
+    country: ["DE", "FR"][i % 2],
+    amount: 10 + i,
+    placed_at: new Date(Date.now() - i * 3_600_000).toISOString(),
+  };
+}
+
+/** With a page that is closed afterwards, and that must have complained of nothing. */
+async function withPage(path: string, look: (page: ConsolePage) => Promise<void>): Promise<void> {
+  const page = await at.open(path);
+  try {
+    await look(page);
+    assert.deepEqual(page.complaints, []);
+  } finally {
+    await page.close();
+  }
+}
+
+/** In light and dark, on a desk and on a phone: complete, nothing for axe, nothing wider than the screen. */
+async function inEveryLook(path: string, there: string): Promise<void> {
+  for (const look of LOOKS) {
+    const page = await at.open(path, look);
+    try {
+      await page.locator(there).first().waitFor();
+      assert.deepEqual(await violations(page), []);
+      const wide = await tooWide(page);
+      assert.ok(wide <= 0, `the page is ${wide} pixels wider than the screen`);
+      assert.deepEqual(page.complaints, []);
+    } finally {
+      await page.close();
+    }
+  }
+}
+
+test("the system: processes, disk, latencies, lag and settings, with their units", async () => {
+  await withPage("/system", async (page) => {
+    const processes = page.getByRole("region", { name: "Processes" });
+    await processes.getByText(/gateway.*serve/).waitFor();
+    await processes.getByText("answers here").waitFor();
+    const acks = page.getByRole("region", { name: "Acknowledging events" });
+    await acks
+      .getByText(/^≤ .* ms$/)
+      .first()
+      .waitFor();
+    for (const quantile of ["p50", "p95", "p99"])
+      assert.match((await acks.locator(`dt:has-text("${quantile}") + dd`).textContent()) ?? "", / m?s$/);
+    assert.match((await page.locator('dt:has-text("lake") + dd').textContent()) ?? "", /[KM]iB$/);
+    assert.match((await page.locator('dt:has-text("free") + dd').textContent()) ?? "", /iB of .*iB \(.* %\)/);
+    const lag = page.getByRole("region", { name: "Lag and throughput" });
+    await lag.getByRole("link", { name: "gold.sales_daily" }).waitFor();
+    await page.getByText("adminKey", { exact: true }).waitFor();
+    assert.ok(!(await page.content()).includes(at.platform.key), "a secret is on the page");
+  });
+  await inEveryLook("/system", "text=Acknowledging events");
+});
+
+test("a key is made, shown once, works, and does not after it was revoked", async () => {
+  await withPage("/system", async (page) => {
+    await page.getByRole("button", { name: "New key" }).click();
+    const dialog = page.getByRole("dialog");
+    assert.deepEqual(await violations(page), []);
+    await dialog.getByLabel("Name").fill("a reader");
+    await dialog.getByRole("checkbox", { name: /^ingest/ }).uncheck();
+    await dialog.getByRole("checkbox", { name: /^query/ }).check();
+    await dialog.getByRole("button", { name: "Create" }).click();
+    const token = ((await dialog.getByRole("region", { name: "the key" }).textContent()) ?? "").trim();
+    await dialog.getByRole("button", { name: "Copy the key" }).waitFor();
+    const asReader = () =>
+      fetch(`${at.platform.url}/v1/status`, { headers: { authorization: `Bearer ${token}` } }).then(
+        ({ status }) => status,
+      );
+    assert.equal(await asReader(), 200);
+    await dialog.getByRole("button", { name: "Done" }).click();
+    await page.getByRole("button", { name: "Revoke a reader" }).click();
+    await dialog.getByRole("button", { name: "Keep it" }).click();
+    assert.equal(await asReader(), 200, "a key that was kept was revoked");
+    await page.getByRole("button", { name: "Revoke a reader" }).click();
+    await dialog.getByRole("button", { name: "Revoke it" }).click();
+    await page.locator("tr", { hasText: "a reader" }).getByText("revoked").waitFor();
+    assert.equal(await asReader(), 401);
+    assert.ok(!(await page.content()).includes(token), "a key is shown again");
+  });
+});
+
+const IDLE = [
+  ["/", "/streams/orders", "/tables/silver.orders", "/runs"],
+  ["/alerts", "/dead-letters", "/ledger", "/system"],
+];
+test("a page of an idle platform asks for nothing but the stream of what happens", async () => {
+  // A browser has six connections to a host, and each page keeps one.
+  for (const paths of IDLE) {
+    const pages = await Promise.all(paths.map((path) => at.open(path)));
+    try {
+      const asked: string[] = [];
+      await Promise.all(pages.map((page) => page.locator("h1").first().waitFor()));
+      await sleep(2_500); // what the first pulses bring with them
+      pages.forEach((page, i) => {
+        page.on("request", (request) => asked.push(`${paths[i]}: ${request.method()} ${request.url()}`));
+      });
+      await sleep(4_000);
+      for (const page of pages) assert.equal(await page.evaluate("document.visibilityState"), "visible");
+      assert.deepEqual(asked, []);
+      assert.deepEqual(
+        pages.flatMap(({ complaints }) => complaints),
+        [],
+      );
+    } finally {
+      for (const page of pages) await page.close();
+    }
+  }
+});
+
+test("what happens shows by itself, where one looks", async () => {
+  await withPage("/ledger", async (page) => {
+    const stored = page.locator("tr", { hasText: "bronze.large_orders" }).locator("td").nth(1);
+    await stored.getByText("0", { exact: true }).waitFor();
+    await at.platform.post("large_orders", [{ order_id: "l-1", amount: 1 }]);
+    await stored.getByText("1", { exact: true }).waitFor();
+  });
+  await withPage("/runs", async (page) => {
+    const { run } = await at.call<{ run: { id: string } }>("POST", "/v1/workflows/nightly/runs", {});
+    await page.locator(`a[href="/runs/${run.id}"]`).first().waitFor();
+  });
+});
