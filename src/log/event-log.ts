@@ -89,6 +89,11 @@ export interface Batch {
   readonly count: number;
   /** Where the events came from, stored as `_source`; at most 200 characters. */
   readonly source: string;
+  /**
+   * For who may lose to another process what he appends for: asked right before the bytes go, each time they do. Once it is false they do not, and the
+   * append fails with LOG_UNAVAILABLE. A log of one process need not ask.
+   */
+  readonly may?: () => boolean;
 }
 
 export interface Appended {

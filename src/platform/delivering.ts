@@ -29,11 +29,11 @@ export interface DeliveringParts {
 }
 
 /** What takes changes of alerts to the project's destinations. @throws DESTINATION_UNSET */
-export function delivering(parts: DeliveringParts): Promise<Delivery> {
+export function delivering(parts: DeliveringParts, may = () => true): Promise<Delivery> {
   const { project, flow, log, admit, env, clock, report, shouldDeliver = () => true } = parts;
   const { destinations } = project;
   return Delivery.open({
-    ...{ destinations, env, log, admit, clock, report, shouldDeliver },
+    ...{ destinations, env, log, admit, may, clock, report, shouldDeliver },
     stream: ALERT_STREAM,
     records: flow.deliveries,
     deadLetters: (letters) => flow.deadLetters(letters.map(deliveryLetter)),
@@ -61,10 +61,10 @@ export class Delivering {
     await (await delivering(this.#parts)).close();
   }
 
-  /** Delivers from now on, from where whoever did before has left it. */
-  async start(): Promise<void> {
+  /** Delivers from now on, from where whoever did before has left it. `may`: whether it still is this process that delivers. */
+  async start(may?: () => boolean): Promise<void> {
     await this.#parts.log.refresh([ALERT_STREAM]);
-    this.#delivery = await delivering(this.#parts);
+    this.#delivery = await delivering(this.#parts, may);
     this.#delivery.begin();
   }
 

@@ -192,9 +192,9 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
         lost: (lease) => whole.orchestration.end(lease.signal.aborted ? "at once" : "orderly"),
       });
       lead("react", {
-        async gained() {
+        async gained(lease) {
           whole.alerting.start();
-          await whole.delivery.start();
+          await whole.delivery.start(() => lease.holds());
         },
         async lost() {
           await whole.delivery.stop();

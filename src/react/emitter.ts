@@ -30,6 +30,8 @@ export interface EmitterParts {
   readonly retrying: Retrying;
   /** Resolves when the lane may append: at once, but for a process that may have lost its partitions without having learned of it. @throws SHUTTING_DOWN */
   readonly allowed: () => Promise<void>;
+  /** Whether it may at this moment. */
+  readonly may: () => boolean;
 }
 
 export interface EmittingOperator {
@@ -128,7 +130,7 @@ export class Emitter {
       const admitted = this.#admit(stream, this.#o.operators[operator] as EmittingOperator, offset, number, payload);
       if (!admitted) continue;
       const { stream: name, partition } = admitted.target;
-      const batch = { payload: admitted.line, count: 1, source: previewMark(this.#o.prefix) };
+      const batch = { payload: admitted.line, count: 1, source: previewMark(this.#o.prefix), may: this.#o.may };
       const appended = this.#o.allowed().then(() => this.#o.log.append(name, partition, batch));
       appended.catch(() => undefined); // the next one comes in a moment
     }
@@ -242,7 +244,7 @@ export class Emitter {
   async #append(target: Target, lines: readonly Uint8Array[], source: string): Promise<void> {
     const { log, retrying } = this.#o;
     const { stream, partition } = target;
-    const batch = { payload: Buffer.concat(lines), count: lines.length, source };
+    const batch = { payload: Buffer.concat(lines), count: lines.length, source, may: this.#o.may };
     let from = log.ends(stream, partition).end;
     await retrying.until(`appending what is emitted to ${stream}`, async (attempt) => {
       if (attempt > 0) {

@@ -128,6 +128,7 @@ export class Lane {
         place: `${name.stream}/${name.partition}`,
         declare: () => keeper.commitFacts(),
         allowed: () => this.#allowed(),
+        may: () => this.#mayWrite(),
         letters: (letters) => this.#sendLetters(letters),
       },
       targets,

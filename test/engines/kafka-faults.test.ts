@@ -180,4 +180,25 @@ describe("the log on Kafka, when brokers fail", () => {
     test.diagnostic(`${refused} appends refused, ${work.acknowledged.length} events acknowledged`);
     await judge(log, work.acknowledged);
   });
+
+  it("does not send what has become another's while it waited, and sends what waited beside it", async (test) => {
+    const log = await opened(test);
+    let mine = true;
+    const may = () => mine;
+    const batches = [0, 1, 2].map((n) => batchOf([`{"n":${n}}`]));
+    const answers = Promise.allSettled([
+      log.append("orders", 0, batches[0]!),
+      log.append("orders", 0, { ...batches[1]!, may }),
+      log.append("orders", 0, batches[2]!),
+      log.append("orders", 1, { ...batches[1]!, may }),
+    ]);
+    mine = false;
+    assert.deepEqual(
+      (await answers).map((one) => (one.status === "fulfilled" ? one.value.from : (one.reason as MillraceError).code)),
+      [0, "LOG_UNAVAILABLE", 1, "LOG_UNAVAILABLE"],
+    );
+    mine = true;
+    assert.equal((await log.append("orders", 1, { ...batches[1]!, may })).from, 0);
+    assert.deepEqual(log.problems(), []);
+  });
 });

@@ -250,8 +250,8 @@ export class PartitionReader {
   }
 
   async #append(target: number, lines: readonly Uint8Array[], source: string): Promise<void> {
-    const { log, stream } = this.#o;
-    const batch = { payload: Buffer.concat(lines), count: lines.length, source };
+    const { log, stream, owns: may } = this.#o;
+    const batch = { payload: Buffer.concat(lines), count: lines.length, source, may };
     const from = log.ends(stream, target).end;
     await this.#until(async (attempt) => {
       // A batch whose append failed may be in the log all the same.

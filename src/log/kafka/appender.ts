@@ -238,13 +238,16 @@ export class Appender {
     };
   }
 
-  async #exchange(leader: number, sent: readonly { queue: Queue; group: Group }[]): Promise<void> {
+  async #exchange(leader: number, ready: readonly { queue: Queue; group: Group }[]): Promise<void> {
+    const connection = await this.#options.cluster.connection(leader, "produce");
+    // Nothing is waited for between the question and the bytes: a process may stand still wherever it waits.
+    const sent = ready.filter(({ queue, group }) => this.#stillMay(queue, group));
+    if (sent.length === 0) return;
     const entries = sent.map(({ queue: { partition }, group: { bytes } }) => ({
       topic: partition.topic.name,
       partition: partition.index,
       records: bytes,
     }));
-    const connection = await this.#options.cluster.connection(leader, "produce");
     const { key, version } = produceV9.api;
     const request = () => writeProduceRequest(entries, STORE_TIMEOUT_MS);
     for (const { group } of sent) group.doubtful = true;
@@ -259,6 +262,18 @@ export class Appender {
       if (answer?.errorCode === 0) this.#stored(queue, group, answer);
       else this.#refused(queue, group, new BrokerRefusal(refusalName(answer?.errorCode ?? -1), answer?.message));
     }
+  }
+
+  #stillMay(queue: Queue, group: Group): boolean {
+    if (group.members[0]?.batch.may?.() !== false) return true;
+    queue.group = undefined;
+    if (group.doubtful) this.#forget(queue);
+    this.#freeRoom(group.room);
+    const { stream, name } = queue.partition;
+    const reason = `${name}: what is appended belongs to another worker by now`;
+    const remedy = "see which workers are there (millrace workers)";
+    for (const { reject } of group.members) reject(new MillraceError("LOG_UNAVAILABLE", { stream, reason, remedy }));
+    return false;
   }
 
   #stored(queue: Queue, group: Group, { baseOffset, appendTimeMs, startOffset }: ProduceAnswer): void {
@@ -427,9 +442,10 @@ const PRODUCER_UNKNOWN = new Set([
 function takeGroup(queue: Queue, limit: number): Waiting[] {
   let bytes = 0;
   let length = 0;
+  const may = queue.waiting[0]?.batch.may;
   for (const { batch } of queue.waiting) {
     bytes += encodedBound(batch);
-    if (length > 0 && (bytes > limit || queue.oneByOne > 0)) break;
+    if (length > 0 && (bytes > limit || queue.oneByOne > 0 || batch.may !== may)) break;
     length++;
   }
   queue.oneByOne = Math.max(0, queue.oneByOne - length);

@@ -24,6 +24,8 @@ export interface DeliveryParts {
   readonly records: DeliveryRecords;
   readonly deadLetters: (letters: readonly Undeliverable[]) => Promise<void>;
   readonly admit: Admit;
+  /** Whether this process still is the one that delivers, where several could. */
+  readonly may?: () => boolean;
   /** Names of the destinations a change is for. */
   readonly route: (change: AlertChange) => readonly string[];
   readonly shouldDeliver: (change: AlertChange, destination: string) => boolean | Promise<boolean>;
@@ -84,6 +86,7 @@ export class Delivery {
     this.#firstOffset = parts.log.ends(parts.stream, 0).end;
     const lanes: LaneParts = {
       ...{ log: parts.log, records: parts.records, admit: parts.admit, deadLetters: parts.deadLetters },
+      may: parts.may ?? (() => true),
       ...{ clock: parts.clock, random: parts.random, report: parts.report },
       reader: () => this.#reader as ChangeReader,
       isFor: (change, destination) => parts.route(change).includes(destination),

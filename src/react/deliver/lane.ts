@@ -17,6 +17,8 @@ export interface LaneParts {
   readonly records: Pick<DeliveryRecords, "append">;
   readonly reader: () => ChangeReader;
   readonly admit: Admit;
+  /** Whether this process still is the one that delivers. */
+  readonly may: () => boolean;
   /** Makes dead letters of changes durable. */
   readonly deadLetters: (letters: readonly Undeliverable[]) => Promise<void>;
   /** Whether the change goes to the destination, by its alert's own word or a route. */
@@ -178,7 +180,8 @@ export class StreamLane implements Lane {
     this.destination = destination;
     this.#o = parts;
     const { name, stream, event } = destination;
-    this.courier = new StreamCourier({ name, stream, event, log: parts.log, admit: parts.admit });
+    const { log, admit, may } = parts;
+    this.courier = new StreamCourier({ name, stream, event, log, admit, may });
     this.#position = new PositionRecord(name, parts, (recordedLow) => {
       // While a batch is on its way the ends may hold some of it.
       if (this.#underWay > 0) return { low: recordedLow };

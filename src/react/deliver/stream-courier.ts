@@ -27,6 +27,8 @@ export interface StreamCourierParts {
   readonly event: ((change: AlertChange) => Readonly<Record<string, unknown>>) | undefined;
   readonly log: EventLog;
   readonly admit: Admit;
+  /** Whether this process still is the one that delivers. */
+  readonly may: () => boolean;
 }
 
 /** What could not be appended, and why. */
@@ -58,13 +60,13 @@ export class StreamCourier {
    * earlier attempt. Resolves to why there is none, or undefined.
    */
   async retake(change: Change, ends: readonly number[] | undefined): Promise<string | undefined> {
-    const { log, stream, name, admit } = this.#o;
+    const { log, stream, name, admit, may } = this.#o;
     const source = `deliver:${name}:retry-${change.offset}`;
     if (ends !== undefined && (await this.#has(source, ends))) return undefined;
     const made = this.#eventOf(change);
     const judged = typeof made === "string" ? { kind: "refused" as const, message: made } : admit(stream, made);
     if (judged.kind === "refused") return judged.message;
-    await log.append(stream, judged.partition, { payload: judged.line, count: 1, source });
+    await log.append(stream, judged.partition, { payload: judged.line, count: 1, source, may });
     return undefined;
   }
 
@@ -88,6 +90,8 @@ export class StreamCourier {
   /** Who sent what the stream has behind `ends`. */
   async #sources(ends: readonly number[], see: (source: string, partition: number) => void): Promise<void> {
     const { log, stream } = this.#o;
+    // What another process has delivered, and what was stored though nobody said so.
+    await log.refresh([stream]);
     for (let partition = 0; partition < log.partitions(stream); partition++) {
       for (let next = Math.max(ends[partition] ?? 0, log.ends(stream, partition).start); ; ) {
         const run = await log.read(stream, partition, next, READ_BYTES).catch((error: unknown) => {
@@ -107,7 +111,7 @@ export class StreamCourier {
    * @throws LOG_UNAVAILABLE and others of the log; after `recover` with the ends from before, the same changes can be given again
    */
   async take(changes: readonly Change[]): Promise<RefusedChange[]> {
-    const { log, stream, name, admit } = this.#o;
+    const { log, stream, name, admit, may } = this.#o;
     const refused: RefusedChange[] = [];
     const lines = new Map<number, { from: number; to: number; lines: Uint8Array[] }>();
     for (const change of changes) {
@@ -129,7 +133,8 @@ export class StreamCourier {
     await Promise.all(
       [...lines].map(async ([partition, { from, to, lines: events }]) => {
         const payload = Buffer.concat(events);
-        await log.append(stream, partition, { payload, count: events.length, source: `deliver:${name}:${from}-${to}` });
+        const source = `deliver:${name}:${from}-${to}`;
+        await log.append(stream, partition, { payload, count: events.length, source, may });
         this.#appended[partition] = to;
       }),
     );
