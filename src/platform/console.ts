@@ -6,15 +6,18 @@ import { SESSION_COOKIE, sessionOf } from "../gateway/credentials.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { Administration } from "../serve/admin-route.ts";
 import { consoleRoute, readConsole } from "../serve/console-route.ts";
+import { ledgerHistoryRoute } from "../serve/ledger-history-route.ts";
 import { mapRoute } from "../serve/map-route.ts";
 import { notebooksRoute } from "../serve/notebooks-route.ts";
 import type { RunningQueries } from "../serve/running-queries.ts";
 import { sessionRoute } from "../serve/session-route.ts";
 import { systemRoute } from "../serve/system-route.ts";
+import { LedgerMinutes } from "../state/ledger-minutes.ts";
 import { Notebooks } from "../state/notebooks.ts";
 import type { Sessions } from "../state/sessions.ts";
 import type { Workers } from "../state/workers.ts";
 import { destinations } from "./delivering.ts";
+import { keepLedgerHistory } from "./ledger-history.ts";
 import { live } from "./live.ts";
 import type { RouteParts } from "./routes.ts";
 import { stamps } from "./stamps.ts";
@@ -62,6 +65,10 @@ export async function consoleRoutes({ app, closing }: Gateway, parts: ConsolePar
     }),
     ...{ requireScope, closing },
   });
+  const minutes = new LedgerMinutes(state);
+  const endHistory = keepLedgerHistory({ minutes, ledger: () => administered.ledger(), clock, report: parts.report });
+  app.addHook("onClose", endHistory);
+  app.register(ledgerHistoryRoute, { history: minutes, requireScope, clock });
   app.register(systemRoute, { system: () => system.view(), requireScope });
   app.register(notebooksRoute, { notebooks, requireScope });
   app.register(sessionRoute, { sessions, cookie: SESSION_COOKIE, tokenOf: sessionOf, clock });

@@ -1,6 +1,7 @@
 /** Pieces of the console that are plain functions. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { stepsOf } from "../../packages/console/src/pages/ledger/steps.ts";
 import { faultIn } from "../../packages/console/src/pages/letters/fault.ts";
 import { bind, parametersOf } from "../../packages/console/src/pages/sql/parameters.ts";
 import { exampleOf } from "../../packages/console/src/pages/streams/example.ts";
@@ -64,4 +65,24 @@ test("an example has what the contract requires, within its limits", () => {
   assert.ok((example["small"] as number) <= 3);
   assert.ok(!Number.isNaN(Date.parse(example["at"] as string)));
   assert.equal((example["tags"] as string[]).length, 2);
+});
+
+test("a hop over time: what came in each step, as before where nothing was written, and nothing made up at the beginning or by a replay", () => {
+  const point = (atMs: number, stored: number, balanced = true) => ({
+    ...{ atMs, accepted: stored, stored, duplicate: 0, filtered: 0, deadLettered: 0, pending: atMs, balanced },
+  });
+  const told = (points: Parameters<typeof stepsOf>[0]) =>
+    stepsOf(points, 100, 10, 145).map(({ became, balanced }) => [became.stored, balanced]);
+  assert.deepEqual(told([point(60, 5), point(110, 8, false), point(130, 9)]), [
+    [0, true],
+    [3, false],
+    [0, false],
+    [1, true],
+    [0, true],
+  ]);
+  assert.deepEqual(
+    told([point(110, 1_000), point(120, 1_001), point(130, 20)]).map(([stored]) => stored),
+    [0, 0, 1, 0, 0],
+  );
+  assert.deepEqual(told([]).length, 5);
 });

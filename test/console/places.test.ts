@@ -133,6 +133,18 @@ test("a page of an idle platform asks for nothing but the stream of what happens
   }
 });
 
+test("the ledger over time, by hop, as an address", async () => {
+  await withPage("/ledger?hours=1", async (page) => {
+    await page.getByRole("img", { name: "What became of the events of orders at bronze.orders: " }).waitFor();
+    await page.getByRole("button", { name: "silver.orders", exact: true }).click();
+    await page.getByRole("img", { name: "What became of the events of orders at silver.orders: " }).waitFor();
+    await page.getByRole("link", { name: "1 day" }).click();
+    await page.waitForURL("**/ledger?hours=24&hop=silver.orders");
+    await page.getByRole("heading", { name: "silver.orders over time" }).waitFor();
+  });
+  await inEveryLook("/ledger?hours=1", ".time-bars");
+});
+
 test("what happens shows by itself, where one looks", async () => {
   await withPage("/ledger", async (page) => {
     const stored = page.locator("tr", { hasText: "bronze.large_orders" }).locator("td").nth(1);

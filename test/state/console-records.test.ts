@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type ApiKeys, openApiKeys } from "../../src/state/api-keys.ts";
+import { LedgerMinutes } from "../../src/state/ledger-minutes.ts";
 import { MOST_NOTEBOOK_BYTES, Notebooks } from "../../src/state/notebooks.ts";
 import { openSessions, type Sessions } from "../../src/state/sessions.ts";
 import { openState, type State } from "../../src/state/state.ts";
@@ -124,5 +125,43 @@ describe("what the console keeps", { concurrency: false }, () => {
     await assert.rejects(notebooks.create({ name: "huge", cells, refreshS: null }, "ann"), {
       code: "NOTEBOOK_TOO_LARGE",
     });
+  });
+
+  test("the ledger over time: the first to write a minute has written it, a step tells its worst, and what stood before is known", async () => {
+    const minutes = new LedgerMinutes(state);
+    const minute = (n: number) => nowMs + n * 60_000;
+    const hop = (accepted: number, pending = 0, balanced = true) => ({
+      ...{ stream: "orders", hop: "bronze.orders", accepted, stored: accepted - pending, duplicate: 0, filtered: 0 },
+      ...{ deadLettered: 0, pending, balanced },
+    });
+    await minutes.write([hop(1)], minute(0));
+    await minutes.write([hop(5, 4)], minute(10));
+    await minutes.write([hop(6)], minute(10) + 30_000);
+    await minutes.write([hop(7, 0, false)], minute(11));
+    await minutes.write([hop(8)], minute(12));
+    await minutes.write([{ ...hop(3), stream: "others" }], minute(12));
+    const told = async (from: number, steps: number) =>
+      (await minutes.read(minute(from), steps * 60_000, "orders")).flatMap(({ points }) =>
+        points.map(({ atMs, accepted, pending, balanced }) => [(atMs - nowMs) / 60_000, accepted, pending, balanced]),
+      );
+    assert.deepEqual(await told(5, 1), [
+      [0, 1, 0, true],
+      [10, 5, 4, true],
+      [11, 7, 0, false],
+      [12, 8, 0, true],
+    ]);
+    assert.deepEqual(await told(10, 5), [
+      [0, 1, 0, true],
+      [12, 8, 4, false],
+    ]);
+    assert.deepEqual(
+      (await minutes.read(minute(5), 60_000)).map(({ stream }) => stream),
+      ["orders", "others"],
+    );
+    await minutes.write([hop(9)], minute(9 * 24 * 60));
+    assert.deepEqual(await told(0, 1), [
+      [12, 8, 0, true],
+      [9 * 24 * 60, 9, 0, true],
+    ]);
   });
 });

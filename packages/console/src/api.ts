@@ -7,6 +7,7 @@ import type { BackfillView } from "../../../src/orchestrate/backfill-view.ts";
 import type { LogView, RunView, StepView } from "../../../src/orchestrate/read-runs.ts";
 import type { KeyView, LedgerView, PlatformStatus, SettingView } from "../../../src/serve/admin-route.ts";
 import type { TableDetails, TableSummary } from "../../../src/serve/catalogue.ts";
+import type { LedgerHistoryView } from "../../../src/serve/ledger-history-route.ts";
 import type { ProjectMap } from "../../../src/serve/map-route.ts";
 import type { NotebookDraft } from "../../../src/serve/notebooks-route.ts";
 import type { QueryView } from "../../../src/serve/running-queries.ts";
@@ -225,6 +226,8 @@ export const api = {
   map: (signal?: AbortSignal) => json<ProjectMap>("/v1/map", { signal }),
   status: (signal?: AbortSignal) => json<PlatformStatus>("/v1/status", { signal }),
   ledger: (signal?: AbortSignal) => json<LedgerView>("/v1/ledger", { signal }),
+  ledgerHistory: (hours: number, signal?: AbortSignal) =>
+    json<LedgerHistoryView>(`/v1/ledger/history?hours=${hours}`, { signal }),
   settings: (signal?: AbortSignal) =>
     json<{ settings: SettingView[] }>("/v1/config", { signal }).then(({ settings }) => settings),
   createKey: (key: { name: string; scopes: readonly string[]; aws?: boolean }) =>

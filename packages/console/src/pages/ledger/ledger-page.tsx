@@ -1,12 +1,14 @@
 /** What became of every event, hop by hop; and of one event, by its id. */
-import { type FormEvent, useState } from "react";
+import { type FormEvent, type ReactNode, useState } from "react";
 import { Link, useSearchParams } from "wouter";
-import type { LedgerHop } from "../../../../../src/serve/admin-route.ts";
+import type { LedgerHop, LedgerImbalance } from "../../../../../src/serve/admin-route.ts";
+import type { LedgerHistoryView } from "../../../../../src/serve/ledger-history-route.ts";
 import { api } from "../../api.ts";
 import { Page } from "../../app.tsx";
 import { count } from "../../format.ts";
 import { useLoad } from "../../load.ts";
-import { Badge, Empty, Failure, HealthMark, Loading, Panel, Time } from "../../ui/ui.tsx";
+import { Badge, Empty, Facts, Failure, HealthMark, Loading, Panel, Tabs, Time } from "../../ui/ui.tsx";
+import { OverTime } from "./over-time.tsx";
 import { Receipts } from "./receipts.tsx";
 import "./ledger.css";
 
@@ -15,9 +17,14 @@ export default function LedgerPage() {
   const event = parameters.get("event") ?? "";
   const [text, setText] = useState(event);
   const { value: ledger, error, reload } = useLoad("ledger", (signal) => api.ledger(signal), { on: ["ledger"] });
+  const hours = RANGES.find(([, choice]) => String(choice) === parameters.get("hours"))?.[1] ?? 6;
+  const history = useLoad(`ledger of ${hours}`, (signal) => api.ledgerHistory(hours, signal), {
+    on: ["ledger"],
+    paceMs: 30_000,
+  });
   const find = (submitted: FormEvent) => {
     submitted.preventDefault();
-    setParameters(text.trim() === "" ? {} : { event: text.trim() });
+    setParameters((before) => changed(before, "event", text.trim()));
   };
   const streams = [...new Set((ledger?.hops ?? []).map(({ stream }) => stream))];
   return (
@@ -30,6 +37,7 @@ export default function LedgerPage() {
             label={ledger.balanced ? "every event is accounted for" : "something does not balance"}
           />
         )}
+        <Range hours={hours} />
         <form className="row" onSubmit={find}>
           <label className="visually-hidden" htmlFor="event-id">
             An event's id
@@ -47,20 +55,13 @@ export default function LedgerPage() {
           </button>
         </form>
       </header>
-      {event !== "" && <Receipts id={event} close={() => setParameters({})} />}
+      {event !== "" && <Receipts id={event} close={() => setParameters((before) => changed(before, "event", ""))} />}
       {error !== undefined && <Failure error={error} retry={reload} />}
       {ledger === undefined && error === undefined && <Loading what="the ledger" />}
       {ledger?.imbalances.map((imbalance) => (
         <div key={imbalance.message} className="notice bad" role="alert">
           <HealthMark health="bad" />
-          <div>
-            <p>{imbalance.message}</p>
-            <p className="faint">
-              {imbalance.hop}
-              {imbalance.from !== null && `, offsets ${imbalance.from} to ${imbalance.to}`}, since{" "}
-              <Time at={imbalance.since} />
-            </p>
-          </div>
+          <Wrong imbalance={imbalance} />
         </div>
       ))}
       {ledger?.hops.length === 0 && (
@@ -71,13 +72,51 @@ export default function LedgerPage() {
         </Empty>
       )}
       {streams.map((stream) => (
-        <Stream key={stream} stream={stream} hops={(ledger?.hops ?? []).filter((hop) => hop.stream === stream)} />
+        <Stream
+          key={stream}
+          stream={stream}
+          hops={(ledger?.hops ?? []).filter((hop) => hop.stream === stream)}
+          history={history.value}
+        />
       ))}
+      {history.error !== undefined && <Failure error={history.error} retry={history.reload} />}
     </Page>
   );
 }
 
-function Stream({ stream, hops }: { stream: string; hops: readonly LedgerHop[] }) {
+/** What does not balance: where, by how much, and since when. */
+function Wrong({ imbalance }: { imbalance: LedgerImbalance }) {
+  const { stream, hop, partition, from, to, ranges, expected, found, file, message, since } = imbalance;
+  const facts: (readonly [string, ReactNode])[] = [
+    ["stream", stream ?? "–"],
+    ["hop", hop],
+    ...(partition === null ? [] : [["partition", String(partition)] as const]),
+    ...(from === null ? [] : [["offsets", `${count(from)} to ${count(to ?? from)}`] as const]),
+    ...(ranges.length === 0
+      ? []
+      : [["of these", ranges.map((range) => `${count(range.from)}–${count(range.to)}`).join(", ")] as const]),
+    ...(expected === null ? [] : [["should be", count(expected)] as const]),
+    ...(found === null ? [] : [["found", count(found)] as const]),
+    ...(file === null ? [] : [["file", <code key="file">{file}</code>] as const]),
+    ["since", <Time key="since" at={since} />],
+  ];
+  return (
+    <div>
+      <p>{message}</p>
+      <Facts facts={facts} />
+    </div>
+  );
+}
+
+interface StreamProps {
+  readonly stream: string;
+  readonly hops: readonly LedgerHop[];
+  readonly history: LedgerHistoryView | undefined;
+}
+
+function Stream({ stream, hops, history }: StreamProps) {
+  const [parameters, setParameters] = useSearchParams();
+  const chosen = hops.find(({ hop }) => hop === parameters.get("hop"))?.hop ?? hops[0]?.hop;
   return (
     <Panel
       title={stream}
@@ -110,7 +149,14 @@ function Stream({ stream, hops }: { stream: string; hops: readonly LedgerHop[] }
               <td>
                 <span className="row">
                   <HealthMark health={hop.balanced ? "ok" : "bad"} />
-                  {hop.hop}
+                  <button
+                    type="button"
+                    className="button quiet"
+                    aria-pressed={hop.hop === chosen}
+                    onClick={() => setParameters((before) => changed(before, "hop", hop.hop), { replace: true })}
+                  >
+                    {hop.hop}
+                  </button>
                 </span>
               </td>
               <td className="number">{count(hop.accepted)}</td>
@@ -133,8 +179,34 @@ function Stream({ stream, hops }: { stream: string; hops: readonly LedgerHop[] }
           ))}
         </tbody>
       </table>
+      {history !== undefined && chosen !== undefined && <OverTime stream={stream} hop={chosen} history={history} />}
     </Panel>
   );
+}
+
+const RANGES = [
+  ["1 hour", 1],
+  ["6 hours", 6],
+  ["1 day", 24],
+  ["1 week", 168],
+] as const;
+
+/** Over how long the charts look. */
+function Range({ hours }: { hours: number }) {
+  const [parameters] = useSearchParams();
+  const tabs = RANGES.map(([label, choice]) => ({
+    ...{ label, current: choice === hours },
+    to: `/ledger?${changed(parameters, "hours", String(choice)).toString()}`,
+  }));
+  return <Tabs tabs={tabs} />;
+}
+
+/** An address with one thing changed, or without it. */
+function changed(parameters: URLSearchParams, name: string, value: string): URLSearchParams {
+  const next = new URLSearchParams(parameters);
+  if (value === "") next.delete(name);
+  else next.set(name, value);
+  return next;
 }
 
 function Share({ hop }: { hop: LedgerHop }) {
