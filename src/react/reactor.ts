@@ -238,6 +238,10 @@ export class Reactor {
       const missing = laneNames(this.#o.plans, this.#wanted).filter((name) => !open.has(markPrefix(name)));
       if (missing.length === 0) return;
       const lanes = await this.#maker.make(missing);
+      if (this.#closing) {
+        await Promise.all(lanes.map((lane) => lane.close()));
+        throw new MillraceError("SHUTTING_DOWN");
+      }
       for (const lane of lanes) this.#add(lane);
       const thread = this.#thread;
       try {
@@ -360,6 +364,7 @@ export class Reactor {
     this.#restoring.set(number, flow);
     try {
       await lane.restore(async (entries) => {
+        refuseEnded(thread, lane);
         thread.say({ kind: "restore", lane: number, entries }, [entries.buffer]);
         if (++flow.sent < MOST_RESTORING) return;
         await new Promise<void>((resolve) => {
@@ -376,14 +381,11 @@ export class Reactor {
     } finally {
       this.#restoring.delete(number);
     }
+    // Nothing comes any more of a thread that ended while the state was read.
+    refuseEnded(thread, lane);
     const incompatible = await new Promise<readonly Incompatible[]>((resolve, reject) => {
       this.#opening.set(number, { resolve, reject });
-      thread.signal.addEventListener(
-        "abort",
-        () =>
-          reject(new MillraceError("REACT_UNAVAILABLE", { operator: lane.name.lane, reason: "its thread has ended" })),
-        { once: true },
-      );
+      thread.signal.addEventListener("abort", () => reject(threadEnded(lane)), { once: true });
       thread.say({ kind: "open", lane: number, setup: lane.setup(this.#isShared(lane)) });
     }).finally(() => this.#opening.delete(number));
     if (incompatible.length > 0) await this.#openAnew(thread, lane, incompatible);
@@ -570,6 +572,15 @@ export class Reactor {
     this.#turn = turn.catch(() => undefined); // told to the caller
     return turn;
   }
+}
+
+/** @throws REACT_UNAVAILABLE */
+function refuseEnded(thread: WorkerThread, lane: Lane): void {
+  if (thread.signal.aborted) throw threadEnded(lane);
+}
+
+function threadEnded({ name }: Lane): MillraceError {
+  return new MillraceError("REACT_UNAVAILABLE", { operator: name.lane, reason: "its thread has ended" });
 }
 
 /** State on its way to the worker: blocks not taken yet, and whom to tell of one that is. */

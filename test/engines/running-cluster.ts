@@ -99,15 +99,17 @@ export class RunningCluster {
     });
   }
 
-  /** Resolves once the worker serves. A worker of the same id has ended before. */
+  /** Resolves once the worker serves. A worker of the same id has ended before. `prefix`: of its command, one that becomes it. */
   async start(
     id: string,
     role: string | undefined,
     env: Readonly<Record<string, string>> = {},
+    prefix: readonly string[] = [],
   ): Promise<RunningWorker> {
     const roles = role === undefined ? [] : ["--role", role];
     const args = ["--max-old-space-size=256", BIN, "start", join(ROOT, this.#project), "--port", "0", ...roles];
-    const child = spawn(process.execPath, [...args, "--data", join(this.dir, id), "--worker-id", id], {
+    const command = [...prefix, process.execPath, ...args, "--data", join(this.dir, id), "--worker-id", id];
+    const child = spawn(command[0] as string, command.slice(1), {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...this.env, ...env },
     });

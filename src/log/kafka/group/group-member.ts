@@ -43,6 +43,8 @@ const PROGRESS_MS = 1_000;
 const PAUSE_MS = 300;
 const BEAT_MS = 1_000;
 const JOIN_TIMEOUT_MS = 30_000;
+/** How long a member that leaves waits until the group knows. */
+const LEAVE_WITHIN_MS = 8_000;
 
 export class GroupMember implements Membership {
   readonly #options: MemberOptions;
@@ -112,7 +114,15 @@ export class GroupMember implements Membership {
     this.#wake();
     await this.#handOver([...this.#owned], "revoked");
     clearTimeout(this.#progressTimer);
-    // Others get the partitions when the session ends, if the group cannot be told.
+    // Others get the partitions when the session ends, if the group cannot be told: brokers may be out of reach, and a round waits for others for a minute.
+    const late = new AbortController();
+    const told = this.#tellLeave().then(() => this.#running);
+    await Promise.race([told, sleep(LEAVE_WITHIN_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
+    late.abort();
+  }
+
+  /** Never rejects. */
+  async #tellLeave(): Promise<void> {
     await this.#tellProgress().catch((error: unknown) => this.#user.failed?.(this.#coordinator.explained(error)));
     const members = [{ memberId: this.#memberId, groupInstanceId: this.#options.workerId, reason: "it stops" }];
     const { group } = this.#coordinator;
@@ -120,7 +130,6 @@ export class GroupMember implements Membership {
       await this.#coordinator
         .ask("beat", (connection) => leaveGroupV5.api.async(connection, group, members))
         .catch((error: unknown) => this.#user.failed?.(this.#coordinator.explained(error)));
-    await this.#running;
   }
 
   /** Round after round, until it leaves or has been replaced. */
