@@ -160,6 +160,19 @@ export class Cluster {
     await to.group.give(partitions);
   }
 
+  /**
+   * Stores what was acknowledged before the call, each worker its own part. A worker that is done may find more to store a moment later, such as
+   * the dead letters of another's events; its interval would see to it, were it not an hour here, so it is asked again until all are done.
+   */
+  async flush(workers: readonly Worker[], streams?: readonly string[]): Promise<void> {
+    const round = () => Promise.all(workers.map(({ flow }) => flow.flush(streams)));
+    const rounds: Promise<unknown>[] = [];
+    const first = round();
+    const again = setInterval(() => rounds.push(round().catch((error: unknown) => error)), 250);
+    await first.finally(() => clearInterval(again));
+    for (const failure of await Promise.all(rounds)) if (failure instanceof Error) throw failure;
+  }
+
   async close(): Promise<void> {
     for (const worker of [...this.#workers]) await worker.crash();
     await this.log.close();

@@ -14,7 +14,7 @@ test("dead letters of events that were staged by a query alone are written by th
   assert.equal(cluster.log.ends("_dead_letters", 0).end, 0, "who does not store writes no letters");
   await a.group.revoke([{ stream: "orders", partition: 0 }], "fenced");
   await b.group.give([{ stream: "orders", partition: 0 }]);
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   const letters = await a.query("select dead_letter_id from system.dead_letters order by 1", ["system.dead_letters"]);
   assert.deepEqual(letters, [["orders/0/0/silver.enriched"], ["orders/0/1/"]]);
   for (const w of [a, b]) {

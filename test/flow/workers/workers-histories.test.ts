@@ -202,7 +202,7 @@ test("whatever workers do to each other, every query in any of them shows every 
           p,
           model.place(p, events).map(({ line }) => line),
         );
-      const flush = () => Promise.all(workers.map(({ flow }) => flow.flush()));
+      const flush = () => cluster.flush(workers);
       await flush();
       for (const one of history) {
         if (one.do === "append") await append(one.partition, one.events);

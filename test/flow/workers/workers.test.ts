@@ -46,7 +46,7 @@ test("a query in either worker sees every acknowledged event once, whoever owns 
   await cluster.append("orders", 1, [...orders(10, 19), order(10)]);
   const wanted = [...orders(0, 19)].map(({ order_id }) => [order_id]).sort();
   for (const worker of [a, b]) assert.deepEqual(await ids(worker), wanted);
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   for (const worker of [a, b]) {
     assert.deepEqual(await ids(worker), wanted);
     assert.deepEqual(
@@ -59,7 +59,7 @@ test("a query in either worker sees every acknowledged event once, whoever owns 
   await cluster.append("orders", 1, [order(12), order(21), order(21)]);
   const more = [...orders(0, 21)].map(({ order_id }) => [order_id]).sort();
   for (const worker of [b, a]) assert.deepEqual(await ids(worker), more);
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   for (const worker of [a, b]) {
     assert.deepEqual(await ids(worker), more);
     const unbalanced = worker.flow.ledger().filter(({ balanced, pending }) => !balanced || pending !== 0);
@@ -80,7 +80,7 @@ test("four owners who rewrite the same keys at the same time all get on, and the
       all.push(...some);
       await cluster.append("orders", p, some);
     }
-    await Promise.all(workers.map(({ flow }) => flow.flush(["orders"])));
+    await cluster.flush(workers, ["orders"]);
     await agrees(workers[round] as Worker, all); // at once: the next merge would hide a key that is there twice
   }
   for (const w of workers) {
@@ -113,34 +113,37 @@ test("a partition changes hands under load: its loser stores nothing once it has
   const load = (async () => {
     while (loading) {
       const some = lines(all.length, 20);
-      all.push(...some);
-      await cluster.append("orders", all.length % 2, some);
+      await cluster.append("orders", (all.length / 20) % 2, some);
+      all.push(...some); // acknowledged
       await sleep(5);
     }
   })();
   const partition = [{ stream: "orders", partition: 0 }];
-  for (let round = 0; round < 6; round++) {
-    const [from, to] = round % 2 === 0 ? [a, b] : [b, a];
-    await sleep(60);
-    await from.group.revoke(partition);
-    const before = committed.length;
-    await sleep(40);
-    assert.deepEqual(
-      committed.slice(before).filter((one) => one.partition === 0),
-      [],
-      "between two owners",
-    );
-    await to.group.give(partition);
-    const known = [...all];
-    const ids = new Set((await to.query("select order_id from silver.enriched", ["silver.enriched"])).flat());
-    assert.deepEqual(
-      known.filter(({ order_id }) => !ids.has(order_id)),
-      [],
-    );
+  try {
+    for (let round = 0; round < 6; round++) {
+      const [from, to] = round % 2 === 0 ? [a, b] : [b, a];
+      await sleep(60);
+      await from.group.revoke(partition);
+      const before = committed.length;
+      await sleep(40);
+      assert.deepEqual(
+        committed.slice(before).filter((one) => one.partition === 0),
+        [],
+        "between two owners",
+      );
+      await to.group.give(partition);
+      const known = [...all];
+      const ids = new Set((await to.query("select order_id from silver.enriched", ["silver.enriched"])).flat());
+      assert.deepEqual(
+        known.filter(({ order_id }) => !ids.has(order_id)),
+        [],
+      );
+    }
+  } finally {
+    loading = false;
+    await load;
   }
-  loading = false;
-  await load;
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   for (const w of [a, b]) {
     await agrees(w, all);
     balanced(w);
@@ -159,8 +162,8 @@ test("a replay in one worker while others store: what comes meanwhile stays, and
   const load = (async () => {
     while (loading) {
       const some = lines(all.length, 10);
+      await cluster.append("orders", (all.length / 10) % 2, some);
       all.push(...some);
-      await cluster.append("orders", all.length % 2, some);
       await sleep(10);
     }
   })();
@@ -173,7 +176,7 @@ test("a replay in one worker while others store: what comes meanwhile stays, and
     loading = false;
     await load;
   }
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   for (const w of [a, b, serve]) await agrees(w, all);
   assert.deepEqual(await serve.flow.verifyLedger(), []);
 });
@@ -192,8 +195,8 @@ test("dead letters are retried by a worker that owns nothing, each once, while t
       [...good, ...bad].filter(({ seq }) => seq % 2 === p),
     );
   }
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
-  await Promise.all([a.flow.flush(), b.flow.flush()]); // the letters
+  await cluster.flush([a, b]);
+  await cluster.flush([a, b]); // the letters
   const open = await serve.flow.deadLetterDesk.list({ status: "open" }, { limit: 100 });
   assert.equal(open.deadLetters.length, 40);
   let more = lines(1000, 5);
@@ -212,7 +215,7 @@ test("dead letters are retried by a worker that owns nothing, each once, while t
   assert.ok([...first, ...second].every(({ outcome }) => outcome === "failed"));
   assert.equal(first.length, 40);
   await load;
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   const ids = await serve.query("select order_id from silver.enriched order by 1", ["silver.enriched"]);
   assert.deepEqual(ids.flat(), [...good, ...more].map(({ order_id }) => order_id).sort());
   const [letter] = (await serve.flow.deadLetterDesk.list({ status: "open" }, { limit: 100 })).deadLetters;
@@ -226,7 +229,7 @@ test("what no worker asks for of partitions that are not its own is not opened",
   const [a, b] = (await several(cluster, 2)) as [Worker, Worker];
   await cluster.append("orders", 0, lines(0, 10));
   await cluster.append("orders", 1, lines(10, 10));
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   const opened = async (w: Worker) => {
     const folder = join(w.dataDir, "dedupe", "orders");
     const [by] = await readdir(folder).catch(() => []);
@@ -246,7 +249,7 @@ test("only the leader refreshes, and who leads next does what became due before"
   await using cluster = await Cluster.open(dir.path, { partitions: 2 });
   const [a, b] = (await several(cluster, 2)) as [Worker, Worker];
   await cluster.append("orders", 1, lines(0, 10));
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   await b.flow.refresher.settle();
   const rows = (w: Worker) => w.query("select count(*)::int from gold.daily", ["gold.daily"], "committed");
   assert.deepEqual(await rows(b), [[0]]);
@@ -265,7 +268,7 @@ test("workers of two versions: the older one goes on with a table that has more 
   const all = lines(0, 40);
   await cluster.append("orders", 0, all.slice(0, 20));
   await cluster.append("orders", 1, all.slice(20));
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   const next = await cluster.open({ name: "next", project: "workers-next", flushIntervalMs: 50 });
   a.lead.set(false);
   next.lead.set(true);
@@ -329,7 +332,7 @@ test("vacuum takes nothing that another worker is just writing, however far the 
     }
     return files;
   };
-  await Promise.all([a.flow.flush(), b.flow.flush()]);
+  await cluster.flush([a, b]);
   assert.equal(removed, 0);
   for (const w of [a, b]) await agrees(w, lines(0, 10));
 });
