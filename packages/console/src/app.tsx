@@ -1,31 +1,32 @@
 /** The console: who is signed in, the frame, and which page the address means. */
-import { lazy, Suspense, useEffect, useState } from "react";
+import { Suspense, useEffect, useState } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
 import type { SessionView } from "../../../src/serve/session-route.ts";
 import { api, onSignedOut } from "./api.ts";
 import { compact } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Palette } from "./palette.tsx";
+import { PartBoundary, part } from "./parts.tsx";
 import { SignIn } from "./sign-in.tsx";
 import { applyTheme, type Theme, theme } from "./theme/theme.ts";
 import { icons } from "./ui/icons.tsx";
 import { Badge, Empty, Failure, HealthMark, Loading } from "./ui/ui.tsx";
 import "./app.css";
 
-const MapPage = lazy(() => import("./pages/map/map-page.tsx"));
-const StreamsPage = lazy(() => import("./pages/streams/streams-page.tsx"));
-const StreamPage = lazy(() => import("./pages/streams/stream-page.tsx"));
-const TablesPage = lazy(() => import("./pages/tables/tables-page.tsx"));
-const TablePage = lazy(() => import("./pages/tables/table-page.tsx"));
-const SqlPage = lazy(() => import("./pages/sql/sql-page.tsx"));
-const DashboardPage = lazy(() => import("./pages/sql/dashboard-page.tsx"));
-const LedgerPage = lazy(() => import("./pages/ledger/ledger-page.tsx"));
-const RunsPage = lazy(() => import("./pages/runs/runs-page.tsx"));
-const RunPage = lazy(() => import("./pages/runs/run-page.tsx"));
-const BackfillPage = lazy(() => import("./pages/runs/backfill-page.tsx"));
-const AlertsPage = lazy(() => import("./pages/alerts/alerts-page.tsx"));
-const LettersPage = lazy(() => import("./pages/letters/letters-page.tsx"));
-const SystemPage = lazy(() => import("./pages/system/system-page.tsx"));
+const MapPage = part(() => import("./pages/map/map-page.tsx"));
+const StreamsPage = part(() => import("./pages/streams/streams-page.tsx"));
+const StreamPage = part(() => import("./pages/streams/stream-page.tsx"));
+const TablesPage = part(() => import("./pages/tables/tables-page.tsx"));
+const TablePage = part(() => import("./pages/tables/table-page.tsx"));
+const SqlPage = part(() => import("./pages/sql/sql-page.tsx"));
+const DashboardPage = part(() => import("./pages/sql/dashboard-page.tsx"));
+const LedgerPage = part(() => import("./pages/ledger/ledger-page.tsx"));
+const RunsPage = part(() => import("./pages/runs/runs-page.tsx"));
+const RunPage = part(() => import("./pages/runs/run-page.tsx"));
+const BackfillPage = part(() => import("./pages/runs/backfill-page.tsx"));
+const AlertsPage = part(() => import("./pages/alerts/alerts-page.tsx"));
+const LettersPage = part(() => import("./pages/letters/letters-page.tsx"));
+const SystemPage = part(() => import("./pages/system/system-page.tsx"));
 
 type Who =
   | { kind: "asking" }
@@ -60,9 +61,11 @@ export function App() {
     <Switch>
       <Route path="/sql/:id/dashboard">
         {({ id }) => (
-          <Suspense fallback={<Loading what="the dashboard" />}>
-            <DashboardPage id={id} />
-          </Suspense>
+          <PartBoundary place={id}>
+            <Suspense fallback={<Loading what="the dashboard" />}>
+              <DashboardPage id={id} />
+            </Suspense>
+          </PartBoundary>
         )}
       </Route>
       <Route>
@@ -149,43 +152,45 @@ function Frame({ session, signOut }: { session: SessionView; signOut: () => void
       </nav>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and must be reachable by keyboard */}
       <main className="main" id="main" tabIndex={0}>
-        <Suspense
-          fallback={
-            <Page>
-              <Loading what="the page" />
-            </Page>
-          }
-        >
-          <Switch>
-            <Route path="/" component={MapPage} />
-            <Route path="/streams" component={StreamsPage} />
-            <Route path="/streams/:name/:part?">
-              {({ name, part }) => <StreamPage name={decodeURIComponent(name)} part={part ?? "overview"} />}
-            </Route>
-            <Route path="/tables" component={TablesPage} />
-            <Route path="/tables/:name/:part?">
-              {({ name, part }) => <TablePage name={decodeURIComponent(name)} part={part ?? "overview"} />}
-            </Route>
-            <Route path="/sql/:id?">{({ id }) => <SqlPage {...(id !== undefined && { id })} />}</Route>
-            <Route path="/runs" component={RunsPage} />
-            <Route path="/runs/backfill/:id">{({ id }) => <BackfillPage id={id} />}</Route>
-            <Route path="/runs/:id">{({ id }) => <RunPage id={id} />}</Route>
-            <Route path="/alerts" component={AlertsPage} />
-            <Route path="/dead-letters" component={LettersPage} />
-            <Route path="/ledger" component={LedgerPage} />
-            <Route path="/system" component={SystemPage} />
-            <Route>
+        <PartBoundary place={location}>
+          <Suspense
+            fallback={
               <Page>
-                <Empty title="There is nothing at this address">
-                  <p>It may be of a newer console, or mistyped.</p>
-                  <Link to="/" className="button primary">
-                    To the map
-                  </Link>
-                </Empty>
+                <Loading what="the page" />
               </Page>
-            </Route>
-          </Switch>
-        </Suspense>
+            }
+          >
+            <Switch>
+              <Route path="/" component={MapPage} />
+              <Route path="/streams" component={StreamsPage} />
+              <Route path="/streams/:name/:part?">
+                {({ name, part }) => <StreamPage name={decodeURIComponent(name)} part={part ?? "overview"} />}
+              </Route>
+              <Route path="/tables" component={TablesPage} />
+              <Route path="/tables/:name/:part?">
+                {({ name, part }) => <TablePage name={decodeURIComponent(name)} part={part ?? "overview"} />}
+              </Route>
+              <Route path="/sql/:id?">{({ id }) => <SqlPage {...(id !== undefined && { id })} />}</Route>
+              <Route path="/runs" component={RunsPage} />
+              <Route path="/runs/backfill/:id">{({ id }) => <BackfillPage id={id} />}</Route>
+              <Route path="/runs/:id">{({ id }) => <RunPage id={id} />}</Route>
+              <Route path="/alerts" component={AlertsPage} />
+              <Route path="/dead-letters" component={LettersPage} />
+              <Route path="/ledger" component={LedgerPage} />
+              <Route path="/system" component={SystemPage} />
+              <Route>
+                <Page>
+                  <Empty title="There is nothing at this address">
+                    <p>It may be of a newer console, or mistyped.</p>
+                    <Link to="/" className="button primary">
+                      To the map
+                    </Link>
+                  </Empty>
+                </Page>
+              </Route>
+            </Switch>
+          </Suspense>
+        </PartBoundary>
       </main>
       <Palette open={searching} close={() => setSearching(false)} />
     </div>

@@ -48,7 +48,7 @@ export function useLoad<T>(
   }, [key, turn]);
 
   const reload = useCallback(() => setTurn((before) => before + 1), []);
-  useReloadOn(useStamp(on), reload, paceMs);
+  useReloadOn(useStamp(on.length === 0 ? BACK : on), reload, paceMs);
   useEffect(() => {
     if (everyMs === undefined) return undefined;
     const timer = setInterval(() => {
@@ -67,6 +67,8 @@ export function useLoad<T>(
 }
 
 const NOTHING: readonly string[] = [];
+/** Nothing changes it but that the platform was away and is back. */
+const BACK: readonly string[] = ["back"];
 
 /** Calls `reload` after the stamp has become another one, once per pace, and not while nobody looks. */
 function useReloadOn(stamp: string | undefined, reload: () => void, paceMs: number): void {

@@ -3,8 +3,9 @@ import { type FormEvent, useState } from "react";
 import { Link, useSearchParams } from "wouter";
 import { type AlertView, api, type SilenceView } from "../../api.ts";
 import { Page } from "../../app.tsx";
+import { FIRST_ALERT } from "../../first-definitions.ts";
 import { useLoad } from "../../load.ts";
-import { Badge, Empty, Failure, Loading, Panel, Tabs, Time, type Tone } from "../../ui/ui.tsx";
+import { Badge, Empty, Failure, Loading, Panel, Snippet, Tabs, Time, type Tone } from "../../ui/ui.tsx";
 import { Alert } from "./alert.tsx";
 
 export const SEVERITY_TONES: Readonly<Record<AlertView["severity"], Tone>> = {
@@ -45,13 +46,8 @@ export default function AlertsPage() {
           {alerts.value === undefined && alerts.error === undefined && <Loading what="alerts" />}
           {alerts.value?.alerts.length === 0 && (
             <Empty title={part === "open" ? "Nothing fires" : "Nothing has ever fired"}>
-              <p>
-                An alert is a condition over a stream, a window or SQL:{" "}
-                <code>
-                  alert("overheat", {"{"} on: telemetry, when: above("engine_temp", 120) {"}"})
-                </code>
-                .
-              </p>
+              <p>An alert is a condition over a stream, a window or SQL. This one tells of events that were refused:</p>
+              <Snippet label="a first alert" text={FIRST_ALERT} />
             </Empty>
           )}
           {alerts.value !== undefined && alerts.value.alerts.length > 0 && (
@@ -167,7 +163,14 @@ function Silences() {
         {failure !== undefined && <Failure error={failure} />}
       </Panel>
       {error !== undefined && <Failure error={error} retry={reload} />}
-      {value?.length === 0 && <Empty title="Nothing is silenced" />}
+      {value?.length === 0 && (
+        <Empty title="Nothing is silenced">
+          <p>
+            A silenced alert is kept as ever, and tells nobody until the silence is over. Say above which, for how long
+            and why.
+          </p>
+        </Empty>
+      )}
       {value !== undefined && value.length > 0 && (
         <Panel flush>
           <table className="table">

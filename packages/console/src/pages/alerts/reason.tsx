@@ -1,12 +1,13 @@
 /** The numbers that raised an alert: the field's values of its key around the moment, and the limit they crossed. */
-import { lazy, Suspense } from "react";
+import { Suspense } from "react";
 import { type AlertView, api } from "../../api.ts";
 import { useLoad } from "../../load.ts";
+import { part } from "../../parts.tsx";
 import { Failure, Loading } from "../../ui/ui.tsx";
 import { quoted } from "../tables/quoted.ts";
 import { type Details, literal } from "./alert.tsx";
 
-const Chart = lazy(() => import("../sql/chart.tsx"));
+const Chart = part(() => import("../sql/chart.tsx"));
 const MOST = 500;
 
 export function Reason({ alert, details }: { alert: AlertView; details: Details }) {

@@ -30,7 +30,8 @@ export default function LettersPage() {
         <Empty title="Nothing was refused">
           <p>
             What breaks a contract, fails a check or cannot be delivered comes here. Send an event with a missing field
-            to a <Link to="/streams">stream</Link> to see it happen.
+            to a <Link to="/streams">stream</Link> to see it happen: it is refused with the reason, kept, and can be
+            mended and sent again from here.
           </p>
         </Empty>
       )}

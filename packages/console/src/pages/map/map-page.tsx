@@ -14,6 +14,7 @@ import { memo, useEffect, useMemo } from "react";
 import { Link, useLocation, useSearchParams } from "wouter";
 import type { MapNode, NodeKind, ProjectMap } from "../../../../../src/serve/map-route.ts";
 import { api } from "../../api.ts";
+import { FIRST_STREAM } from "../../first-definitions.ts";
 import { ago, bytes, compact, count, duration, rate } from "../../format.ts";
 import { type Beat, useLive, useNode } from "../../live.ts";
 import { useLoad } from "../../load.ts";
@@ -286,10 +287,7 @@ function FirstStep() {
         A project is a folder with a millrace.config.ts and TypeScript files that export definitions. This one makes a
         stream of your own:
       </p>
-      <Snippet
-        label="a first stream"
-        text={`import { stream, z } from "millrace";\n\nexport const orders = stream("orders", {\n  schema: z.object({ order_id: z.string(), amount: z.number() }),\n  id: ["order_id"],\n});`}
-      />
+      <Snippet label="a first stream" text={FIRST_STREAM} />
     </Empty>
   );
 }

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { Link, useLocation, useSearchParams } from "wouter";
 import { api, type RunView, type WorkflowView } from "../../api.ts";
 import { Page } from "../../app.tsx";
+import { FIRST_WORKFLOW } from "../../first-definitions.ts";
 import { duration } from "../../format.ts";
 import { useLoad } from "../../load.ts";
 import { Empty, Failure, Loading, Panel, Snippet, type Tone } from "../../ui/ui.tsx";
@@ -201,10 +202,8 @@ function None() {
         <p>
           A workflow is TypeScript that runs at a time, after a commit, or when you say so. Its steps survive a crash.
         </p>
-        <Snippet
-          label="a first workflow"
-          text={`import { workflow, cron } from "millrace";\n\nexport const nightly = workflow("nightly", { on: [cron("0 2 * * *")] }, async (run) => {\n  await run.refresh("gold.sales_daily");\n});`}
-        />
+        <p>Put this into a file of your project and start it again:</p>
+        <Snippet label="a first workflow" text={FIRST_WORKFLOW} />
       </Empty>
     </Page>
   );

@@ -1,13 +1,14 @@
 /** A result, shown in one of the ways that fit it. */
-import { lazy, Suspense } from "react";
+import { Suspense } from "react";
 import type { SqlResult } from "../../api.ts";
 import { cell } from "../../format.ts";
+import { PartBoundary, part } from "../../parts.tsx";
 import { Grid } from "../../ui/grid.tsx";
 import { Empty, Loading } from "../../ui/ui.tsx";
 import { type View, viewOf } from "./chart-kinds.ts";
 
-const Chart = lazy(() => import("./chart.tsx"));
-const PointsMap = lazy(() => import("./points-map.tsx"));
+const Chart = part(() => import("./chart.tsx"));
+const PointsMap = part(() => import("./points-map.tsx"));
 
 export function Answer({ result, view: wanted, label }: { result: SqlResult; view: View; label: string }) {
   if (result.rows.length === 0) return <Empty title="No row" />;
@@ -15,9 +16,11 @@ export function Answer({ result, view: wanted, label }: { result: SqlResult; vie
   if (view === "number") return <BigNumbers result={result} />;
   if (view === "grid") return <Grid result={result} label={label} />;
   return (
-    <Suspense fallback={<Loading what="the chart" />}>
-      {view === "map" ? <PointsMap result={result} /> : <Chart result={result} kind={view} />}
-    </Suspense>
+    <PartBoundary place={view}>
+      <Suspense fallback={<Loading what="the chart" />}>
+        {view === "map" ? <PointsMap result={result} /> : <Chart result={result} kind={view} />}
+      </Suspense>
+    </PartBoundary>
   );
 }
 

@@ -1,7 +1,8 @@
 /** One question with its answer. */
-import { lazy, Suspense, useEffect, useRef, useState } from "react";
+import { Suspense, useEffect, useRef, useState } from "react";
 import { ApiError, api, type SqlResult } from "../../api.ts";
 import { count, duration } from "../../format.ts";
+import { part } from "../../parts.tsx";
 import { Failure, HealthMark, Loading } from "../../ui/ui.tsx";
 import { Answer } from "./answer.tsx";
 import { type View, viewOf, viewsOf } from "./chart-kinds.ts";
@@ -11,7 +12,7 @@ import { freshId } from "./notebook.ts";
 import { bind } from "./parameters.ts";
 import { Progress } from "./progress.tsx";
 
-const Editor = lazy(() => import("./editor.tsx"));
+const Editor = part(() => import("./editor.tsx"));
 export const MOST_ROWS = 10_000;
 
 /** That all cells shall run: `timed` by the notebook's refresh, which waits for what runs already. */

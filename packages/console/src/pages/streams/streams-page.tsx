@@ -2,6 +2,7 @@
 import { Link } from "wouter";
 import { api } from "../../api.ts";
 import { Page } from "../../app.tsx";
+import { FIRST_STREAM } from "../../first-definitions.ts";
 import { compact, count, rate } from "../../format.ts";
 import { useLive } from "../../live.ts";
 import { useLoad } from "../../load.ts";
@@ -21,10 +22,7 @@ export default function StreamsPage() {
       {streams?.length === 0 && (
         <Empty title="No stream yet">
           <p>A stream is where events come in. Define one in your project and start again:</p>
-          <Snippet
-            label="a stream"
-            text={`export const orders = stream("orders", {\n  schema: z.object({ order_id: z.string(), amount: z.number() }),\n  id: ["order_id"],\n});`}
-          />
+          <Snippet label="a stream" text={FIRST_STREAM} />
         </Empty>
       )}
       {streams !== undefined && streams.length > 0 && (

@@ -12,6 +12,12 @@ const BINS = 20;
 const BIN_KEYS = Array.from({ length: BINS }, (_, bin) => `bin ${bin}`);
 
 export function Profile({ table }: { table: TableView }) {
+  if (table.rows === 0 && table.version === 0)
+    return (
+      <Empty title="No row to look at yet">
+        <p>Nulls, distinct values and how each column is spread are shown here once there are some.</p>
+      </Empty>
+    );
   return (
     <div className="columns">
       {table.columns.map((column) => (

@@ -58,7 +58,7 @@ export default function TablePage({ name, part }: { name: string; part: string }
       {error !== undefined && <Failure error={error} retry={reload} />}
       {table === undefined && error === undefined && <Loading what={name} />}
       {table !== undefined && part === "overview" && <Overview table={table} />}
-      {table !== undefined && part === "sample" && <Sample name={name} />}
+      {table !== undefined && part === "sample" && <Sample table={table} />}
       {table !== undefined && part === "profile" && <Profile table={table} />}
       {table !== undefined && part === "history" && <History table={table} />}
       {table !== undefined && part === "files" && <Files table={table} />}
@@ -142,7 +142,33 @@ function Names({ title, names, none }: { title: string; names: readonly string[]
   );
 }
 
-function Sample({ name }: { name: string }) {
+/** Where rows would come from. */
+function Feeds({ table }: { table: TableView }) {
+  const { inputs } = table.lineage;
+  const [first] = inputs;
+  if (first === undefined) return <p>Nothing feeds it; the platform writes it by itself.</p>;
+  return (
+    <p>
+      Rows come from{" "}
+      {inputs.map((name, i) => (
+        <span key={name}>
+          {i > 0 && ", "}
+          <Link
+            to={
+              name.includes(".") ? `/tables/${encodeURIComponent(name)}` : `/streams/${encodeURIComponent(name)}/send`
+            }
+          >
+            {name}
+          </Link>
+        </span>
+      ))}
+      {first.includes(".") ? ", which may be empty as well." : ": send it an event."}
+    </p>
+  );
+}
+
+function Sample({ table }: { table: TableView }) {
+  const { name } = table;
   const [parameters] = useSearchParams();
   const version = parameters.get("version");
   const at = version !== null && /^\d+$/.test(version) ? ` at (version => ${version})` : "";
@@ -159,7 +185,11 @@ function Sample({ name }: { name: string }) {
       }
     >
       {error !== undefined && <Failure error={error} retry={reload} />}
-      {value?.rows.length === 0 && <Empty title="No row">{at !== "" && <p>There was none in that version.</p>}</Empty>}
+      {value?.rows.length === 0 && (
+        <Empty title={at === "" ? "No row yet" : "No row"}>
+          {at === "" ? <Feeds table={table} /> : <p>There was none in that version.</p>}
+        </Empty>
+      )}
       {value !== undefined && value.rows.length > 0 && <Grid result={value} label={`Rows of ${name}`} />}
     </Panel>
   );
@@ -240,7 +270,13 @@ function Difference({ table, from }: { table: TableView; from: number }) {
 }
 
 function Files({ table }: { table: TableView }) {
-  if (table.files.length === 0) return <Empty title="No file yet" />;
+  if (table.files.length === 0)
+    return (
+      <Empty title="No file yet">
+        <p>Rows are written to files with the next flush; queries see them before that.</p>
+        <Feeds table={table} />
+      </Empty>
+    );
   return (
     <Panel title={`${count(table.files.length)} files, ${bytes(table.sizeBytes)}`} flush>
       <table className="table">

@@ -3,9 +3,10 @@ import { useState } from "react";
 import { Link } from "wouter";
 import { api } from "../../api.ts";
 import { Page } from "../../app.tsx";
+import { FIRST_TABLE } from "../../first-definitions.ts";
 import { bytes, compact } from "../../format.ts";
 import { useLoad } from "../../load.ts";
-import { Badge, Empty, Failure, Loading, Panel, Time } from "../../ui/ui.tsx";
+import { Badge, Empty, Failure, Loading, Panel, Snippet, Time } from "../../ui/ui.tsx";
 
 const ORDER = ["gold", "silver", "features", "bronze", "system"];
 
@@ -73,7 +74,9 @@ export default function TablesPage() {
                     <td className="number">{version ?? ""}</td>
                     <td>
                       {freshAtMs === undefined ? (
-                        <span className="faint">computed when read</span>
+                        <span className="faint">
+                          {version === undefined ? "computed when read" : "nothing in it yet"}
+                        </span>
                       ) : (
                         <Time at={freshAtMs} relative />
                       )}
@@ -84,7 +87,17 @@ export default function TablesPage() {
           </table>
         </Panel>
       ))}
+      {tables !== undefined && words === "" && !schemas.includes("gold") && <FirstTable />}
     </Page>
+  );
+}
+
+function FirstTable() {
+  return (
+    <Empty title="A table of your own">
+      <p>Every stream has its bronze and silver table by itself. More are one SELECT each in a file of your project:</p>
+      <Snippet label="a first table" text={FIRST_TABLE} />
+    </Empty>
   );
 }
 
