@@ -1004,6 +1004,12 @@ export const ERRORS = {
     message: "Spark at {spark} cannot be reached: {reason}",
     hint: "Check that the server runs and that sparkUrl names it. It is tried again with the next refresh; tables that it does not compute go on.",
   },
+  SPARK_OUT_OF_MEMORY: {
+    status: 507,
+    retryable: false,
+    message: "Spark at {spark} lacks the memory for a table: {reason}",
+    hint: "Raise spark.executor.memory there (spark.driver.memory of a Spark without executors), or divide the table with refresh.by.",
+  },
   SPARK_REFUSED: {
     status: 503,
     retryable: true,

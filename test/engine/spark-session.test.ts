@@ -163,7 +163,7 @@ test("what a statement fails of keeps its name", async (t) => {
     ["[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file:/x/a.parquet. SQLSTATE: KD001", "ENGINE_IO"],
     [
       "Job aborted due to stage failure: Task 0 in stage 1.0 failed: java.lang.OutOfMemoryError: Java heap space",
-      "QUERY_OUT_OF_MEMORY",
+      "SPARK_OUT_OF_MEMORY",
     ],
     ["[OPERATION_CANCELED] Operation has been canceled. SQLSTATE: HY008", "QUERY_CANCELLED"],
   ];

@@ -39,8 +39,16 @@ export function isOperationUnknown(error: unknown): boolean {
   return isCallError(error) && /^\[INVALID_HANDLE\.OPERATION_/.test(error.details);
 }
 
+/** The server, or the session, was gone in the middle of what it computed. */
+export class LostWhileComputing extends Error {
+  constructor(cause: unknown) {
+    super("the server was lost while it computed", { cause });
+  }
+}
+
 /** The error of the port. */
 export function sparkError(error: unknown, address: SparkAddress): unknown {
+  if (error instanceof LostWhileComputing) return lostError(error.cause, address);
   if (!isCallError(error)) return error;
   const { code } = error;
   // Errors of the parser begin with an empty line.
@@ -56,8 +64,9 @@ export function sparkError(error: unknown, address: SparkAddress): unknown {
       { spark, got: "a server that does not speak Spark Connect" },
       { cause: error },
     );
-  if (MEMORY.test(details))
-    return new MillraceError("QUERY_OUT_OF_MEMORY", { reason: `Spark: ${reason}` }, { cause: error });
+  if (MEMORY.test(details)) return new MillraceError("SPARK_OUT_OF_MEMORY", { spark, reason }, { cause: error });
+  if (STOPPED.test(details) || (code === status.UNKNOWN && BROKEN.test(details)))
+    return new MillraceError("SPARK_UNAVAILABLE", { spark, reason: DEAD }, { cause: error });
   if (
     errorClass === undefined &&
     (isConnectionLost(error) || TRANSPORT.test(details) || code === status.DEADLINE_EXCEEDED)
@@ -76,8 +85,30 @@ export function sparkError(error: unknown, address: SparkAddress): unknown {
   return new MillraceError(kind, { reason: `Spark: ${reason}`, place: "" }, { cause: error });
 }
 
+/** A driver that runs out of memory is gone, or ends: Spark tells nobody why. */
+function lostError(cause: unknown, address: SparkAddress): unknown {
+  const error = sparkError(cause, address);
+  if (!(error instanceof MillraceError) || error.code !== "SPARK_UNAVAILABLE") return error;
+  const spark = shownSparkAddress(address);
+  if (isSessionLost(cause))
+    return new MillraceError(
+      "SPARK_OUT_OF_MEMORY",
+      { spark, reason: "it was lost in the middle of this again and again" },
+      { cause },
+    );
+  const reason = "it went away while it computed, as it does for want of memory (spark.driver.memory)";
+  return new MillraceError("SPARK_UNAVAILABLE", { spark, reason }, { cause });
+}
+
+/** It answers and computes nothing any more. */
+const STOPPED = /stopped SparkContext|SparkContext was (?:shut ?down|stopped)/i;
+/** The server does not know itself what is wrong with it: seen of those without memory. */
+const BROKEN = /Application error processing RPC/;
+const DEAD = "it computes nothing any more, as after want of memory (spark.driver.memory), and is to be restarted";
+
+/** An executor's process ends with 52 when its memory is full, and with 137 or 143 when somebody ends it for the memory it took. */
 const MEMORY =
-  /OutOfMemoryError|UNABLE_TO_ACQUIRE_MEMORY|UNABLE_TO_BROADCAST|Not enough memory to build and broadcast|spark\.driver\.maxResultSize|GC overhead limit|Java heap space|larger than max \(/i;
+  /ExecutorLostFailure[^\n]*(?:code (?:52|137|143)\b|memory|OOM)|OutOfMemoryError|UNABLE_TO_ACQUIRE_MEMORY|UNABLE_TO_BROADCAST|Not enough memory to build and broadcast|spark\.driver\.maxResultSize|GC overhead limit|Java heap space|larger than max \(/i;
 const FILES =
   /PATH_NOT_FOUND|FAILED_READ_FILE|FileNotFoundException|No such file|No space left on device|Permission denied|AccessDenied|Mkdirs failed|NoSuchBucket|IOException|ClassNotFoundException: Class org\.apache\.hadoop\.fs/;
 /** What a port answers that is none of Spark Connect's, or that speaks TLS where none is expected. */

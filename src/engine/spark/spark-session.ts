@@ -9,7 +9,7 @@ import { MillraceError } from "../../errors.ts";
 import type { RunOptions } from "../sql-engine.ts";
 import type { Caller, ConnectClient, ConnectPlan, DataType, ExecuteResponse, Responses } from "./connect-protocol.ts";
 import { type SparkAddress, shownSparkAddress } from "./spark-address.ts";
-import { isConnectionLost, isOperationUnknown, isSessionLost, sparkError } from "./spark-errors.ts";
+import { isConnectionLost, isOperationUnknown, isSessionLost, LostWhileComputing, sparkError } from "./spark-errors.ts";
 
 /** Under these Spark's arithmetic, instants and files are the platform's. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -50,6 +50,8 @@ export class SparkSession {
   readonly #client: ConnectClient;
   readonly #address: SparkAddress;
   #session: Promise<Session> | undefined;
+  /** Statements that nobody wants any more, and that the server has not ended yet. */
+  readonly #burials = new Set<Promise<void>>();
   #closed = false;
 
   constructor(client: ConnectClient, address: SparkAddress) {
@@ -62,12 +64,28 @@ export class SparkSession {
     return await this.#again(async () => (await this.#open()).version);
   }
 
-  /** Asks whether the server answers at all. @throws as `version` */
+  /** Asks whether the server computes at all: one that has stopped for want of memory still answers. @throws as `version` */
   async ping(timeoutMs: number): Promise<void> {
     await this.#again(async () => {
       const { caller } = await this.#open();
       await this.#client.call("AnalyzePlan", { ...caller, sparkVersion: {} }, timeoutMs);
     });
+    const late = new AbortController();
+    const answer = this.#answer(late.signal);
+    answer.catch(() => undefined); // told by the race, or too late
+    try {
+      const timer = sleep(timeoutMs, "late" as const, { signal: late.signal });
+      timer.catch(() => undefined); // it answered
+      if ((await Promise.race([answer, timer])) !== "late") return;
+    } finally {
+      late.abort();
+    }
+    const spark = shownSparkAddress(this.#address);
+    throw new MillraceError("SPARK_UNAVAILABLE", { spark, reason: `no answer within ${timeoutMs / 1000} s` });
+  }
+
+  async #answer(signal: AbortSignal): Promise<void> {
+    for await (const _ of this.run(() => ({ root: { sql: { query: "SELECT 1" } } }), { signal }));
   }
 
   /** The columns a relation gives. @throws SQL_FAILED with Spark's reason, and those of a run */
@@ -101,7 +119,8 @@ export class SparkSession {
           return;
         } catch (error) {
           stop.check();
-          const lost = isSessionLost(error) || isOperationUnknown(error);
+          const cause = error instanceof LostWhileComputing ? error.cause : error;
+          const lost = isSessionLost(cause) || isOperationUnknown(cause);
           if (lost) this.#session = undefined;
           if (!lost || given || attempt >= MOST_SESSIONS) throw sparkError(error, this.#address);
         }
@@ -116,7 +135,12 @@ export class SparkSession {
     if (this.#closed) return;
     this.#closed = true;
     const session = await this.#session?.catch(() => undefined); // it was never there
-    if (session !== undefined) {
+    await within(
+      Promise.all(this.#burials).then(() => undefined),
+      CLOSE_TIMEOUT_MS,
+    );
+    // What is still planned is ended by the server, minutes after we are gone: by then it is computed, and ends.
+    if (session !== undefined && this.#burials.size === 0) {
       // A server that is away forgets it by itself, after an hour.
       await this.#client.call("ReleaseSession", withoutSeen(session.caller), CLOSE_TIMEOUT_MS).catch(() => undefined);
     }
@@ -127,100 +151,94 @@ export class SparkSession {
     const { caller } = await this.#open();
     const operationId = randomUUID();
     const execute = { ...caller, operationId, plan, requestOptions: [{ reattachOptions: { reattachable: true } }] };
-    let last: string | undefined;
+    const operation = new Operation(caller, operationId, this.#client.stream("ExecutePlan", execute));
     let retryUntil: number | undefined;
-    let responses = this.#client.stream("ExecutePlan", execute);
-    let ended = false;
-    let stopping: (() => void) | undefined;
-    let computing = false;
-    const interrupt = () => {
-      stopping ??= this.#interrupt(
-        caller,
-        operationId,
-        () => computing,
-        () => responses.cancel(),
-      );
-    };
-    stop.under(interrupt);
-    // By hand: leaving a `for await` would let go of the call, and the server of the statement, before it has ended.
-    let reading = responses[Symbol.asyncIterator]();
     try {
       for (;;) {
         try {
-          for (let next = await reading.next(); !next.done; next = await reading.next()) {
-            const response = next.value;
-            computing ||= response.executionProgress?.stages?.some(({ numTasks = 0 }) => numTasks > 0) ?? false;
-            if (stop.stopped) continue;
+          for (;;) {
+            const response = await stop.first(operation.next());
+            if (response === undefined) break;
             retryUntil = undefined;
-            last = response.responseId ?? last;
             report(response, options);
-            if (response.resultComplete) {
-              ended = true;
-              return;
-            }
+            if (operation.ended) return;
             if (response.arrowBatch || response.schema) yield response;
           }
-          stop.check();
         } catch (error) {
           stop.check();
           // The first request may never have come.
-          const again = isOperationUnknown(error) && last === undefined && retryUntil !== undefined;
-          if (!again && !isConnectionLost(error)) throw error;
+          const again = isOperationUnknown(error) && operation.last === undefined && retryUntil !== undefined;
+          if (!again && !isConnectionLost(error)) {
+            operation.failed = true;
+            throw error;
+          }
           retryUntil ??= performance.now() + RECONNECT_FOR_MS;
-          if (performance.now() > retryUntil) throw error;
-          await sleep(RETRY_EVERY_MS);
-          stop.check();
+          if (performance.now() > retryUntil) {
+            operation.failed = true;
+            throw operation.computing ? new LostWhileComputing(error) : error;
+          }
+          await stop.first(sleep(RETRY_EVERY_MS));
           if (again) {
-            responses = this.#client.stream("ExecutePlan", execute);
-            reading = responses[Symbol.asyncIterator]();
+            operation.read(this.#client.stream("ExecutePlan", execute));
             continue;
           }
         }
         // A stream that ends without its mark has more: the server ends each after some minutes.
-        responses = this.#reattach(caller, operationId, last);
-        reading = responses[Symbol.asyncIterator]();
+        operation.read(this.#reattach(operation));
       }
+    } catch (error) {
+      throw operation.computing && isSessionLost(error) ? new LostWhileComputing(error) : error;
     } finally {
-      stop.under(undefined);
-      if (!ended) {
-        interrupt();
-        await drained(reading);
+      if (operation.ended || operation.failed) {
+        operation.let();
+        await this.#release(operation);
+      } else {
+        const burial = this.#bury(operation).finally(() => this.#burials.delete(burial));
+        this.#burials.add(burial);
+        await within(burial, WAIT_FOR_END_MS);
       }
-      stopping?.();
-      responses.cancel();
-      await this.#release(caller, operationId, ended);
     }
   }
 
-  #reattach(caller: Caller, operationId: string, last: string | undefined): Responses {
+  #reattach({ caller, operationId, last }: Operation): Responses {
     const after = last === undefined ? {} : { lastResponseId: last };
     return this.#client.stream("ReattachExecute", { ...caller, operationId, ...after });
   }
 
   /**
-   * Stops a statement, and gives a function that ends the trying. Spark answers an interrupt while it plans with "cancelled" and may start the stages all
-   * the same, which nobody can end any more then. So it is asked once something is computed, or when nothing has been for a while. `giveUp`: when the
-   * responses do not end.
+   * Ends a statement that nobody wants any more. Spark answers an interrupt while it plans with "cancelled" and may start the stages all the same, which
+   * nobody can end then. So it is asked once something is computed, however long it plans.
    */
-  #interrupt(caller: Caller, operationId: string, computing: () => boolean, giveUp: () => void): () => void {
+  async #bury(operation: Operation): Promise<void> {
+    const { caller, operationId } = operation;
     const request = { ...caller, interruptType: "INTERRUPT_TYPE_OPERATION_ID", operationId };
     const askedAtMs = performance.now();
     const ask = () => {
-      if (!computing() && performance.now() - askedAtMs < PLANS_FOR_MS) return;
+      if (!operation.computing && performance.now() - askedAtMs < PLANS_FOR_MS) return;
       // A server that is away ends the statement itself, once nobody has been attached for a while.
       this.#client.call("Interrupt", request, INTERRUPT_EVERY_MS * 5).catch(() => undefined);
     };
     ask();
     const again = setInterval(ask, INTERRUPT_EVERY_MS);
-    const end = setTimeout(giveUp, GIVE_UP_AFTER_MS);
-    return () => {
+    const end = setTimeout(() => operation.let(), PLANS_FOR_MS + WAIT_FOR_END_MS);
+    try {
+      while (!operation.ended) {
+        const response = await operation.next();
+        if (response === undefined) operation.read(this.#reattach(operation));
+      }
+    } catch (error) {
+      // The end of a statement that was stopped is an error, and a server that is away computes nothing for us.
+      if (!(error instanceof Error)) throw error;
+    } finally {
       clearInterval(again);
       clearTimeout(end);
-    };
+      operation.let();
+      await this.#release(operation);
+    }
   }
 
   /** Waits until the statement is torn down, so that nothing writes any more. */
-  async #release(caller: Caller, operationId: string, ended: boolean): Promise<void> {
+  async #release({ caller, operationId, ended }: Operation): Promise<void> {
     const request = { ...caller, operationId, releaseAll: {} };
     const released = this.#client.call("ReleaseExecute", request, CALL_TIMEOUT_MS).catch(() => undefined); // a server that is away has nothing to release
     if (!ended) await released;
@@ -279,18 +297,71 @@ const CLOSE_TIMEOUT_MS = 2_000;
 const RETRY_EVERY_MS = 300;
 
 const INTERRUPT_EVERY_MS = 500;
-/** Planning takes less, but for statements over very many files. */
-const PLANS_FOR_MS = 10_000;
-/** Longer than a busy server takes to plan and end a statement. */
-const GIVE_UP_AFTER_MS = 40_000;
+/** No statement is planned for longer. */
+const PLANS_FOR_MS = 600_000;
+/** For so long whoever stopped a statement waits for its end; longer than a busy server takes. What is planned longer is ended behind it. */
+const WAIT_FOR_END_MS = 20_000;
 
-/** Reads the responses to their end, which for a statement that was stopped is an error. */
-async function drained(responses: AsyncIterator<ExecuteResponse>): Promise<void> {
-  try {
-    while (!(await responses.next()).done);
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
+/** A statement at the server, as far as its responses have been read. */
+class Operation {
+  readonly caller: Caller;
+  readonly operationId: string;
+  /** Of the last response that came. */
+  last: string | undefined;
+  /** The server has begun to compute it. */
+  computing = false;
+  /** It came to its end. */
+  ended = false;
+  /** It came to an end that is an error. */
+  failed = false;
+  #responses: Responses;
+  // By hand: leaving a `for await` would let go of the call, and the server of the statement, before it has ended.
+  #reading: AsyncIterator<ExecuteResponse>;
+  #next: Promise<ExecuteResponse | undefined> | undefined;
+
+  constructor(caller: Caller, operationId: string, responses: Responses) {
+    this.caller = caller;
+    this.operationId = operationId;
+    this.#responses = responses;
+    this.#reading = responses[Symbol.asyncIterator]();
   }
+
+  /** Goes on with another stream of its responses. */
+  read(responses: Responses): void {
+    this.#responses = responses;
+    this.#reading = responses[Symbol.asyncIterator]();
+    this.#next = undefined;
+  }
+
+  /** The next response, undefined at the end of the stream. Asked for again before it has come, it is the same. */
+  next(): Promise<ExecuteResponse | undefined> {
+    this.#next ??= this.#taken();
+    return this.#next;
+  }
+
+  /** Lets go of the call. */
+  let(): void {
+    this.#responses.cancel();
+  }
+
+  async #taken(): Promise<ExecuteResponse | undefined> {
+    const { value, done } = await this.#reading.next();
+    this.#next = undefined;
+    if (done) return undefined;
+    const response = value as ExecuteResponse;
+    this.computing ||= response.executionProgress?.stages?.some(({ numTasks = 0 }) => numTasks > 0) ?? false;
+    this.last = response.responseId ?? this.last;
+    this.ended ||= response.resultComplete !== undefined && response.resultComplete !== null;
+    return response;
+  }
+}
+
+/** Waits for something, but not for longer. */
+async function within(work: Promise<void>, ms: number): Promise<void> {
+  const enough = new AbortController();
+  const { signal } = enough;
+  await Promise.race([work, sleep(ms, undefined, { signal }).catch(() => undefined)]);
+  enough.abort();
 }
 
 /** The first reason to stop a statement is the one that is told. */
@@ -299,8 +370,8 @@ class Stop {
   readonly #signal: AbortSignal | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #onAbort = () => this.#stop("cancelled");
+  readonly #stopped = Promise.withResolvers<void>();
   #reason: "timeout" | "cancelled" | undefined;
-  #under: (() => void) | undefined;
 
   constructor({ timeoutMs, signal }: RunOptions) {
     this.#timeoutMs = timeoutMs;
@@ -311,13 +382,14 @@ class Stop {
     this.check();
   }
 
-  /** What to do when it comes. */
-  under(stop: (() => void) | undefined): void {
-    this.#under = stop;
-  }
-
-  get stopped(): boolean {
-    return this.#reason !== undefined;
+  /** What comes of it, unless the reason to stop comes first. @throws the reason */
+  async first<T>(work: Promise<T>): Promise<T> {
+    this.check();
+    // What fails after the stop is told to whoever waits for it then.
+    work.catch(() => undefined);
+    const value = await Promise.race([work, this.#stopped.promise]);
+    this.check();
+    return value as T;
   }
 
   /** @throws the reason, where there is one */
@@ -334,7 +406,7 @@ class Stop {
   #stop(reason: "timeout" | "cancelled"): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
-    this.#under?.();
+    this.#stopped.resolve();
   }
 }
 
