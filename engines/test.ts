@@ -10,6 +10,11 @@ import { missingTools } from "./tools.ts";
 /** All of it; the first time, fetching and compiling take their share. */
 const WITHIN_MS = 38 * 60_000;
 const ALL = "test/engines/**/*.test.ts";
+/** Beside what each test came to, how long each file took. */
+const REPORTERS = ["spec", "./engines/file-times.ts"].flatMap((reporter) => [
+  `--test-reporter=${reporter}`,
+  "--test-reporter-destination=stdout",
+]);
 
 async function main(args: readonly string[]): Promise<number> {
   const missing = missingTools();
@@ -27,7 +32,7 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     code = await run(["engines/main.ts", "up"], deadline);
     // One file after the other: they share two or four cores with six servers.
-    const test = ["--test", "--test-concurrency=1", ...(files.length === 0 ? [ALL] : files)];
+    const test = ["--test", "--test-concurrency=1", ...REPORTERS, ...(files.length === 0 ? [ALL] : files)];
     if (code === 0) code = await run(test, deadline);
   } finally {
     if (ours.length > 0) code = (await run(["engines/main.ts", "down", ...ours], performance.now() + 120_000)) || code;
