@@ -156,6 +156,55 @@ test("time that is up and a signal end the statement at the server", async (t) =
   assert.equal(interrupted?.operationId, cancelled.server.made("ExecutePlan")[0]?.operationId);
 });
 
+test("a statement that is still planned is not interrupted until the server computes it", async (t) => {
+  const asked: string[] = [];
+  const { server, engine } = await serverOf(t, {
+    execute: (call) => {
+      call.write({ responseId: "r1", schema: SCHEMA });
+      setTimeout(() => {
+        asked.push(`${server.made("Interrupt").length} times while it was planned`);
+        call.write({ responseId: "r2", executionProgress: { stages: [{ numTasks: 2 }] } });
+        const computed = setInterval(() => {
+          if (server.made("Interrupt").length === 0) return;
+          clearInterval(computed);
+          fails(call, "[OPERATION_CANCELED] Operation has been canceled. SQLSTATE: HY008");
+        }, 20);
+      }, 900);
+    },
+  });
+  await assert.rejects(run(engine, { timeoutMs: 50 }), { code: "QUERY_TIMEOUT" });
+  assert.deepEqual(asked, ["0 times while it was planned"]);
+  assert.equal(server.made("ReleaseExecute").length, 1);
+});
+
+test("a server that answers and computes nothing is no well one", async (t) => {
+  const { engine } = await serverOf(t, {
+    execute: (call) => fails(call, "Cannot call methods on a stopped SparkContext."),
+  });
+  assert.match(await engine.version(), /^4/);
+  await assert.rejects(engine.ping(3_000), { code: "SPARK_UNAVAILABLE", message: /spark\.driver\.memory/ });
+  let answered = false;
+  const late = (call: Parameters<typeof complete>[0]) =>
+    setTimeout(() => {
+      answered = true;
+      complete(call);
+    }, 1_000);
+  const silent = await serverOf(t, { execute: late });
+  await assert.rejects(silent.engine.ping(200), { code: "SPARK_UNAVAILABLE", message: /no answer/ });
+  assert.equal(answered, false);
+});
+
+test("a server that is lost in the middle of what it computes, each time, may lack memory for it", async (t) => {
+  const { server, engine } = await serverOf(t, {
+    execute: (call) => {
+      call.write({ responseId: "r1", executionProgress: { stages: [{ numTasks: 2 }] } });
+      setTimeout(() => fails(call, "[INVALID_HANDLE.SESSION_CHANGED] The handle is invalid. SQLSTATE: HY000"), 20);
+    },
+  });
+  await assert.rejects(run(engine), { code: "SPARK_OUT_OF_MEMORY", hint: /spark\.driver\.memory/ });
+  assert.equal(server.made("ExecutePlan").length, 3);
+});
+
 test("what a statement fails of keeps its name", async (t) => {
   const cases: [string, string][] = [
     ["[DIVIDE_BY_ZERO] Division by zero. SQLSTATE: 22012", "SQL_FAILED"],
@@ -165,6 +214,12 @@ test("what a statement fails of keeps its name", async (t) => {
       "Job aborted due to stage failure: Task 0 in stage 1.0 failed: java.lang.OutOfMemoryError: Java heap space",
       "SPARK_OUT_OF_MEMORY",
     ],
+    [
+      "Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 times, most recent failure: Lost task 0.3 in stage 0.0 (TID 3) (10.0.0.1 executor 1): ExecutorLostFailure (executor 1 exited caused by one of the running tasks) Reason: Command exited with code 52",
+      "SPARK_OUT_OF_MEMORY",
+    ],
+    ["Cannot call methods on a stopped SparkContext.", "SPARK_UNAVAILABLE"],
+    ["Application error processing RPC", "SPARK_UNAVAILABLE"],
     ["[OPERATION_CANCELED] Operation has been canceled. SQLSTATE: HY008", "QUERY_CANCELLED"],
   ];
   for (const [details, code] of cases) {

@@ -65,8 +65,7 @@ export function sparkError(error: unknown, address: SparkAddress): unknown {
       { cause: error },
     );
   if (MEMORY.test(details)) return new MillraceError("SPARK_OUT_OF_MEMORY", { spark, reason }, { cause: error });
-  if (STOPPED.test(details) || (code === status.UNKNOWN && BROKEN.test(details)))
-    return new MillraceError("SPARK_UNAVAILABLE", { spark, reason: DEAD }, { cause: error });
+  if (STOPPED.test(details)) return new MillraceError("SPARK_UNAVAILABLE", { spark, reason: DEAD }, { cause: error });
   if (
     errorClass === undefined &&
     (isConnectionLost(error) || TRANSPORT.test(details) || code === status.DEADLINE_EXCEEDED)
@@ -100,10 +99,8 @@ function lostError(cause: unknown, address: SparkAddress): unknown {
   return new MillraceError("SPARK_UNAVAILABLE", { spark, reason }, { cause });
 }
 
-/** It answers and computes nothing any more. */
-const STOPPED = /stopped SparkContext|SparkContext was (?:shut ?down|stopped)/i;
-/** The server does not know itself what is wrong with it: seen of those without memory. */
-const BROKEN = /Application error processing RPC/;
+/** It answers and computes nothing any more. The last is what gRPC says for a server that failed without a word, seen of those without memory. */
+const STOPPED = /stopped SparkContext|SparkContext was (?:shut ?down|stopped)|^Application error processing RPC/i;
 const DEAD = "it computes nothing any more, as after want of memory (spark.driver.memory), and is to be restarted";
 
 /** An executor's process ends with 52 when its memory is full, and with 137 or 143 when somebody ends it for the memory it took. */
