@@ -64,7 +64,9 @@ export const SPEED_TABLE: readonly Row[] = [
       rate: { label: "as they are", unit: "events/s", ...higher },
       p50: { label: "… an answer, median (the peer: average)", unit: "ms", ...lower },
       p99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+      cpu: { label: "CPU of the platform per event", unit: "µs/event", ...lower },
       zstdRate: { label: "compressed with zstd, the default", unit: "events/s", ...higher },
+      zstdCpu: { label: "CPU of the platform per event", unit: "µs/event", ...lower },
       zstdP99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
     },
   },
@@ -281,6 +283,8 @@ export const SPEED_TABLE: readonly Row[] = [
     figures: {
       duckdb: { label: "times as fast on the embedded engine", unit: "x", ...higher, floor: 10 },
       adapter: { label: "time through the Spark adapter, of plain PySpark's", unit: "x", ...lower, floor: 1.2 },
+      duckdbCpu: { label: "PySpark's CPU time, of the embedded engine's", unit: "x", ...higher },
+      adapterCpu: { label: "CPU time through the Spark adapter, of plain PySpark's", unit: "x", ...lower },
       duckdbSeconds: { label: "on the embedded engine", unit: "s", ...lower },
       adapterSeconds: { label: "through the Spark adapter", unit: "s", ...lower },
     },

@@ -64,18 +64,26 @@ export interface JobTimes {
   readonly silverSeconds: number;
   readonly goldSeconds: number;
   readonly seconds: number;
+  /** Seconds of CPU that all processes took which worked on it: what else the machine does changes them little. */
+  readonly cpuSeconds: number;
   readonly rows: number;
   readonly groups: number;
 }
 
-/** Runs the job over raw files into new tables below `lake`. */
-export async function silverJob(engine: SqlEngine, raw: readonly string[], lake: string): Promise<JobTimes> {
+/** Runs the job over raw files into new tables below `lake`. `cpuSeconds`: what the processes that work on it have taken so far. */
+export async function silverJob(
+  engine: SqlEngine,
+  raw: readonly string[],
+  lake: string,
+  cpuSeconds: () => number,
+): Promise<JobTimes> {
   const store = await openFsStore(lake);
   const files: Relation = {
     kind: "files",
     columns: RAW_COLUMNS,
     files: raw.map((path) => ({ path, partition: {}, rowCount: 1_000_000 })),
   };
+  const cpuBefore = cpuSeconds();
   const startedMs = performance.now();
   const silver = await written(engine, store, lake, "silver", SILVER_COLUMNS, ["day"], {
     sql: SILVER,
@@ -91,6 +99,7 @@ export async function silverJob(engine: SqlEngine, raw: readonly string[], lake:
     silverSeconds: (silverMs - startedMs) / 1000,
     goldSeconds: (endedMs - silverMs) / 1000,
     seconds: (endedMs - startedMs) / 1000,
+    cpuSeconds: cpuSeconds() - cpuBefore,
     rows: silver.rows,
     groups: gold.rows,
   };

@@ -1,18 +1,20 @@
 """
 The fleet's silver job as one writes it in PySpark with Delta: cleanse, deduplicate, hourly metrics.
 
-    python silver_job.py RAW_FOLDER OUT_FOLDER WARM_FOLDER JAR:JAR:…
+    python silver_job.py JAR:JAR:…
 
-Runs it once over a little data, so that the JVM has compiled what it will, then over all, and prints the seconds of each as JSON.
+Reads `RAW_FOLDER OUT_FOLDER` from each line of its input, runs the job, and answers with one line of JSON: the seconds of its parts, the seconds of CPU
+that this process and its JVM took, and how many rows the tables have.
 """
 import json
+import os
 import sys
 import time
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-raw_folder, out_folder, warm_folder, jars = sys.argv[1:5]
+jars = sys.argv[1]
 
 spark = (
     SparkSession.builder.master("local[2]")
@@ -29,9 +31,21 @@ spark = (
     .getOrCreate()
 )
 spark.sparkContext.setLogLevel("ERROR")
+java = spark._jvm.java.lang.ProcessHandle.current().pid()
+ticks = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds() -> float:
+    def of(pid: int) -> float:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / ticks
+
+    return of(os.getpid()) + of(java)
 
 
 def job(raw: str, out: str) -> dict:
+    cpu = cpu_seconds()
     started = time.perf_counter()
     (
         spark.read.parquet(raw)
@@ -63,12 +77,18 @@ def job(raw: str, out: str) -> dict:
         .save(f"{out}/gold")
     )
     ended = time.perf_counter()
-    return {"silver": silver - started, "gold": ended - silver, "total": ended - started}
+    return {
+        "silver": silver - started,
+        "gold": ended - silver,
+        "total": ended - started,
+        "cpu": cpu_seconds() - cpu,
+    }
 
 
-job(warm_folder, f"{out_folder}/warm")
-timed = job(raw_folder, f"{out_folder}/all")
-timed["rows"] = spark.read.format("delta").load(f"{out_folder}/all/silver").count()
-timed["groups"] = spark.read.format("delta").load(f"{out_folder}/all/gold").count()
-print(json.dumps(timed))
+for line in sys.stdin:
+    raw_folder, out_folder = line.split()
+    timed = job(raw_folder, out_folder)
+    timed["rows"] = spark.read.format("delta").load(f"{out_folder}/silver").count()
+    timed["groups"] = spark.read.format("delta").load(f"{out_folder}/gold").count()
+    print(json.dumps(timed), flush=True)
 spark.stop()
