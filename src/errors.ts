@@ -1271,7 +1271,7 @@ export const ERRORS = {
     status: 503,
     retryable: true,
     message: "the platform's records in PostgreSQL cannot be reached: {reason}",
-    hint: "Events are still accepted and stored. Check that the PostgreSQL server runs, and try again.",
+    hint: "Events are still accepted and stored. Check that the PostgreSQL server runs, and postgresUrl where that names one.",
   },
   // --- processes that share the work
   ROLE_ABSENT: {
