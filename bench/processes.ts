@@ -128,6 +128,15 @@ async function generator(
 
 export const EVENTS_PATH = "/v1/streams/telemetry/events";
 
+/** CPU time that a process has used since it began, all of its threads, in seconds. Linux only. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  // proc(5): the name, which may hold blanks, is in brackets; behind it user and system time are the 12th and 13th field.
+  const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).split(") ").at(-1)!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_S;
+}
+
+const CLOCK_TICKS_PER_S = 100;
+
 /** Resident memory of a process, in bytes. Linux only. */
 export async function residentBytes(pid: number): Promise<number> {
   return kilobytes(await readFile(`/proc/${pid}/status`, "utf8"), "VmRSS");

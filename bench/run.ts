@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { ratio, writeBenchmarksPage } from "./benchmarks-page.ts";
 import { quantity } from "./quantities.ts";
 import { keepResult, type Measurement, thisMachine, verdict } from "./results.ts";
+import { writeScalePage } from "./scale-page.ts";
 import { type Row, SPEED_TABLE } from "./speed-table.ts";
 
 const { values, positionals } = parseArgs({
@@ -40,7 +41,10 @@ for (const row of SPEED_TABLE) {
   }
   console.log(`  took ${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
 }
-if (!values.dry) writeBenchmarksPage();
+if (!values.dry) {
+  writeBenchmarksPage();
+  writeScalePage();
+}
 
 function show({ figures }: Row, measurement: Measurement): void {
   for (const [id, declaration] of Object.entries(figures)) {

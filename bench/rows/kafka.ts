@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { endpoint, type KafkaEndpoint } from "../../engines/endpoints.ts";
-import { FLUSHES_AWAY, loadBeyond, withFolder, withPlatform } from "../processes.ts";
+import { cpuSeconds, FLUSHES_AWAY, loadBeyond, type Platform, withFolder, withPlatform } from "../processes.ts";
 import { rounded } from "../quantities.ts";
 import type { Measurement } from "../results.ts";
 import { EVENT_BYTES, TelemetryEvents } from "../telemetry.ts";
@@ -25,7 +25,9 @@ export async function measure(seconds: number): Promise<Measurement> {
       rate: { value: rounded(plain.door.eventsPerSecond), peers: rates(plain) },
       p50: { value: rounded(plain.door.latencyMs.p50), peers: { [PEER]: rounded(plain.peer.averageMs) } },
       p99: { value: rounded(plain.door.latencyMs.p99), peers: { [PEER]: rounded(plain.peer.p99Ms) } },
+      cpu: { value: rounded(plain.cpuUsPerEvent) },
       zstdRate: { value: rounded(packed.door.eventsPerSecond), peers: rates(packed) },
+      zstdCpu: { value: rounded(packed.cpuUsPerEvent) },
       zstdP99: { value: rounded(packed.door.latencyMs.p99), peers: { [PEER]: rounded(packed.peer.p99Ms) } },
     },
     conditions: {
@@ -50,7 +52,12 @@ async function compared(kafka: KafkaEndpoint, compression: "none" | "zstd", seco
     ...["--partitions", String(PARTITIONS), ...FLUSHES_AWAY],
   ];
   const options = { connections: CONNECTIONS, eventsPerRequest: EVENTS_PER_REQUEST, durationMs: seconds * 1000 };
-  const door = await withPlatform(flags, (platform) => loadBeyond(platform, options));
+  const { door, cpuUsPerEvent } = await withPlatform(flags, async (platform) => {
+    const before = await cpuSeconds(platform.pid);
+    const door = await loadBeyond(platform, options);
+    const usedS = (await cpuSeconds(platform.pid)) - before;
+    return { door, cpuUsPerEvent: (usedS * 1e6) / (await accepted(platform)) };
+  });
   const records = Math.round(Math.max(50_000, door.eventsPerSecond * seconds));
   const topic = `${prefix}telemetry`;
   const produce = (...settings: string[]) =>
@@ -59,7 +66,14 @@ async function compared(kafka: KafkaEndpoint, compression: "none" | "zstd", seco
     );
   const peer = await produce();
   const tuned = await produce("batch.size=1048576", "linger.ms=5");
-  return { door, peer, tuned };
+  return { door, cpuUsPerEvent, peer, tuned };
+}
+
+/** Events that the door has taken, the load's warming up among them. */
+async function accepted({ url, key }: Platform): Promise<number> {
+  const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } });
+  const counts = (await response.text()).matchAll(/^millrace_door_events_accepted_total\{[^}]*\} (\d+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
 /** What the tool that comes with Kafka says of its own producer. */

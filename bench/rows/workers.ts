@@ -1,18 +1,17 @@
-import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RunningCluster, type RunningWorker, until, type WorkerView } from "../../test/engines/running-cluster.ts";
+import { cpuSeconds } from "../processes.ts";
 import { rounded } from "../quantities.ts";
 import type { Measurement } from "../results.ts";
 import { EVENT_BYTES, TelemetryEvents } from "../telemetry.ts";
 
 const PARTITIONS = 4;
 const EVENTS_PER_REQUEST = 2_000;
-const CLOCK_TICKS_PER_S = 100;
 const PEER = "one flow worker, the same events";
 
 /** Flow workers behind a gateway that takes what it can: one of them, then two. */
 export async function measure(seconds: number): Promise<Measurement> {
-  const events = Math.round(seconds * 50_000);
+  const events = Math.round(seconds * 100_000);
   const one = await drained(1, events);
   const two = await drained(2, events);
   return {
@@ -95,8 +94,7 @@ async function stateOf(workers: readonly RunningWorker[]): Promise<{ readonly st
     workers.map(async (worker) => {
       // Every worker knows what all have stored, sooner or later.
       const stored = [...(await worker.metrics()).matchAll(STORED)].reduce((sum, [, value]) => sum + Number(value), 0);
-      const fields = (await readFile(`/proc/${worker.pid}/stat`, "utf8")).split(") ")[1]!.split(" ");
-      return { stored, cpuS: (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_S };
+      return { stored, cpuS: await cpuSeconds(worker.pid) };
     }),
   );
   return {

@@ -4,11 +4,23 @@ import { test } from "node:test";
 import { benchmarksPage } from "../../bench/benchmarks-page.ts";
 import { percentile, quantity } from "../../bench/quantities.ts";
 import { type Results, readResults, verdict } from "../../bench/results.ts";
+import { plan, scalePage } from "../../bench/scale-page.ts";
 import { SPEED_TABLE } from "../../bench/speed-table.ts";
 
 test("docs/benchmarks.md is what the kept results give; `npm run bench -- NAME` writes both", () => {
   const page = readFileSync(new URL("../../docs/benchmarks.md", import.meta.url), "utf8");
   assert.equal(page, benchmarksPage(readResults()));
+});
+
+test("the plans of docs/scale.md are what the kept results give, and grow with the rate where the rate is what they are for", () => {
+  const page = readFileSync(new URL("../../docs/scale.md", import.meta.url), "utf8");
+  assert.equal(page, scalePage(page, readResults()));
+  const measured = { gatewayUs: 6, flowUs: 12, storedBytes: 50 };
+  const [small, large] = [plan(1_000, measured), plan(1_000_000, measured)];
+  assert.deepEqual([small.gateways, small.flowWorkers, small.brokers, small.flushS], [2, 2, 3, 5]);
+  assert.deepEqual([large.gateways, large.flowWorkers, large.partitions, large.brokers], [10, 10, 20, 3]);
+  assert.equal(large.lakeBytesPerDay, 1_000_000 * 86_400 * 50);
+  assert.equal(plan(10_000_000, measured).flushS, 30);
 });
 
 test("every row of the speed table has a program and a kept result with every figure, and no result is of another row", () => {
