@@ -88,7 +88,8 @@ function described(stream: Stream, log: EventLog): object {
     partition,
     ...log.ends(name, partition),
   }));
-  return { name, id, key: key ?? null, time: time ?? null, fields: columns.map((column) => column.name), partitions };
+  const roles = { id, key: key ?? null, time: time ?? null, segment: stream.segment !== undefined };
+  return { name, ...roles, fields: columns.map((column) => column.name), partitions };
 }
 
 /** The first run is read before anything is sent, so that what is wrong can still be said. */

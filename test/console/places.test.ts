@@ -133,9 +133,36 @@ test("a page of an idle platform asks for nothing but the stream of what happens
   }
 });
 
+test("a stream: what comes by source and what is refused over time, and how to send to it", async () => {
+  await withPage("/streams/orders", async (page) => {
+    await page.getByRole("img", { name: /^Events of orders by source: http 50$/ }).waitFor();
+    await page
+      .getByRole("img", { name: /^Events of orders refused, by reason: .*EVENT_INVALID \(door\) 1$/ })
+      .waitFor();
+    await page.getByRole("link", { name: "1 week" }).click();
+    await page.waitForURL("**/streams/orders?hours=168");
+    await page.getByText("Each bar is 3 h.").first().waitFor();
+    await at.platform.post("orders", [order(1_000)]);
+    await page.getByRole("img", { name: /^Events of orders by source: http 51$/ }).waitFor();
+  });
+  await withPage("/streams/orders/send", (page) =>
+    page.getByRole("region", { name: "curl", exact: true }).first().waitFor(),
+  );
+  await withPage("/streams/app/send", async (page) => {
+    for (const sdk of ["browsers", "Node", "Python", "Go", "Java", "curl"])
+      await page.getByRole("heading", { name: `Segment, ${sdk}` }).waitFor();
+    const curl = await page.getByRole("region", { name: "Segment, curl" }).locator("pre").first().textContent();
+    assert.ok(curl?.includes(`${at.platform.url}/v1/track`), curl ?? "no snippet");
+  });
+  await inEveryLook("/streams/orders?hours=1", ".time-bars");
+  await inEveryLook("/streams/app/send", "text=Segment, Go");
+});
+
 test("the ledger over time, by hop, as an address", async () => {
   await withPage("/ledger?hours=1", async (page) => {
-    await page.getByRole("img", { name: "What became of the events of orders at bronze.orders: " }).waitFor();
+    await page
+      .getByRole("img", { name: /^What became of the events of orders at bronze.orders: stored 5\d,/ })
+      .waitFor();
     await page.getByRole("button", { name: "silver.orders", exact: true }).click();
     await page.getByRole("img", { name: "What became of the events of orders at silver.orders: " }).waitFor();
     await page.getByRole("link", { name: "1 day" }).click();

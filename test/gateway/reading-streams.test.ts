@@ -67,6 +67,7 @@ describe("reading a stream", () => {
           id: ["id"],
           key: null,
           time: null,
+          segment: false,
           fields: ["id", "n", "at", "note"],
           partitions: [
             { partition: 0, start: 0, end: 0 },

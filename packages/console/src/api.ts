@@ -128,6 +128,8 @@ export interface StreamView {
   readonly id: readonly string[];
   readonly key: string | null;
   readonly time: string | null;
+  /** Takes what Segment's SDKs send. */
+  readonly segment: boolean;
   readonly partitions: readonly { readonly partition: number; readonly start: number; readonly end: number }[];
 }
 

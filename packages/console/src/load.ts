@@ -72,15 +72,11 @@ const BACK: readonly string[] = ["back"];
 
 /** Calls `reload` after the stamp has become another one, once per pace, and not while nobody looks. */
 function useReloadOn(stamp: string | undefined, reload: () => void, paceMs: number): void {
+  // Undefined where the first pulse has not come yet: what was asked for before it may be older than what it tells of.
   const shown = useRef(stamp);
   const lastMs = useRef(Number.NEGATIVE_INFINITY);
   useEffect(() => {
     if (stamp === undefined || stamp === shown.current) return undefined;
-    // What was loaded before the first pulse came is as new as that.
-    if (shown.current === undefined) {
-      shown.current = stamp;
-      return undefined;
-    }
     const go = () => {
       if (document.visibilityState !== "visible") return;
       shown.current = stamp;

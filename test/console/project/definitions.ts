@@ -1,5 +1,19 @@
 /** One of each thing that the console shows. */
-import { alert, count, on, stream, sum, table, threshold, toStream, tumbling, window, workflow, z } from "millrace";
+import {
+  alert,
+  count,
+  on,
+  segment,
+  stream,
+  sum,
+  table,
+  threshold,
+  toStream,
+  tumbling,
+  window,
+  workflow,
+  z,
+} from "millrace";
 
 export const orders = stream("orders", {
   schema: z.object({
@@ -65,3 +79,5 @@ export const failing = workflow("failing", {}, async (run) => {
     throw new Error("the supplier does not answer");
   });
 });
+
+export const app = segment("app");

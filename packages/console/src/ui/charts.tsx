@@ -100,7 +100,7 @@ export function Histogram({ label, buckets }: HistogramProps) {
       {shown.map(({ toMs, count }) => (
         <li key={String(toMs)}>
           <span className="faint">{bound(toMs)}</span>
-          <span className="bar">
+          <span className="track">
             <span style={{ width: `${(count / most) * 100}%` }} />
           </span>
           <span className="number">{compact(count)}</span>

@@ -116,7 +116,7 @@ interface StreamProps {
 
 function Stream({ stream, hops, history }: StreamProps) {
   const [parameters, setParameters] = useSearchParams();
-  const chosen = hops.find(({ hop }) => hop === parameters.get("hop"))?.hop ?? hops[0]?.hop;
+  const chosen = hops.find(({ hop }) => hop === parameters.get("hop")) ?? hops[0];
   return (
     <Panel
       title={stream}
@@ -152,7 +152,7 @@ function Stream({ stream, hops, history }: StreamProps) {
                   <button
                     type="button"
                     className="button quiet"
-                    aria-pressed={hop.hop === chosen}
+                    aria-pressed={hop.hop === chosen?.hop}
                     onClick={() => setParameters((before) => changed(before, "hop", hop.hop), { replace: true })}
                   >
                     {hop.hop}
@@ -179,7 +179,7 @@ function Stream({ stream, hops, history }: StreamProps) {
           ))}
         </tbody>
       </table>
-      {history !== undefined && chosen !== undefined && <OverTime stream={stream} hop={chosen} history={history} />}
+      {history !== undefined && chosen !== undefined && <OverTime now={chosen} history={history} />}
     </Panel>
   );
 }

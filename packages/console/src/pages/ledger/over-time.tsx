@@ -1,4 +1,5 @@
 /** The balance of one hop over time: what became of the events that came in each step, and the steps in which it did not balance. */
+import type { LedgerHop } from "../../../../../src/serve/admin-route.ts";
 import type { LedgerHistoryView } from "../../../../../src/serve/ledger-history-route.ts";
 import { count } from "../../format.ts";
 import { type Series, TimeBars } from "../../ui/charts.tsx";
@@ -6,14 +7,16 @@ import { Badge } from "../../ui/ui.tsx";
 import { FATES, stepsOf } from "./steps.ts";
 
 interface OverTimeProps {
-  readonly stream: string;
-  readonly hop: string;
+  /** How it stands now, which is the newest point of all. */
+  readonly now: LedgerHop;
   readonly history: LedgerHistoryView;
 }
 
-export function OverTime({ stream, hop, history: { fromMs, stepMs, hops } }: OverTimeProps) {
+export function OverTime({ now, history: { fromMs, stepMs, hops } }: OverTimeProps) {
+  const { stream, hop } = now;
   const points = hops.find((one) => one.stream === stream && one.hop === hop)?.points ?? [];
-  const steps = stepsOf(points, fromMs, stepMs, Date.now());
+  const nowMs = Date.now();
+  const steps = stepsOf([...points, { ...now, atMs: nowMs }], fromMs, stepMs, nowMs);
   const series = FATES.map(
     ([fate, name, colour]): Series => ({ name, colour, values: steps.map(({ became }) => became[fate]) }),
   );

@@ -22,8 +22,15 @@ export function stepsOf(points: readonly LedgerPoint[], fromMs: number, stepMs: 
   if (at < 0) at = points.length;
   let before: LedgerPoint | undefined = points[at - 1];
   for (let start = fromMs; start <= nowMs; start += stepMs) {
-    const point: LedgerPoint | undefined =
-      (points[at]?.atMs ?? Number.POSITIVE_INFINITY) < start + stepMs ? points[at++] : undefined;
+    let point: LedgerPoint | undefined;
+    let balanced = true;
+    let pending = 0;
+    // What was written down a minute ago and how it stands now may be of the same step.
+    for (; at < points.length && (points[at] as LedgerPoint).atMs < start + stepMs; at++) {
+      point = points[at] as LedgerPoint;
+      balanced &&= point.balanced;
+      pending = Math.max(pending, point.pending);
+    }
     const grew = (fate: (typeof FATES)[number][0]) =>
       point === undefined || before === undefined ? 0 : Math.max(0, point[fate] - before[fate]);
     const became = {
@@ -31,7 +38,11 @@ export function stepsOf(points: readonly LedgerPoint[], fromMs: number, stepMs: 
       ...{ filtered: grew("filtered"), deadLettered: grew("deadLettered") },
     };
     const now: LedgerPoint | undefined = point ?? before;
-    steps.push({ became, pending: now?.pending ?? 0, balanced: now?.balanced ?? true });
+    steps.push(
+      point === undefined
+        ? { became, pending: now?.pending ?? 0, balanced: now?.balanced ?? true }
+        : { became, pending, balanced },
+    );
     before = now;
   }
   return steps;

@@ -3,12 +3,13 @@ import { useState } from "react";
 import { Link } from "wouter";
 import { api, type IngestAnswer, type StreamView } from "../../api.ts";
 import { Page } from "../../app.tsx";
-import { compact, count, moment, rate } from "../../format.ts";
+import { count, moment, rate } from "../../format.ts";
 import { useNode } from "../../live.ts";
 import { useLoad } from "../../load.ts";
-import { Badge, Empty, Facts, Failure, HealthMark, Loading, Panel, Snippet, Spark, Tabs, Time } from "../../ui/ui.tsx";
+import { Badge, Empty, Failure, HealthMark, Loading, Panel, Snippet, Tabs } from "../../ui/ui.tsx";
 import { exampleOf, type JsonSchema, typeText } from "./example.ts";
-import { snippets } from "./snippets.ts";
+import { Overview } from "./overview.tsx";
+import { segmentSnippets, snippets } from "./snippets.ts";
 import { useTail } from "./tail.ts";
 import "./streams.css";
 
@@ -52,117 +53,10 @@ export default function StreamPage({ name, part }: { name: string; part: string 
       {part === "live" && <Live name={name} />}
       {value !== undefined && part === "overview" && <Overview name={name} stream={value.stream} />}
       {value !== undefined && part === "contract" && <Contract stream={value.stream} schema={value.schema} />}
-      {value !== undefined && part === "send" && <Send name={name} schema={value.schema} />}
+      {value !== undefined && part === "send" && (
+        <Send name={name} schema={value.schema} segment={value.stream?.segment === true} />
+      )}
     </Page>
-  );
-}
-
-function Overview({ name, stream }: { name: string; stream: StreamView | undefined }) {
-  const own = useNode(`stream:${name}`);
-  const window = useNode(`window:${name}`);
-  const { pulse, rate: perSecond, history } = own.pulse === undefined ? window : own;
-  const sources = useLoad(
-    `sources ${name}`,
-    (signal) =>
-      api.sql(
-        `select _source as source, count(*) as events, max(_received_at) as newest from bronze.${quote(name)}
-         where _received_at > now() - interval 1 hour group by all order by events desc limit 20`,
-        { signal },
-      ),
-    { on: [`stream:${name}`], paceMs: 5_000 },
-  );
-  const reasons = useLoad(
-    `rejected ${name}`,
-    (signal) =>
-      api.sql(
-        `select code, stage, count(*) as events, max(first_seen) as newest, any_value(message) as example
-         from system.dead_letters where stream = $1 and status = 'open' group by all order by events desc limit 20`,
-        { params: [name], signal },
-      ),
-    { on: ["dead-letters"], paceMs: 5_000 },
-  );
-  return (
-    <>
-      <Panel title="Now">
-        <Spark values={history} label={`Events per second of the last minute, now ${rate(perSecond)}`} />
-        <Facts
-          facts={[
-            ["now", rate(perSecond)],
-            ["accepted in all", count(pulse?.count ?? 0)],
-            ["not in the lake yet", compact(pulse?.pending ?? 0)],
-            ["rejected since the start", count(pulse?.rejected ?? 0)],
-            ["partitions", count(stream?.partitions.length ?? 1)],
-          ]}
-        />
-      </Panel>
-      <div className="columns">
-        <Panel title="By source, last hour" flush>
-          {sources.error !== undefined && <Failure error={sources.error} retry={sources.reload} />}
-          {sources.value !== undefined && sources.value.rows.length === 0 ? (
-            <Empty title="No events in the last hour">
-              <Link className="button primary" to={`/streams/${encodeURIComponent(name)}/send`}>
-                Send one
-              </Link>
-            </Empty>
-          ) : (
-            <table className="table">
-              <thead>
-                <tr>
-                  <th>Source</th>
-                  <th className="number">Events</th>
-                  <th>Newest</th>
-                </tr>
-              </thead>
-              <tbody>
-                {sources.value?.rows.map(([source, events, newest]) => (
-                  <tr key={String(source)}>
-                    <td className="mono">{String(source)}</td>
-                    <td className="number">{count(Number(events))}</td>
-                    <td>
-                      <Time at={String(newest)} relative />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          )}
-        </Panel>
-        <Panel title="Refused, and why" flush>
-          {reasons.error !== undefined && <Failure error={reasons.error} retry={reasons.reload} />}
-          {reasons.value !== undefined && reasons.value.rows.length === 0 ? (
-            <Empty title="Nothing was refused">
-              <p>
-                Events that break the contract, or that a table cannot take, are kept here byte for byte with the
-                reason.
-              </p>
-            </Empty>
-          ) : (
-            <table className="table">
-              <thead>
-                <tr>
-                  <th>Reason</th>
-                  <th>Stage</th>
-                  <th className="number">Events</th>
-                </tr>
-              </thead>
-              <tbody>
-                {reasons.value?.rows.map(([code, stage, events, , example]) => (
-                  <tr key={`${String(code)} ${String(stage)}`}>
-                    <td>
-                      <span className="mono">{String(code)}</span>
-                      <br />
-                      <span className="faint">{String(example)}</span>
-                    </td>
-                    <td>{String(stage)}</td>
-                    <td className="number">{count(Number(events))}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          )}
-        </Panel>
-      </div>
-    </>
   );
 }
 
@@ -262,7 +156,8 @@ function Contract({ stream, schema }: { stream: StreamView | undefined; schema: 
   );
 }
 
-function Send({ name, schema }: { name: string; schema: JsonSchema }) {
+function Send({ name, schema, segment }: { name: string; schema: JsonSchema; segment: boolean }) {
+  const url = location.origin;
   const [text, setText] = useState(() => JSON.stringify(exampleOf(schema), null, 2));
   const [answer, setAnswer] = useState<IngestAnswer>();
   const [error, setError] = useState<Error>();
@@ -320,7 +215,7 @@ function Send({ name, schema }: { name: string; schema: JsonSchema }) {
         )}
       </Panel>
       <div className="page" style={{ padding: 0, background: "none" }}>
-        {snippets(name, exampleOf(schema)).map(({ label, code }) => (
+        {(segment ? segmentSnippets(url) : snippets(name, exampleOf(schema), url)).map(({ label, code }) => (
           <Panel key={label} title={label}>
             <Snippet label={label} text={code} />
           </Panel>
@@ -328,8 +223,4 @@ function Send({ name, schema }: { name: string; schema: JsonSchema }) {
       </div>
     </div>
   );
-}
-
-function quote(name: string): string {
-  return /^[a-z_]\w*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
 }
