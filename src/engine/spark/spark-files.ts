@@ -68,7 +68,10 @@ export async function localSparkFiles(root: string): Promise<SparkFiles> {
  * A prefix of the bucket that holds the tables. The platform fetches what Spark writes there, for its checksums are of every byte, and stores it
  * where its table wants it. What a crash left there is removed a day later.
  */
-export async function storedSparkFiles(store: ObjectStore, clock: () => number): Promise<SparkFiles> {
+export async function storedSparkFiles(
+  store: Pick<ObjectStore, "uri" | "list" | "delete" | "hold" | "localPath">,
+  clock: () => number,
+): Promise<SparkFiles> {
   for (const { key, modifiedAtMs } of await store.list(`${PREFIX}/`))
     if (modifiedAtMs < clock() - ABANDONED_AFTER_MS) await store.delete(key);
   const held = new Map<string, () => void>();

@@ -6,8 +6,9 @@ import { after, before, describe, test } from "node:test";
 import { type DuckdbEngine, openDuckdbEngine } from "../../../src/engine/duckdb-engine.ts";
 import { parseSparkUrl } from "../../../src/engine/spark/spark-address.ts";
 import { openSparkEngine, type SparkEngine } from "../../../src/engine/spark/spark-engine.ts";
-import { localSparkFiles } from "../../../src/engine/spark/spark-files.ts";
+import { localSparkFiles, storedSparkFiles } from "../../../src/engine/spark/spark-files.ts";
 import type { RunOptions, Statement } from "../../../src/engine/sql-engine.ts";
+import { makeBucket, openTestStore } from "../s3-bucket.ts";
 import { sparkUrl } from "./server.ts";
 
 let dir: string;
@@ -72,6 +73,41 @@ describe("a statement that does not end well", () => {
       ]),
     };
     await assert.rejects(write(gone), { code: "ENGINE_IO", message: /gone\.parquet/ });
+  });
+
+  test("names the bucket that Spark does not reach, and leaves nothing in it where it fails on the way", async (t) => {
+    const address = parseSparkUrl(await sparkUrl());
+    assert.ok(typeof address === "object");
+    const made = await makeBucket(t);
+    const store = await openTestStore(t, made, { cacheDir: join(dir, "cache") });
+    const parse = (sql: string) => duckdb.inspector.parse(sql);
+    const into = async (uri: (key: string) => string, sql: string) => {
+      const seen = {
+        uri,
+        list: (prefix: string) => store.list(prefix),
+        delete: (key: string) => store.delete(key),
+        hold: (keys: readonly string[]) => store.hold(keys),
+        localPath: (key: string) => store.localPath(key),
+      };
+      const files = await storedSparkFiles(seen, Date.now);
+      const engine = openSparkEngine({ address, parse, writing: { local: duckdb.local, files } });
+      try {
+        return await engine.write(inSpark(sql), { path: async () => join(dir, "lake", "bucket.parquet") });
+      } finally {
+        await engine.close();
+      }
+    };
+    const elsewhere = (key: string) => store.uri(key).replace(made.bucket, "no-such-bucket");
+    await assert.rejects(into(elsewhere, "select 1L as n"), { code: "ENGINE_IO", message: /bucket/i });
+    // The first part is written when the second fails.
+    const half = "select id div (case when id < 900000 then 1 else 0 end) as n from range(0, 1000000, 1, 2)";
+    await assert.rejects(
+      into((key) => store.uri(key), half),
+      { code: "SQL_FAILED", message: /zero/ },
+    );
+    assert.deepEqual(await store.list("_spark/"), []);
+    assert.equal((await into((key) => store.uri(key), "select 5L as n"))[0]?.stats.max["n"], 5);
+    assert.deepEqual(await store.list("_spark/"), []);
   });
 
   test("and the next one finds the session as it was", async () => {
