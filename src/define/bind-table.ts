@@ -139,6 +139,7 @@ class TableBinding {
       ...(geoDatabase && { geoDatabase }),
       ...(called.length > 0 && { functions }),
       ...(serve && { serve }),
+      ...(draft.freshnessMs !== undefined && { freshnessMs: draft.freshnessMs }),
       ...(draft.engine && { engine: draft.engine }),
       ...(draft.spark && { spark: draft.spark }),
       reason: `${way.mode}: ${way.reason}`,

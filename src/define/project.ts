@@ -112,6 +112,8 @@ export interface TableBase {
   readonly functions?: Readonly<Record<string, string>>;
   /** How it is published to PostgreSQL, where it is. */
   readonly serve?: Serving;
+  /** How long it may go without new rows, where it says so. */
+  readonly freshnessMs?: number;
   /** Which engine it asks for. */
   readonly engine?: "duckdb" | "spark";
   /** Its statement in Spark's own SQL, where it has one. */

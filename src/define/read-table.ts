@@ -1,4 +1,5 @@
 import type { Definition } from "./definition.ts";
+import { parseDuration } from "./duration.ts";
 import { invalidOption, isNameList, isRecord, isTextRecord, unknownOptions } from "./options.ts";
 import { type Problem, problem } from "./problem.ts";
 import type { SessionsRole } from "./read-sessions.ts";
@@ -17,6 +18,7 @@ export interface TableDraft {
   readonly latest: string | undefined;
   readonly tombstone: string | undefined;
   readonly serve: ServingDraft | undefined;
+  readonly freshnessMs?: number | undefined;
   readonly engine?: "duckdb" | "spark" | undefined;
   readonly spark?: string | undefined;
   readonly file: string;
@@ -24,7 +26,19 @@ export interface TableDraft {
   readonly sessions?: SessionsRole;
 }
 
-const OPTIONS = ["sql", "checks", "partitionBy", "refresh", "key", "latest", "tombstone", "serve", "engine", "spark"];
+const OPTIONS = [
+  "sql",
+  "checks",
+  "partitionBy",
+  "refresh",
+  "key",
+  "latest",
+  "tombstone",
+  "serve",
+  "freshness",
+  "engine",
+  "spark",
+];
 const TABLE_NAME = /^([a-z][a-z0-9_]{0,99})\.([a-z][a-z0-9_]{0,99})$/;
 
 /** Schemas that tables of users cannot be in: the platform fills them, or the engine does. */
@@ -68,7 +82,10 @@ export function readTable(definition: Definition, file: string): TableDraft | re
   if (keyed && refresh !== undefined) {
     problems.push(problem("KEY_NOT_APPEND", { subject, reason: "the definition asks for a refresh" }));
   }
-  const { engine, spark } = options;
+  const { engine, spark, freshness } = options;
+  const freshnessMs = typeof freshness === "string" ? parseDuration(freshness) : undefined;
+  if (freshness !== undefined && !(freshnessMs !== undefined && freshnessMs > 0))
+    problems.push(invalidOption(subject, "freshness", freshness, 'a time such as "15m", "2h" or "1d"'));
   if (engine !== undefined && engine !== "duckdb" && engine !== "spark")
     problems.push(invalidOption(subject, "engine", engine, '"duckdb" or "spark"'));
   if (spark !== undefined && (typeof spark !== "string" || spark.trim() === ""))
@@ -85,6 +102,7 @@ export function readTable(definition: Definition, file: string): TableDraft | re
     latest: latest as string | undefined,
     tombstone: tombstone as string | undefined,
     serve,
+    freshnessMs,
     engine: engine as TableDraft["engine"],
     // Closing semicolons would end the statement that it becomes a part of.
     spark: (spark as string | undefined)?.replace(/[\s;]+$/, ""),

@@ -22,6 +22,11 @@ export interface TableOptions {
   readonly latest?: string;
   /** Boolean column: a newest row in which it is true removes the key. */
   readonly tombstone?: string;
+  /**
+   * How long the table may go without new rows, as `"15m"`: beyond it the console marks it, and the metric `millrace_table_overdue_seconds` is
+   * more than 0. It changes nothing of what is computed.
+   */
+  readonly freshness?: string;
   /** Publishes the table to PostgreSQL, where BI tools read it. */
   readonly serve?: "postgres" | { readonly postgres: PostgresOptions };
   /**

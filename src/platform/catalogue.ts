@@ -45,6 +45,7 @@ export class FlowCatalogue implements Catalogue {
       partitionColumns: stored?.partitionColumns ?? [],
       reason: definition?.reason,
       sql: definition?.sql,
+      checks: definition?.checks ?? {},
       lineage,
       history: stored ? await stored.delta.history(HISTORY) : [],
       files: (stored?.snapshot.files ?? []).map(({ path, sizeBytes, modifiedAtMs, partition, stats }) => ({
@@ -87,6 +88,7 @@ export class FlowCatalogue implements Catalogue {
       rows: stored ? rows : undefined,
       sizeBytes: files.reduce((sum, file) => sum + file.sizeBytes, 0),
       freshAtMs: version === undefined || version === 0 ? undefined : timestampMs,
+      freshnessMs: this.#flow.project.tables.get(name)?.freshnessMs,
     };
   }
 }

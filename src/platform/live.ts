@@ -60,7 +60,7 @@ export function live(parts: LiveParts): Live {
         deadLetters: ledger.hops.reduce((sum, hop) => sum + hop.deadLettered, 0),
         nodes: {
           ...streamPulses(project, status, ledger),
-          ...tablePulses(status, ledger),
+          ...tablePulses(project, status, ledger, clock()),
           ...functionPulses(status),
           ...alertPulses(project, open),
           ...destinationPulses(delivered as readonly DestinationFacts[]),
@@ -85,13 +85,22 @@ function streamPulses(project: Project, status: PlatformStatus, ledger: LedgerVi
   return Object.fromEntries(pulses);
 }
 
-function tablePulses(status: PlatformStatus, ledger: LedgerView): Record<string, NodePulse> {
+function tablePulses(
+  project: Project,
+  status: PlatformStatus,
+  ledger: LedgerView,
+  nowMs: number,
+): Record<string, NodePulse> {
   const pulses = status.tables.map(({ name, rows, committedAtMs, published }): [string, NodePulse] => {
     const hop: LedgerHop | undefined = ledger.hops.find((one) => one.hop === name);
     const told = status.problems.find((problem) => problem.includes(name));
-    const problem = hop?.balanced === false ? "the ledger does not balance" : (published?.failure ?? told ?? null);
+    const broken = hop?.balanced === false ? "the ledger does not balance" : (published?.failure ?? told ?? null);
     const deadLettered = hop?.deadLettered ?? 0;
-    const health = problem !== null ? "bad" : deadLettered > 0 ? "warning" : rows === 0 ? "idle" : "ok";
+    const { freshnessMs = Number.POSITIVE_INFINITY } = project.tables.get(name) ?? {};
+    const overdue = committedAtMs !== null && nowMs - committedAtMs > freshnessMs;
+    const problem = broken ?? (overdue ? "it has had no new rows for longer than its freshness allows" : null);
+    const warned = overdue || deadLettered > 0;
+    const health = broken !== null ? "bad" : warned ? "warning" : rows === 0 ? "idle" : "ok";
     return [
       `table:${name}`,
       { ...IDLE, count: rows, pending: hop?.pending ?? 0, deadLettered, freshAtMs: committedAtMs, health, problem },

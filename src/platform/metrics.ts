@@ -21,7 +21,7 @@ export function pipelineMetrics(
   clock: () => number,
 ): void {
   const { flow, publisher, reacting, delivery, sources } = pipeline;
-  flowMetrics(registry, flow);
+  flowMetrics(registry, flow, clock);
   publishMetrics(registry, publisher);
   reactionMetrics(registry, () => reacting.ownLanes());
   deliveryMetrics(registry, delivery, clock);
@@ -83,7 +83,7 @@ function storeMetrics(registry: Registry, store: S3Store): void {
 }
 
 /** The ledger and the tables' size as metrics; read when they are scraped. */
-export function flowMetrics(registry: Registry, flow: Flow): void {
+export function flowMetrics(registry: Registry, flow: Flow, clock: () => number): void {
   const hop = (name: string, help: string, value: (entry: LedgerEntry) => number) =>
     new Gauge({
       name: `millrace_hop_${name}`,
@@ -133,6 +133,20 @@ export function flowMetrics(registry: Registry, flow: Flow): void {
       if (open === undefined) return;
       this.reset();
       for (const { kind, name } of open) this.inc({ kind, name });
+    },
+  });
+  new Gauge({
+    name: "millrace_table_overdue_seconds",
+    help: "By how much a table with a freshness has gone longer than that without new rows; 0 while it has not.",
+    labelNames: ["table"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { name, freshnessMs } of flow.project.tables.values()) {
+        if (freshnessMs === undefined || !flow.lake.has(name)) continue;
+        const { timestampMs } = flow.lake.get(name).snapshot;
+        this.set({ table: name }, Math.max(0, clock() - timestampMs - freshnessMs) / 1000);
+      }
     },
   });
   new Gauge({

@@ -48,6 +48,8 @@ export interface TableSummary {
   readonly sizeBytes: number;
   /** Time of the newest event or input that the table shows, milliseconds since the epoch; undefined while it is empty. */
   readonly freshAtMs: number | undefined;
+  /** How long it may go without new rows; undefined where its definition does not say. */
+  readonly freshnessMs: number | undefined;
 }
 
 export interface TableDetails extends TableSummary {
@@ -56,6 +58,8 @@ export interface TableDetails extends TableSummary {
   /** Why the table follows its inputs the way it does. */
   readonly reason: string | undefined;
   readonly sql: string | undefined;
+  /** Name -> condition that every row has to meet. */
+  readonly checks: Readonly<Record<string, string>>;
   readonly lineage: { readonly inputs: readonly string[]; readonly readers: readonly string[] };
   /** Newest first. */
   readonly history: readonly TableCommit[];
@@ -69,6 +73,8 @@ export interface TableCommit {
   readonly addedFiles: number;
   readonly removedFiles: number;
   readonly addedRows: number | undefined;
+  /** What the commit says of itself, as `docs/http.md` has it. */
+  readonly info?: Readonly<Record<string, unknown>>;
 }
 
 export interface TableFile {

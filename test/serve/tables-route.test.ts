@@ -12,6 +12,7 @@ const SUMMARY: TableSummary = {
   version: 3,
   rows: 12,
   sizeBytes: 4096,
+  freshnessMs: 900_000,
   freshAtMs: 1_704_067_200_000,
 };
 const DETAILS: TableDetails = {
@@ -23,6 +24,7 @@ const DETAILS: TableDetails = {
   partitionColumns: ["day"],
   reason: "it groups rows",
   sql: "select 1",
+  checks: { positive: "revenue >= 0" },
   lineage: { inputs: ["silver.orders"], readers: [] },
   history: [
     { version: 3, timestampMs: 1_704_067_200_000, operation: "REFRESH", addedFiles: 1, removedFiles: 1, addedRows: 12 },

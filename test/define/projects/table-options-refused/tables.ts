@@ -41,3 +41,4 @@ export const keyAndRefresh = table("silver.key_and_refresh", {
   refresh: "full",
 });
 export const twice = table("silver.twice", { sql, partitionBy: ["country", { country: "upper(country)" }] });
+export const stale = table("silver.stale", { sql, freshness: "soon" });

@@ -3,13 +3,18 @@ import { useState } from "react";
 import { Link, useSearchParams } from "wouter";
 import { api, type SqlResult, type TableView } from "../../api.ts";
 import { Page } from "../../app.tsx";
-import { bytes, cell, compact, count } from "../../format.ts";
+import { bytes, compact, count, duration } from "../../format.ts";
 import { useNode } from "../../live.ts";
 import { useLoad } from "../../load.ts";
+import { useAgo } from "../../now.ts";
 import { Grid } from "../../ui/grid.tsx";
 import { Badge, Empty, Facts, Failure, HealthMark, Loading, Panel, Snippet, Tabs, Time } from "../../ui/ui.tsx";
+import { Checks } from "./checks.tsx";
+import { Feeds } from "./feeds.tsx";
+import { Files } from "./files.tsx";
 import { Profile } from "./profile.tsx";
 import { quoted } from "./quoted.ts";
+import { Lineage } from "./readers.tsx";
 
 const SAMPLE = 200;
 
@@ -29,6 +34,7 @@ export default function TablePage({ name, part }: { name: string; part: string }
     ["sample", "Rows"],
     ["profile", "Profile"],
     ["history", "History"],
+    ["checks", "Checks"],
     ["files", "Files"],
   ] as const;
   return (
@@ -61,13 +67,13 @@ export default function TablePage({ name, part }: { name: string; part: string }
       {table !== undefined && part === "sample" && <Sample table={table} />}
       {table !== undefined && part === "profile" && <Profile table={table} />}
       {table !== undefined && part === "history" && <History table={table} />}
+      {table !== undefined && part === "checks" && <Checks table={table} />}
       {table !== undefined && part === "files" && <Files table={table} />}
     </Page>
   );
 }
 
 function Overview({ table }: { table: TableView }) {
-  const { inputs, readers } = table.lineage;
   return (
     <>
       <Panel title="Now">
@@ -76,7 +82,7 @@ function Overview({ table }: { table: TableView }) {
             ["rows in the lake", table.rows === undefined ? "computed when read" : count(table.rows)],
             ["size", bytes(table.sizeBytes)],
             ["version", table.version ?? "none"],
-            ["fresh", <Time key="fresh" at={table.freshAtMs} relative />],
+            ["newest rows", <Fresh key="fresh" table={table} />],
             ["files", count(table.files.length)],
           ]}
         />
@@ -108,8 +114,7 @@ function Overview({ table }: { table: TableView }) {
         </Panel>
         <div className="page" style={{ padding: 0, background: "none" }}>
           <Panel title="Where it comes from, and who reads it">
-            <Names title="Reads" names={inputs} none="the log itself" />
-            <Names title="Is read by" names={readers} none="no other table" />
+            <Lineage table={table} />
           </Panel>
           {table.sql !== undefined && (
             <Panel title="Definition">
@@ -122,48 +127,20 @@ function Overview({ table }: { table: TableView }) {
   );
 }
 
-function Names({ title, names, none }: { title: string; names: readonly string[]; none: string }) {
+/** How old its newest rows are, against how old they may be where the definition says so. */
+function Fresh({ table: { freshAtMs, freshnessMs, version } }: { table: TableView }) {
+  useAgo(freshAtMs); // judged again as time goes by
+  if (freshAtMs === undefined)
+    return <span className="faint">{version === undefined ? "computed when read" : "nothing in it yet"}</span>;
+  if (freshnessMs === undefined) return <Time at={freshAtMs} relative />;
+  const overdue = Date.now() - freshAtMs > freshnessMs;
   return (
-    <div>
-      <h3>{title}</h3>
-      {names.length === 0 && <p className="soft">{none}</p>}
-      <ul className="row">
-        {names.map((name) => (
-          <li key={name}>
-            <Link
-              to={name.includes(".") ? `/tables/${encodeURIComponent(name)}` : `/streams/${encodeURIComponent(name)}`}
-            >
-              {name}
-            </Link>
-          </li>
-        ))}
-      </ul>
-    </div>
-  );
-}
-
-/** Where rows would come from. */
-function Feeds({ table }: { table: TableView }) {
-  const { inputs } = table.lineage;
-  const [first] = inputs;
-  if (first === undefined) return <p>Nothing feeds it; the platform writes it by itself.</p>;
-  return (
-    <p>
-      Rows come from{" "}
-      {inputs.map((name, i) => (
-        <span key={name}>
-          {i > 0 && ", "}
-          <Link
-            to={
-              name.includes(".") ? `/tables/${encodeURIComponent(name)}` : `/streams/${encodeURIComponent(name)}/send`
-            }
-          >
-            {name}
-          </Link>
-        </span>
-      ))}
-      {first.includes(".") ? ", which may be empty as well." : ": send it an event."}
-    </p>
+    <span className="row">
+      <Time at={freshAtMs} relative />
+      <Badge tone={overdue ? "bad" : "ok"}>
+        {overdue ? "over" : "within"} {duration(freshnessMs)}
+      </Badge>
+    </span>
   );
 }
 
@@ -265,46 +242,6 @@ function Difference({ table, from }: { table: TableView; from: number }) {
       {value !== undefined && value.rows.length > 0 && (
         <Grid result={value} label={`Differences between version ${from} and now`} />
       )}
-    </Panel>
-  );
-}
-
-function Files({ table }: { table: TableView }) {
-  if (table.files.length === 0)
-    return (
-      <Empty title="No file yet">
-        <p>Rows are written to files with the next flush; queries see them before that.</p>
-        <Feeds table={table} />
-      </Empty>
-    );
-  return (
-    <Panel title={`${count(table.files.length)} files, ${bytes(table.sizeBytes)}`} flush>
-      <table className="table">
-        <thead>
-          <tr>
-            <th>File</th>
-            {table.partitionColumns.length > 0 && <th>Partition</th>}
-            <th className="number">Rows</th>
-            <th className="number">Size</th>
-            <th>Written</th>
-          </tr>
-        </thead>
-        <tbody>
-          {table.files.slice(0, 500).map(({ path, partition, rows, sizeBytes, modifiedAtMs }) => (
-            <tr key={path}>
-              <td className="mono">{path}</td>
-              {table.partitionColumns.length > 0 && (
-                <td>{table.partitionColumns.map((column) => `${column} = ${cell(partition[column])}`).join(", ")}</td>
-              )}
-              <td className="number">{rows === undefined ? "" : count(rows)}</td>
-              <td className="number">{bytes(sizeBytes)}</td>
-              <td>
-                <Time at={modifiedAtMs} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
     </Panel>
   );
 }
