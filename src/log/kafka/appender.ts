@@ -473,6 +473,7 @@ function sequenceAfter(sequence: number, count: number): number {
 }
 
 function explained(error: unknown): string {
+  if (error instanceof MillraceError) return error.message;
   if (!(error instanceof BrokerRefusal)) return reasonOf(error);
   return EXPLAINED[error.refusal] ?? error.message;
 }

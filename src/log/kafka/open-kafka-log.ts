@@ -11,7 +11,7 @@ import { Appender } from "./appender.ts";
 import { Cluster } from "./cluster.ts";
 import type { ConnectSettings } from "./connect-settings.ts";
 import { EndsRefresh } from "./ends-refresh.ts";
-import { BrokerRefusal, reasonOf } from "./failures.ts";
+import { BrokerRefusal, denied, reasonOf } from "./failures.ts";
 import { Fetcher, unreadable } from "./fetcher.ts";
 import { KafkaPartition } from "./kafka-partition.ts";
 import { EARLIEST, LATEST, listOffsets } from "./offsets.ts";
@@ -180,7 +180,7 @@ export class KafkaLog implements EventLog {
       const problem =
         partition.wentBack?.message ??
         this.#brokerProblem(partition) ??
-        (failure === undefined ? undefined : `${partition.name}: ${reasonOf(failure)}`);
+        (failure === undefined ? undefined : `${partition.name}: ${this.#reasonOf(failure, partition)}`);
       if (problem !== undefined) problems.add(problem);
     }
     return [...problems];
@@ -201,6 +201,10 @@ export class KafkaLog implements EventLog {
     for (const partition of [...this.#streams.values()].flat())
       partition.waiters.rejectAll(new MillraceError("SHUTTING_DOWN"));
     await this.cluster.close();
+  }
+
+  #reasonOf(failure: unknown, { topic }: KafkaPartition): string {
+    return denied(failure, `topic ${topic.name}`, "write", this.cluster.settings)?.message ?? reasonOf(failure);
   }
 
   #brokerProblem({ topic, index, name }: KafkaPartition): string | undefined {
