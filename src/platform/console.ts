@@ -7,6 +7,7 @@ import type { Gateway } from "../gateway/gateway.ts";
 import type { Administration } from "../serve/admin-route.ts";
 import { consoleRoute, readConsole } from "../serve/console-route.ts";
 import { ledgerHistoryRoute } from "../serve/ledger-history-route.ts";
+import { lineageRoute } from "../serve/lineage-route.ts";
 import { mapRoute } from "../serve/map-route.ts";
 import { notebooksRoute } from "../serve/notebooks-route.ts";
 import type { RunningQueries } from "../serve/running-queries.ts";
@@ -18,6 +19,7 @@ import type { Sessions } from "../state/sessions.ts";
 import type { Workers } from "../state/workers.ts";
 import { destinations } from "./delivering.ts";
 import { keepLedgerHistory } from "./ledger-history.ts";
+import { lineage } from "./lineage.ts";
 import { live } from "./live.ts";
 import type { RouteParts } from "./routes.ts";
 import { stamps } from "./stamps.ts";
@@ -69,6 +71,10 @@ export async function consoleRoutes({ app, closing }: Gateway, parts: ConsolePar
   const endHistory = keepLedgerHistory({ minutes, ledger: () => administered.ledger(), clock, report: parts.report });
   app.addHook("onClose", endHistory);
   app.register(ledgerHistoryRoute, { history: minutes, requireScope, clock });
+  app.register(lineageRoute, {
+    lineage: lineage({ project, catalogue: pipeline.catalogue, inspector: pipeline.engine.inspector }),
+    requireScope,
+  });
   app.register(systemRoute, { system: () => system.view(), requireScope });
   app.register(notebooksRoute, { notebooks, requireScope });
   app.register(sessionRoute, { sessions, cookie: SESSION_COOKIE, tokenOf: sessionOf, clock });

@@ -8,6 +8,7 @@ import type { LogView, RunView, StepView } from "../../../src/orchestrate/read-r
 import type { KeyView, LedgerView, PlatformStatus, SettingView } from "../../../src/serve/admin-route.ts";
 import type { TableDetails, TableSummary } from "../../../src/serve/catalogue.ts";
 import type { LedgerHistoryView } from "../../../src/serve/ledger-history-route.ts";
+import type { LineageView } from "../../../src/serve/lineage-route.ts";
 import type { ProjectMap } from "../../../src/serve/map-route.ts";
 import type { NotebookDraft } from "../../../src/serve/notebooks-route.ts";
 import type { QueryView } from "../../../src/serve/running-queries.ts";
@@ -228,6 +229,8 @@ export const api = {
   map: (signal?: AbortSignal) => json<ProjectMap>("/v1/map", { signal }),
   status: (signal?: AbortSignal) => json<PlatformStatus>("/v1/status", { signal }),
   ledger: (signal?: AbortSignal) => json<LedgerView>("/v1/ledger", { signal }),
+  lineage: (table: string, column: string, signal?: AbortSignal) =>
+    json<LineageView>(`/v1/lineage${query({ table, column })}`, { signal }),
   ledgerHistory: (hours: number, signal?: AbortSignal) =>
     json<LedgerHistoryView>(`/v1/ledger/history?hours=${hours}`, { signal }),
   settings: (signal?: AbortSignal) =>
@@ -298,8 +301,11 @@ export const api = {
     json<{ logs: LogView[] }>(`/v1/runs/${at(id)}/logs?limit=1000`, { signal }).then(({ logs }) => logs),
   cancelRun: (id: string) => json<{ run: RunView }>(`/v1/runs/${at(id)}/cancel`, { method: "POST" }),
   retryRun: (id: string) => json<{ run: RunView }>(`/v1/runs/${at(id)}/retry`, { method: "POST" }),
-  backfill: (workflow: string, range: { from: string; to: string; by: string; concurrency?: number }) =>
-    json<{ backfill: BackfillView }>(`/v1/workflows/${at(workflow)}/backfills`, { method: "POST", body: range }).then(
+  backfill: (
+    workflow: string,
+    what: ({ from: string; to: string; by: string } | { partitions: readonly string[] }) & { concurrency?: number },
+  ) =>
+    json<{ backfill: BackfillView }>(`/v1/workflows/${at(workflow)}/backfills`, { method: "POST", body: what }).then(
       ({ backfill }) => backfill,
     ),
   showBackfill: (id: string, signal?: AbortSignal) =>
