@@ -1,12 +1,12 @@
 /**
  * A worker whose network is cut: packets to and from the servers vanish, in a network namespace of its own (`npm run engines:up -- kafka s3 postgres`).
- * Needs Linux, root, `ip` and `iptables`.
+ * Needs Linux, root, `ip` and `iptables`, and says so where it has them not.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { endpoint } from "../../engines/endpoints.ts";
-import { OwnNetwork } from "./own-network.ts";
+import { lackForOwnNetworks, OwnNetwork } from "./own-network.ts";
 import { RunningCluster, type RunningWorker, until, type WorkerView } from "./running-cluster.ts";
 
 const USERS = 20;
@@ -18,7 +18,9 @@ interface Readiness {
   readonly checks: Readonly<Record<string, { readonly ok: boolean; readonly message?: string }>>;
 }
 
-describe("a worker that is cut off from the servers", { concurrency: false }, () => {
+const skip = lackForOwnNetworks() ?? false;
+
+describe("a worker that is cut off from the servers", { concurrency: false, skip }, () => {
   let cluster: RunningCluster;
   let network: OwnNetwork;
   let front: RunningWorker;

@@ -11,6 +11,21 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 /** Addresses that are kept for measurements between networks (RFC 2544): no real network has them. */
 const RANGE = "198.18";
 
+/** Why this machine makes no network namespaces for us; undefined where it does. */
+export function lackForOwnNetworks(): string | undefined {
+  if (process.platform !== "linux") return "network namespaces are Linux's";
+  if (process.getuid?.() !== 0) return "network namespaces are made by root alone";
+  const name = `millrace-${randomBytes(3).toString("hex")}`;
+  try {
+    run("ip", "netns", "add", name);
+    run("ip", "netns", "exec", name, "iptables", "-w", "-t", "nat", "-S");
+    run("ip", "netns", "del", name);
+    return undefined;
+  } catch (error) {
+    return `this machine makes no network namespaces: ${(error as Error).message}`;
+  }
+}
+
 export class OwnNetwork {
   /** What comes before a command so that it runs in there. */
   readonly prefix: readonly string[];
