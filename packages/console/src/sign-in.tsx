@@ -25,7 +25,7 @@ export function SignIn({ onSignedIn }: { onSignedIn: (session: SessionView) => v
   return (
     <main className="sign-in">
       <form onSubmit={(event) => void submit(event)}>
-        <div className="brand" style={{ padding: 0 }}>
+        <div className="brand">
           <Brand /> Millrace
         </div>
         <h1>Sign in</h1>
