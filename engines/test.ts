@@ -4,12 +4,17 @@
  * and goes on; with them, a server that does not come up is a failure.
  */
 import { spawn } from "node:child_process";
+import { globSync } from "node:fs";
 import { ENGINE_NAMES, readEndpoints } from "./endpoints.ts";
 import { missingTools } from "./tools.ts";
 
 /** All of it; the first time, fetching and compiling take their share. */
 const WITHIN_MS = 38 * 60_000;
 const ALL = "test/engines/**/*.test.ts";
+/** They kill servers that the others use, or start a second set of them: nothing runs beside these. */
+const ALONE = /\/(chaos|doors|kafka-faults|up-and-down)\.test\.ts$/;
+/** Of the others, most of whose time is waiting: until a group or a lease has given up somebody who was killed. */
+const SIDE_BY_SIDE = 2;
 /** Beside what each test came to, how long each file took. */
 const REPORTERS = ["spec", "./engines/file-times.ts"].flatMap((reporter) => [
   `--test-reporter=${reporter}`,
@@ -25,15 +30,22 @@ async function main(args: readonly string[]): Promise<number> {
     return optional ? 0 : 1;
   }
   const deadline = performance.now() + WITHIN_MS;
-  const files = args.filter((arg) => !arg.startsWith("--"));
+  const named = args.filter((arg) => !arg.startsWith("--"));
+  const files = (named.length === 0 ? globSync(ALL) : named).toSorted();
+  const alone = files.filter((file) => ALONE.test(file));
+  const others = files.filter((file) => !ALONE.test(file));
   const before = await readEndpoints();
   const ours = ENGINE_NAMES.filter((name) => before[name] === undefined);
   let code = 1;
   try {
     code = await run(["engines/main.ts", "up"], deadline);
-    // One file after the other: they share two or four cores with six servers.
-    const test = ["--test", "--test-concurrency=1", ...REPORTERS, ...(files.length === 0 ? [ALL] : files)];
-    if (code === 0) code = await run(test, deadline);
+    if (code === 0) {
+      for (const [together, some] of [[SIDE_BY_SIDE, others] as const, [1, alone] as const]) {
+        if (some.length === 0) continue;
+        // What failed in one part does not hide what the other one finds.
+        code = (await run(["--test", `--test-concurrency=${together}`, ...REPORTERS, ...some], deadline)) || code;
+      }
+    }
   } finally {
     if (ours.length > 0) code = (await run(["engines/main.ts", "down", ...ours], performance.now() + 120_000)) || code;
   }
