@@ -6,3 +6,14 @@ export class EngineError extends Error {
     this.name = "EngineError";
   }
 }
+
+/** A registry did not give what an engine is made of: what failed is the machine's way to it, not the engine. */
+export class FetchError extends Error {
+  constructor(failure: EngineError) {
+    super(failure.message, { cause: failure });
+    this.name = "FetchError";
+  }
+}
+
+/** With it `up` ends when something could not be fetched, so that who started it can tell that from a server that does not come up. */
+export const NOT_FETCHED = 3;

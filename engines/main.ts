@@ -8,7 +8,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { cacheFolder } from "./cache.ts";
 import { ENGINE_NAMES, type Endpoints, type EngineName, endpointsFile, readEndpoints } from "./endpoints.ts";
-import { EngineError } from "./engine-error.ts";
+import { EngineError, FetchError, NOT_FETCHED } from "./engine-error.ts";
 import { kafkaDown, kafkaProcesses, kafkaUp } from "./kafka.ts";
 import { postgresDown, postgresProcesses, postgresUp } from "./postgres.ts";
 import { holdRunLock } from "./run-lock.ts";
@@ -101,7 +101,7 @@ function nameOf(text: string): EngineName {
 try {
   await main(process.argv[2], process.argv.slice(3));
 } catch (error) {
-  if (!(error instanceof EngineError)) throw error;
+  if (!(error instanceof EngineError || error instanceof FetchError)) throw error;
   console.error(error.message);
-  process.exitCode = 1;
+  process.exitCode = error instanceof FetchError ? NOT_FETCHED : 1;
 }

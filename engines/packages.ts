@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { packagesFolder } from "./cache.ts";
+import { EngineError, FetchError } from "./engine-error.ts";
 import { runCommand } from "./run-command.ts";
 
 /** A registry may be slow, and MinIO is compiled: minutes on a small machine. */
@@ -9,6 +10,7 @@ const FETCH_WITHIN_MS = 900_000;
 
 /**
  * A folder of the cache that `make` fills once. It is made beside its place and renamed, so that one that is there is whole.
+ * @throws FetchError when it cannot be filled
  */
 export async function cachedPackage(name: string, make: (folder: string) => Promise<void>): Promise<string> {
   const folder = join(packagesFolder(), name);
@@ -17,7 +19,9 @@ export async function cachedPackage(name: string, make: (folder: string) => Prom
   const making = `${folder}.new`;
   await rm(making, { recursive: true, force: true });
   await mkdir(making, { recursive: true });
-  await make(making);
+  await make(making).catch((error: unknown) => {
+    throw error instanceof EngineError ? new FetchError(error) : error;
+  });
   await rename(making, folder);
   return folder;
 }
