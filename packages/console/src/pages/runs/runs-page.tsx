@@ -7,6 +7,7 @@ import { FIRST_WORKFLOW } from "../../first-definitions.ts";
 import { duration } from "../../format.ts";
 import { useLoad } from "../../load.ts";
 import { Empty, Failure, Loading, Panel, Snippet, type Tone } from "../../ui/ui.tsx";
+import { BackfillForm } from "./backfill-form.tsx";
 import { Bars } from "./bars.tsx";
 
 export const STATUS_TONES: Readonly<Record<string, Tone>> = {
@@ -106,7 +107,6 @@ export function causeOf({ cause }: RunView): string {
 function Workflow({ workflow, started }: { workflow: WorkflowView; started: () => void }) {
   const [, go] = useLocation();
   const [input, setInput] = useState("");
-  const [range, setRange] = useState({ from: "", to: "" });
   const [error, setError] = useState<Error>();
   const act = async (work: () => Promise<string>) => {
     setError(undefined);
@@ -153,36 +153,7 @@ function Workflow({ workflow, started }: { workflow: WorkflowView; started: () =
           Run now
         </button>
       </form>
-      <details>
-        <summary>Backfill a range of days</summary>
-        <form
-          className="row"
-          onSubmit={(event) => {
-            event.preventDefault();
-            void act(async () => `/runs/backfill/${(await api.backfill(workflow.name, { ...range, by: "day" })).id}`);
-          }}
-        >
-          <input
-            className="input select"
-            type="date"
-            aria-label="From"
-            required
-            value={range.from}
-            onChange={(event) => setRange({ ...range, from: event.target.value })}
-          />
-          <input
-            className="input select"
-            type="date"
-            aria-label="To, inclusive"
-            required
-            value={range.to}
-            onChange={(event) => setRange({ ...range, to: event.target.value })}
-          />
-          <button type="submit" className="button">
-            Backfill
-          </button>
-        </form>
-      </details>
+      <BackfillForm workflow={workflow.name} begun={(work) => void act(work)} />
       {error !== undefined && <Failure error={error} />}
     </Panel>
   );
