@@ -118,6 +118,7 @@ function sentence(details: string): string {
   const text = line
     .replace(/^\[[A-Z0-9_.]+\]\s*/, "")
     .replace(/\s*SQLSTATE: \w+[\s\S]*$/, "")
+    .replace(/\s*Resolution note:.*$/, "")
     .replaceAll(/`?__[mw][0-9a-f]{12}(?:_\d+)?`?/g, "an input")
     .replaceAll(/(?:file|s3a):\/*[^\s,;]*\/([^\s/,;]+)/g, "$1")
     .trim()
