@@ -21,6 +21,7 @@ import { destinations } from "./delivering.ts";
 import { keepLedgerHistory } from "./ledger-history.ts";
 import { lineage } from "./lineage.ts";
 import { live } from "./live.ts";
+import { openLetters } from "./open-letters.ts";
 import type { RouteParts } from "./routes.ts";
 import { stamps } from "./stamps.ts";
 import { openSystem } from "./system.ts";
@@ -32,6 +33,8 @@ export interface ConsoleParts extends Omit<RouteParts, "version"> {
   readonly sessions: Sessions;
   readonly running: RunningQueries;
 }
+
+const WATCH_MS = 60_000;
 
 export async function consoleRoutes({ app, closing }: Gateway, parts: ConsoleParts): Promise<void> {
   const { pipeline, project, state, callers, administered, sessions, registry, workers, clock } = parts;
@@ -48,25 +51,29 @@ export async function consoleRoutes({ app, closing }: Gateway, parts: ConsolePar
   });
   app.addHook("onClose", async () => system.close());
   const delivered = destinations(pipeline.delivery, pipeline.flow);
-  app.register(mapRoute, {
-    live: live({
-      ...{ project, clock, alerts: pipeline.alerting.desk, destinations: async () => delivered.list() },
-      status: (hops) => administered.status(hops),
-      ledger: () => administered.ledger(),
-      queries: () => parts.running.size,
-      process: () => system.process(),
-      stamps: stamps({
-        log: parts.log,
-        state,
-        notebooks,
-        registry,
-        workers: () => workers.known(),
-        report: parts.report,
-      }),
-      heartbeats: () => Object.fromEntries(workers.known().map(({ id, heartbeatAt }) => [id, heartbeatAt.getTime()])),
+  const watched = live({
+    ...{ project, clock, alerts: pipeline.alerting.desk, destinations: async () => delivered.list() },
+    status: (hops) => administered.status(hops),
+    ledger: () => administered.ledger(),
+    queries: () => parts.running.size,
+    letters: openLetters({ ...pipeline, relations: pipeline.flow.relations, log: parts.log, clock }),
+    process: () => system.process(),
+    stamps: stamps({
+      log: parts.log,
+      state,
+      notebooks,
+      registry,
+      workers: () => workers.known(),
+      report: parts.report,
     }),
-    ...{ requireScope, closing },
+    heartbeats: () => Object.fromEntries(workers.known().map(({ id, heartbeatAt }) => [id, heartbeatAt.getTime()])),
   });
+  // Since when something is not well is known to the minute, whether or not somebody looks.
+  const watch = setInterval(() => {
+    watched.pulse().catch((error: unknown) => parts.report(error, "looking how everything does failed"));
+  }, WATCH_MS).unref();
+  app.addHook("onClose", async () => clearInterval(watch));
+  app.register(mapRoute, { live: watched, requireScope, closing });
   const minutes = new LedgerMinutes(state);
   const endHistory = keepLedgerHistory({ minutes, ledger: () => administered.ledger(), clock, report: parts.report });
   app.addHook("onClose", endHistory);

@@ -3,6 +3,7 @@ import type { Project } from "../define/project.ts";
 import type { LedgerHop, LedgerView, PlatformStatus } from "../serve/admin-route.ts";
 import type { AlertsPort } from "../serve/alerts-route.ts";
 import type { Live, NodePulse, Pulse } from "../serve/map-route.ts";
+import type { OpenLetters } from "./open-letters.ts";
 import { projectMap } from "./project-map.ts";
 
 export interface LiveParts {
@@ -11,6 +12,7 @@ export interface LiveParts {
   readonly ledger: () => Promise<LedgerView>;
   readonly alerts: Pick<AlertsPort, "list">;
   readonly destinations: () => Promise<readonly object[]>;
+  readonly letters: () => Promise<OpenLetters>;
   /** How many are being answered. */
   readonly queries: () => number;
   readonly process: () => Pulse["process"];
@@ -45,11 +47,29 @@ export function live(parts: LiveParts): Live {
     alerts = (await parts.alerts.list({ state: "firing" }, { limit: MOST_ALERTS })).alerts;
     return alerts;
   };
+  const ailing = new Map<string, { health: NodePulse["health"]; sinceMs: number }>();
+  /** Since when each is as unwell as it is; an alert and the ledger know it themselves. */
+  const sinceWhen = (nodes: Record<string, NodePulse>): Record<string, NodePulse> => {
+    for (const [id, node] of Object.entries(nodes)) {
+      const { health, sinceMs } = node;
+      const ill = health === "bad" || health === "warning";
+      const known = ailing.get(id);
+      if (!ill) ailing.delete(id);
+      else if (known?.health !== health) ailing.set(id, { health, sinceMs: clock() });
+      nodes[id] = { ...node, sinceMs: sinceMs ?? ailing.get(id)?.sinceMs ?? null };
+    }
+    return nodes;
+  };
   return {
     map: () => projectMap(project),
     async pulse(): Promise<Pulse> {
       const ledger = await parts.ledger();
-      const [status, open, delivered] = await Promise.all([parts.status(ledger.hops), firing(), parts.destinations()]);
+      const [status, open, delivered, letters] = await Promise.all([
+        parts.status(ledger.hops),
+        firing(),
+        parts.destinations(),
+        parts.letters(),
+      ]);
       const count = (severity: string) => open.filter((alert) => alert.severity === severity).length;
       return {
         ...{ atMs: clock(), ready: status.ready, problems: status.problems, balanced: ledger.balanced },
@@ -57,30 +77,45 @@ export function live(parts: LiveParts): Live {
         queries: parts.queries(),
         ...{ process: parts.process(), heartbeats: parts.heartbeats(), stamps: await parts.stamps({ status, ledger }) },
         firing: { critical: count("critical"), warning: count("warning"), info: count("info") },
-        deadLetters: ledger.hops.reduce((sum, hop) => sum + hop.deadLettered, 0),
-        nodes: {
-          ...streamPulses(project, status, ledger),
-          ...tablePulses(project, status, ledger, clock()),
+        deadLetters: letters.total,
+        nodes: sinceWhen({
+          ...streamPulses(project, status, ledger, letters),
+          ...tablePulses(project, status, ledger, letters, clock()),
           ...functionPulses(status),
           ...alertPulses(project, open),
           ...destinationPulses(delivered as readonly DestinationFacts[]),
-        },
+        }),
       };
     },
   };
 }
 
 const IDLE: NodePulse = {
-  ...{ count: 0, pending: 0, rejected: 0, deadLettered: 0, freshAtMs: null, health: "idle", problem: null },
+  ...{
+    count: 0,
+    pending: 0,
+    rejected: 0,
+    deadLettered: 0,
+    freshAtMs: null,
+    health: "idle",
+    problem: null,
+    sinceMs: null,
+  },
 };
 
-function streamPulses(project: Project, status: PlatformStatus, ledger: LedgerView): Record<string, NodePulse> {
+function streamPulses(
+  project: Project,
+  status: PlatformStatus,
+  ledger: LedgerView,
+  letters: OpenLetters,
+): Record<string, NodePulse> {
   const pulses = status.streams.map(({ name, accepted, rejected, pending }): [string, NodePulse] => {
     const hop = ledger.hops.find((one) => one.hop === `bronze.${name}`);
     const problem = hop === undefined || hop.balanced ? null : "the ledger does not balance";
-    const health = problem !== null ? "bad" : accepted === 0 ? "idle" : "ok";
+    const deadLettered = letters.atDoor.get(name) ?? 0;
+    const health = problem !== null ? "bad" : deadLettered > 0 ? "warning" : accepted === 0 ? "idle" : "ok";
     const kind = project.windows.has(name) ? "window" : "stream";
-    return [`${kind}:${name}`, { ...IDLE, count: accepted, pending, rejected, health, problem }];
+    return [`${kind}:${name}`, { ...IDLE, count: accepted, pending, rejected, deadLettered, health, problem }];
   });
   return Object.fromEntries(pulses);
 }
@@ -89,13 +124,14 @@ function tablePulses(
   project: Project,
   status: PlatformStatus,
   ledger: LedgerView,
+  letters: OpenLetters,
   nowMs: number,
 ): Record<string, NodePulse> {
   const pulses = status.tables.map(({ name, rows, committedAtMs, published }): [string, NodePulse] => {
     const hop: LedgerHop | undefined = ledger.hops.find((one) => one.hop === name);
     const told = status.problems.find((problem) => problem.includes(name));
     const broken = hop?.balanced === false ? "the ledger does not balance" : (published?.failure ?? told ?? null);
-    const deadLettered = hop?.deadLettered ?? 0;
+    const deadLettered = letters.ofTable.get(name) ?? 0;
     const { freshnessMs = Number.POSITIVE_INFINITY } = project.tables.get(name) ?? {};
     const overdue = committedAtMs !== null && nowMs - committedAtMs > freshnessMs;
     const problem = broken ?? (overdue ? "it has had no new rows for longer than its freshness allows" : null);
@@ -121,7 +157,8 @@ function alertPulses(project: Project, open: AlertList): Record<string, NodePuls
   const pulses = [...project.alerts.values()].map(({ name }): [string, NodePulse] => {
     const own = open.filter((alert) => alert.name === name);
     const worst = own.some(({ severity }) => severity === "critical") ? "bad" : own.length > 0 ? "warning" : "ok";
-    return [`alert:${name}`, { ...IDLE, count: own.length, health: worst, problem: own[0]?.summary ?? null }];
+    const sinceMs = own.length === 0 ? null : Math.min(...own.map(({ atMs }) => atMs));
+    return [`alert:${name}`, { ...IDLE, count: own.length, health: worst, problem: own[0]?.summary ?? null, sinceMs }];
   });
   return Object.fromEntries(pulses);
 }

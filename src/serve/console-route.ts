@@ -79,7 +79,18 @@ export async function consoleRoute(
 }
 
 /** First parts of the console's addresses; all others keep their answer, so that a mistyped API path is told as one. */
-export const PLACES = ["streams", "tables", "sql", "runs", "dead-letters", "ledger", "alerts", "system", "sign-in"];
+export const PLACES = [
+  "map",
+  "streams",
+  "tables",
+  "sql",
+  "runs",
+  "dead-letters",
+  "ledger",
+  "alerts",
+  "system",
+  "sign-in",
+];
 
 function policy(nonce: string): string {
   return [

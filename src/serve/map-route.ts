@@ -80,13 +80,17 @@ export interface NodePulse {
   readonly count: number;
   /** Acknowledged and not there yet. */
   readonly pending: number;
+  /** Since the start. */
   readonly rejected: number;
+  /** Dead letters that are open: of a stream those of the door. */
   readonly deadLettered: number;
   /** When its newest rows were committed; null where that says nothing. */
   readonly freshAtMs: number | null;
   readonly health: "ok" | "warning" | "bad" | "idle";
   /** Why it is not well. */
   readonly problem: string | null;
+  /** Since when it is not well, as far as this process has seen it; null while it is. */
+  readonly sinceMs: number | null;
 }
 
 export interface MapRouteOptions {

@@ -133,6 +133,42 @@ test("a page of an idle platform asks for nothing but the stream of what happens
   }
 });
 
+test("the map: what is wrong, where and since when, and the refused events of a stream", async () => {
+  await withPage("/", async (page) => {
+    const trouble = page.locator(".strip").getByRole("link", { name: /orders since/ });
+    assert.equal(await trouble.getAttribute("title"), "1 dead letters");
+    await page.locator(".react-flow__node", { hasText: "orders" }).getByText("1 refused").first().waitFor();
+    await trouble.click();
+    const detail = page.getByRole("complementary", { name: "stream orders" });
+    await detail.locator('dt:has-text("open dead letters") + dd', { hasText: /^1$/ }).waitFor();
+    await page.keyboard.press("Escape");
+    await detail.waitFor({ state: "detached" });
+  });
+  await inEveryLook("/", ".thing");
+});
+
+test("a column's path through the map: chosen by keyboard, an address, and honest where it ends", async () => {
+  await withPage("/?focus=table%3Agold.sales_daily", async (page) => {
+    const detail = page.getByRole("complementary", { name: "table gold.sales_daily" });
+    await detail.getByLabel("Where a column comes from").selectOption("revenue");
+    await page.waitForURL("**/map?column=gold.sales_daily.revenue");
+    await detail.getByRole("link", { name: "silver.orders.amount", exact: true }).waitFor();
+    await page.locator(".thing:not(.dimmed)", { hasText: "gold.sales_daily" }).getByText("revenue").waitFor();
+    const lit = await page.locator(".thing:not(.dimmed) .name").allTextContents();
+    assert.deepEqual(lit.toSorted(), ["gold.sales_daily", "orders", "silver.orders"]);
+    assert.equal(await page.locator(".react-flow__edge-path.lit").count(), 2);
+    await detail.getByRole("link", { name: "orders.amount", exact: true }).click();
+    await page.getByRole("complementary", { name: "stream orders" }).getByText("it comes in as it is").waitFor();
+  });
+  await withPage("/map?column=silver.orders_1m.spent", (page) =>
+    page
+      .getByText(/the window "orders_1m" makes it of its events/)
+      .first()
+      .waitFor(),
+  );
+  await inEveryLook("/map?column=gold.sales_daily.revenue", ".column-lineage");
+});
+
 test("a stream: what comes by source and what is refused over time, and how to send to it", async () => {
   await withPage("/streams/orders", async (page) => {
     await page.getByRole("img", { name: /^Events of orders by source: http 50$/ }).waitFor();

@@ -162,6 +162,7 @@ function Frame({ session, signOut }: { session: SessionView; signOut: () => void
           >
             <Switch>
               <Route path="/" component={MapPage} />
+              <Route path="/map" component={MapPage} />
               <Route path="/streams" component={StreamsPage} />
               <Route path="/streams/:name/:part?">
                 {({ name, part }) => <StreamPage name={decodeURIComponent(name)} part={part ?? "overview"} />}
@@ -202,7 +203,9 @@ export function Page({ children }: { children: React.ReactNode }) {
 }
 
 function isAt(location: string, place: string): boolean {
-  return place === "/" ? location === "/" : location === place || location.startsWith(`${place}/`);
+  return place === "/"
+    ? location === "/" || location === "/map"
+    : location === place || location.startsWith(`${place}/`);
 }
 
 /** Whether anything is wrong, wherever one is. */

@@ -50,6 +50,12 @@ class LiveStore {
     return this.#nodes.get(id) ?? UNKNOWN;
   }
 
+  flows(from: string, to: string): boolean {
+    const { beat } = this.#state as { beat?: Beat };
+    const reaches = beat?.rates[to];
+    return (beat?.rates[from] ?? 0) > 0 && (reaches === undefined || reaches > 0);
+  }
+
   minute = (): Minute => this.#minute;
 
   stamp(things: readonly string[]): string | undefined {
@@ -159,6 +165,11 @@ export interface Minute {
 
 export function useMinute(): Minute {
   return useSyncExternalStore(store.subscribe, store.minute);
+}
+
+/** Whether something goes from one node to another now. */
+export function useFlows(from: string, to: string): boolean {
+  return useSyncExternalStore(store.subscribe, () => store.flows(from, to));
 }
 
 export interface NodeState {

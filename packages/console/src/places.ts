@@ -8,3 +8,14 @@ export function nodePath(id: string): string {
   if (kind === "workflow") return `/runs?workflow=${name}`;
   return `/?focus=${encodeURIComponent(id)}`;
 }
+
+/** The map with the path of one column lit. */
+export function columnPath(table: string, column: string): string {
+  return `/map?column=${encodeURIComponent(`${table}.${column}`)}`;
+}
+
+/** `silver.orders.amount`: what stands behind the last point is the column. */
+export function columnOf(text: string | null): { table: string; column: string } | undefined {
+  const point = text?.lastIndexOf(".") ?? -1;
+  return text === null || point <= 0 ? undefined : { table: text.slice(0, point), column: text.slice(point + 1) };
+}
