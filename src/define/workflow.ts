@@ -74,6 +74,8 @@ export interface RunCause {
 export interface RunFailure {
   readonly code: string;
   readonly message: string;
+  /** What the error called itself: `TypeError`, `MillraceError`. */
+  readonly name?: string;
   /** The step that failed, when one did. */
   readonly step?: string;
   readonly details?: unknown;

@@ -153,6 +153,15 @@ export interface LetterView {
   readonly partition: number | null;
   readonly offset: number | null;
   readonly source: string;
+  /** Of the newest attempt. */
+  readonly lastCode: string;
+  readonly lastMessage: string;
+  readonly lastActionAt: string | null;
+  readonly actor: string | null;
+  /** Why it was discarded. */
+  readonly reason: string | null;
+  readonly retriedPartition: number | null;
+  readonly retriedOffset: number | null;
   readonly payload?: string;
   readonly payloadBase64?: string;
 }
@@ -181,8 +190,12 @@ export interface SilenceView {
   readonly match: Readonly<Partial<Record<"kind" | "name" | "key" | "severity", string>>>;
   readonly reason: string;
   readonly createdBy: string;
+  readonly createdAt: string;
   readonly from: string;
   readonly to: string | null;
+  readonly repeat: { readonly cron: string; readonly timezone: string; readonly forMs: number } | null;
+  readonly endedAt: string | null;
+  readonly endedBy: string | null;
 }
 
 export interface RetryAnswer {
@@ -191,8 +204,11 @@ export interface RetryAnswer {
   readonly results: readonly {
     readonly id: string;
     readonly outcome: string;
+    readonly stage?: string;
     readonly code?: string;
     readonly message?: string;
+    readonly partition?: number;
+    readonly offset?: number;
   }[];
 }
 
@@ -215,6 +231,8 @@ export interface CreatedKey {
   readonly token: string;
   readonly accessKey?: { readonly accessKeyId: string; readonly secretAccessKey: string };
 }
+
+export type WholeNotebook = NotebookView & { readonly cells: readonly unknown[] };
 
 export type TableView = Omit<TableDetails, "columns"> & {
   readonly columns: readonly (TableDetails["columns"][number] & { readonly typeName: string })[];
@@ -273,13 +291,13 @@ export const api = {
   notebooks: (signal?: AbortSignal) =>
     json<{ notebooks: NotebookView[] }>("/v1/notebooks", { signal }).then(({ notebooks }) => notebooks),
   notebook: (id: string, signal?: AbortSignal) =>
-    json<{ notebook: NotebookView & { cells: unknown[] } }>(`/v1/notebooks/${at(id)}`, { signal }).then(
+    json<{ notebook: WholeNotebook }>(`/v1/notebooks/${at(id)}`, { signal }).then(({ notebook }) => notebook),
+  createNotebook: (draft: NotebookDraft) =>
+    json<{ notebook: WholeNotebook }>("/v1/notebooks", { method: "POST", body: draft }).then(
       ({ notebook }) => notebook,
     ),
-  createNotebook: (draft: NotebookDraft) =>
-    json<{ notebook: NotebookView }>("/v1/notebooks", { method: "POST", body: draft }).then(({ notebook }) => notebook),
   replaceNotebook: (id: string, version: number, draft: NotebookDraft) =>
-    json<{ notebook: NotebookView }>(`/v1/notebooks/${at(id)}`, { method: "PUT", body: { version, ...draft } }).then(
+    json<{ notebook: WholeNotebook }>(`/v1/notebooks/${at(id)}`, { method: "PUT", body: { version, ...draft } }).then(
       ({ notebook }) => notebook,
     ),
   removeNotebook: (id: string) => json<void>(`/v1/notebooks/${at(id)}`, { method: "DELETE" }),
@@ -311,7 +329,9 @@ export const api = {
   showBackfill: (id: string, signal?: AbortSignal) =>
     json<{ backfill: BackfillView }>(`/v1/backfills/${at(id)}`, { signal }).then(({ backfill }) => backfill),
   cancelBackfill: (id: string) =>
-    json<{ backfill: BackfillView }>(`/v1/backfills/${at(id)}/cancel`, { method: "POST" }),
+    json<{ backfill: BackfillView & { readonly cancelled: number } }>(`/v1/backfills/${at(id)}/cancel`, {
+      method: "POST",
+    }),
 
   deadLetters: (
     filter: {
