@@ -21,10 +21,12 @@ export type Unit =
   | "events/s"
   | "requests/s"
   | "runs/s"
+  | "frames/s"
   | "steps/s"
   | "ms"
   | "s"
   | "MB"
+  | "kB"
   | "x"
   | "events"
   | "cores"
@@ -193,6 +195,30 @@ export const SPEED_TABLE: readonly Row[] = [
       streamP99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
       key: { label: "another key, same stream: accepted", unit: "x", ...higher, floor: 0.999 },
       keyP99: { label: "… the slowest of 100 answers", unit: "ms", ...lower },
+    },
+  },
+  {
+    name: "console",
+    what: "the console's map of 500 nodes, dragged about in Chromium",
+    figures: {
+      whole: { label: "all of it on the screen", unit: "frames/s", ...higher, floor: 55, aim: 60 },
+      wholeP99: { label: "… the slowest of 100 frames", unit: "ms", ...lower },
+      near: { label: "a part of it, near enough to be read", unit: "frames/s", ...higher, floor: 55, aim: 60 },
+      nearP99: { label: "… the slowest of 100 frames", unit: "ms", ...lower },
+    },
+  },
+  {
+    name: "console-grid",
+    what: "the console's first page, and 10,000 rows under the mouse wheel, in Chromium",
+    figures: {
+      rows: { label: "10,000 rows, row by row", unit: "frames/s", ...higher, floor: 55, aim: 60 },
+      rowsP99: { label: "… the slowest of 100 frames", unit: "ms", ...lower },
+      screens: { label: "… screen by screen", unit: "frames/s", ...higher, floor: 55, aim: 60 },
+      screensP99: { label: "… the slowest of 100 frames", unit: "ms", ...lower },
+      rowsWork: { label: "… the main thread's own time per frame, row by row", unit: "ms", ...lower, floor: 16 },
+      screensWork: { label: "… screen by screen", unit: "ms", ...lower, floor: 16 },
+      interactive: { label: "the first page can be used after", unit: "ms", ...lower, floor: 1_000 },
+      firstLoad: { label: "what comes for it", unit: "kB", ...lower, floor: 250 },
     },
   },
   {

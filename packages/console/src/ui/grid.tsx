@@ -3,12 +3,16 @@
  * what a cell holds is always text to the page, never markup.
  */
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, useId, useMemo, useRef, useState } from "react";
-import type { SqlResult } from "../api.ts";
+import { type KeyboardEvent, type MouseEvent, memo, useCallback, useId, useMemo, useRef, useState } from "react";
+import type { ResultColumn, SqlResult } from "../api.ts";
 import { cell } from "../format.ts";
 import "./grid.css";
 
 const LINE = 30;
+const MOST_SHOWN = 20;
+const OVERSCAN = 8;
+/** Lines take turns on so many elements: one that comes into sight is another's with other words in it, which costs far less than new elements. */
+const ELEMENTS = MOST_SHOWN + 2 * OVERSCAN + 4;
 const LOOKED_AT = 200;
 const NARROWEST = 64;
 const WIDEST = 380;
@@ -21,11 +25,15 @@ export function Grid({ result, label }: { result: SqlResult; label: string }) {
   const id = useId();
   const widths = useMemo(() => columns.map(({ name }, i) => widthOf(name, rows, i)), [columns, rows]);
   const total = widths.reduce((sum, width) => sum + width, 0);
+  const places = useMemo(() => widths.map((width) => `${width}px`).join(" "), [widths]);
+  const pick = useCallback((row: number, column: number) => setAt({ row, column }), []);
   const lines = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => LINE,
-    overscan: 12,
+    overscan: OVERSCAN,
+    // Lines are drawn with the next frame, not within the event.
+    useFlushSync: false,
   });
 
   const move = (row: number, column: number) => {
@@ -69,18 +77,23 @@ export function Grid({ result, label }: { result: SqlResult; label: string }) {
       aria-label={label}
       aria-rowcount={rows.length + 1}
       aria-colcount={columns.length}
-      aria-activedescendant={`${id}-${at.row}-${at.column}`}
+      aria-activedescendant={`${id}-at`}
       onKeyDown={onKey}
-      style={{ height: Math.min(rows.length + 1, 20) * LINE + 14 }}
+      style={{ height: Math.min(rows.length + 1, MOST_SHOWN) * LINE + 14 }}
     >
-      <div className="line head" role="row" tabIndex={-1} aria-rowindex={1} style={{ width: total }}>
-        {columns.map(({ name, type }, i) => (
+      <div
+        className="line head"
+        role="row"
+        tabIndex={-1}
+        aria-rowindex={1}
+        style={{ width: total, gridTemplateColumns: places }}
+      >
+        {columns.map(({ name, type }) => (
           <span
             key={name}
             className={`cell ${NUMBERS.test(type) ? "number" : ""}`}
             role="columnheader"
             tabIndex={-1}
-            style={{ width: widths[i] }}
             title={`${name} ${type}`}
           >
             {name}
@@ -89,41 +102,70 @@ export function Grid({ result, label }: { result: SqlResult; label: string }) {
       </div>
       <div className="sizer" role="rowgroup" style={{ height: lines.getTotalSize(), width: total }}>
         {lines.getVirtualItems().map(({ index, start }) => (
-          <div
-            key={index}
-            className="line"
-            role="row"
-            tabIndex={-1}
-            aria-rowindex={index + 2}
-            style={{ transform: `translateY(${start}px)`, width: total }}
-          >
-            {columns.map(({ name, type }, i) => {
-              const value = rows[index]?.[i];
-              const kind = value === null ? "null" : NUMBERS.test(type) ? "number" : "";
-              const text = cell(value);
-              return (
-                // biome-ignore lint/a11y/useKeyWithClickEvents: the grid has the keyboard
-                <span
-                  key={name}
-                  id={`${id}-${index}-${i}`}
-                  className={`cell ${kind}`}
-                  role="gridcell"
-                  tabIndex={-1}
-                  aria-selected={at.row === index && at.column === i}
-                  style={{ width: widths[i] }}
-                  title={text.length > 40 ? text.slice(0, 2000) : undefined}
-                  onClick={() => setAt({ row: index, column: i })}
-                >
-                  {text.slice(0, 500)}
-                </span>
-              );
-            })}
-          </div>
+          <Line
+            key={index % ELEMENTS}
+            {...{ index, start, columns, places, total, pick }}
+            row={rows[index] as readonly unknown[]}
+            at={at.row === index ? at.column : -1}
+            atId={`${id}-at`}
+          />
         ))}
       </div>
     </div>
   );
 }
+
+interface LineProps {
+  readonly index: number;
+  readonly start: number;
+  readonly row: readonly unknown[];
+  readonly columns: readonly ResultColumn[];
+  readonly places: string;
+  readonly total: number;
+  /** The cell of it that is chosen; -1: none. */
+  readonly at: number;
+  readonly atId: string;
+  readonly pick: (row: number, column: number) => void;
+}
+
+/** Drawn again when it is another row, or another cell of it is chosen; not when the grid is scrolled past it. */
+const Line = memo(function Line({ index, start, row, columns, places, total, at, atId, pick }: LineProps) {
+  const onClick = ({ target, currentTarget }: MouseEvent<HTMLElement>) => {
+    const column = [...currentTarget.children].indexOf(target as HTMLElement);
+    if (column >= 0) pick(index, column);
+  };
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the grid has the keyboard
+    <div
+      className="line"
+      role="row"
+      tabIndex={-1}
+      aria-rowindex={index + 2}
+      style={{ transform: `translateY(${start}px)`, width: total, gridTemplateColumns: places }}
+      onClick={onClick}
+    >
+      {columns.map(({ type }, i) => {
+        const value = row[i];
+        const text = cell(value);
+        const kind = value === null ? "null" : NUMBERS.test(type) ? "number" : "";
+        return (
+          <span
+            // biome-ignore lint/suspicious/noArrayIndexKey: a column is its place, and names may come twice
+            key={i}
+            {...(i === at && { id: atId })}
+            className={`cell ${kind}`}
+            role="gridcell"
+            tabIndex={-1}
+            aria-selected={i === at}
+            title={text.length > 40 ? text.slice(0, 2000) : undefined}
+          >
+            {text.slice(0, 500)}
+          </span>
+        );
+      })}
+    </div>
+  );
+});
 
 function clamp(value: number, length: number): number {
   return Math.max(0, Math.min(length - 1, value));
