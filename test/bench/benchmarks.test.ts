@@ -35,10 +35,10 @@ test("every row of the speed table has a program and a kept result with every fi
 test("beside every kept figure stand the cores, the event's bytes and the fsync mode, and each row has a peer", () => {
   for (const [name, { measured, conditions, figures }] of Object.entries(readResults())) {
     assert.ok(measured.cores > 0 && measured.node.startsWith("v"), name);
-    // What a row works on: events, and how large they are, workflows, or a job over files, which acknowledges nothing.
-    const { events, workflow, job } = conditions;
-    assert.match(events ?? workflow ?? job ?? "", /\d+ bytes|\d+ steps|\d+ records/, name);
-    assert.ok(conditions["fsync"] ?? job, name);
+    // What a row works on: events, and how large they are, workflows, or what acknowledges nothing: a job over files, a page in a browser.
+    const { events, workflow, job, page = conditions["map"] } = conditions;
+    assert.match(events ?? workflow ?? job ?? page ?? "", /\d+ (bytes|steps|records|rows|nodes)/, name);
+    assert.ok(conditions["fsync"] ?? job ?? page, name);
     assert.ok(
       Object.values(figures).some(({ peers }) => Object.values(peers ?? {}).some((peer) => peer > 0)),
       name,
