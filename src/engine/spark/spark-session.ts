@@ -370,8 +370,8 @@ class Stop {
   readonly #signal: AbortSignal | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #onAbort = () => this.#stop("cancelled");
-  readonly #stopped = Promise.withResolvers<void>();
   #reason: "timeout" | "cancelled" | undefined;
+  #wake: (() => void) | undefined;
 
   constructor({ timeoutMs, signal }: RunOptions) {
     this.#timeoutMs = timeoutMs;
@@ -382,12 +382,15 @@ class Stop {
     this.check();
   }
 
-  /** What comes of it, unless the reason to stop comes first. @throws the reason */
+  /** What comes of it, unless the reason to stop comes first; one at a time. @throws the reason */
   async first<T>(work: Promise<T>): Promise<T> {
     this.check();
-    // What fails after the stop is told to whoever waits for it then.
-    work.catch(() => undefined);
-    const value = await Promise.race([work, this.#stopped.promise]);
+    // Not by `Promise.race`: what is raced against a promise that lives as long as the statement is kept as long.
+    const value = await new Promise<T | undefined>((resolve, reject) => {
+      this.#wake = () => resolve(undefined);
+      work.then(resolve, reject);
+    });
+    this.#wake = undefined;
     this.check();
     return value as T;
   }
@@ -406,7 +409,7 @@ class Stop {
   #stop(reason: "timeout" | "cancelled"): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
-    this.#stopped.resolve();
+    this.#wake?.();
   }
 }
 
