@@ -23,6 +23,7 @@ class LiveStore {
   #state: LiveState = { kind: "connecting" };
   #source: EventSource | undefined;
   readonly #listeners = new Set<() => void>();
+  held = false;
   #leaving: ReturnType<typeof setTimeout> | undefined;
   readonly #pulses: Pulse[] = [];
   readonly #nodes = new Map<string, NodeState>();
@@ -131,8 +132,18 @@ class LiveStore {
     this.#nodes.set(id, { pulse, rate, history });
   }
 
+  /** While it is held, pulses are taken in and told afterwards. */
+  hold(held: boolean): void {
+    this.held = held;
+    if (!held) this.#tell();
+  }
+
   #set(state: LiveState): void {
     this.#state = state;
+    if (!this.held) this.#tell();
+  }
+
+  #tell(): void {
     for (const listener of this.#listeners) listener();
   }
 }
@@ -144,6 +155,11 @@ function isSame(one: NodePulse | undefined, other: NodePulse): boolean {
 }
 
 const store = new LiveStore();
+
+/** What is dragged about shows the same figures until it stands still again: drawing new ones would make it stumble. */
+export const hold = (): void => store.hold(true);
+export const goOn = (): void => store.hold(false);
+export const isHeld = (): boolean => store.held;
 
 export function useLive(): LiveState {
   return useSyncExternalStore(store.subscribe, store.state);

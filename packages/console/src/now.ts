@@ -1,6 +1,7 @@
 /** Time that goes by while one looks: one clock for the whole page, and nothing is drawn again unless its words change. */
 import { useSyncExternalStore } from "react";
 import { ago } from "./format.ts";
+import { isHeld } from "./live.ts";
 
 const listeners = new Set<() => void>();
 let timer: ReturnType<typeof setInterval> | undefined;
@@ -8,7 +9,7 @@ let timer: ReturnType<typeof setInterval> | undefined;
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
   timer ??= setInterval(() => {
-    for (const tell of listeners) tell();
+    if (!isHeld()) for (const tell of listeners) tell();
   }, 1_000);
   return () => {
     listeners.delete(listener);

@@ -1,24 +1,25 @@
 /** The map itself. What it is made of stays; nodes and edges look at the pulse each for themselves. */
-import { Background, Controls, ReactFlow, ReactFlowProvider } from "@xyflow/react";
-import { useCallback, useEffect, useMemo } from "react";
+import { Controls, ReactFlow, ReactFlowProvider, type Viewport } from "@xyflow/react";
+import { useCallback, useEffect, useMemo, useRef } from "react";
 import { useLocation, useSearchParams } from "wouter";
 import type { LineageView } from "../../../../../src/serve/lineage-route.ts";
 import type { ProjectMap } from "../../../../../src/serve/map-route.ts";
+import { goOn, hold } from "../../live.ts";
 import { columnOf, nodePath } from "../../places.ts";
 import { useLineage } from "./column-lineage.tsx";
 import { Detail } from "./detail.tsx";
-import { Flow, type FlowEdge } from "./flow-edge.tsx";
+import { Edges } from "./edges.tsx";
 import { NODE_HEIGHT, NODE_WIDTH, placesOf } from "./layout.ts";
 import { Thing, type ThingNode } from "./thing.tsx";
 import "@xyflow/react/dist/base.css";
 import "./map.css";
 
 const NODE_TYPES = { thing: Thing };
-const EDGE_TYPES = { flow: Flow };
+const NOWHERE = { x: 0, y: 0 };
 const FIT = { maxZoom: 1, padding: 0.08 };
 const CREDIT = { hideAttribution: true };
-/** Above it moving dashes cost more than they tell. */
-const MOST_PULSING = 120;
+/** Below it what is written cannot be read, and is not drawn. */
+const FAR = 0.35;
 
 export default function Graph({ map }: { map: ProjectMap }) {
   const [parameters, setParameters] = useSearchParams();
@@ -42,7 +43,9 @@ export default function Graph({ map }: { map: ProjectMap }) {
       map.nodes.map((thing) => ({
         id: thing.id,
         type: "thing",
-        position: places.get(thing.id) ?? { x: 0, y: 0 },
+        position: places.get(thing.id) ?? NOWHERE,
+        // Where it stands without a transform of its own: hundreds of those are what costs a browser most when all of it moves.
+        style: { transform: "none", left: places.get(thing.id)?.x ?? 0, top: places.get(thing.id)?.y ?? 0 },
         // Known beforehand, so that nothing is measured.
         width: NODE_WIDTH,
         height: NODE_HEIGHT,
@@ -55,31 +58,41 @@ export default function Graph({ map }: { map: ProjectMap }) {
       })),
     [map, places, near, path],
   );
-  const edges = useMemo<FlowEdge[]>(() => {
-    const pulses = map.edges.length <= MOST_PULSING;
-    return map.edges.map(({ from, to, kind }) => {
-      const lit = path?.edges.has(`${from} ${to}`) ?? false;
-      const data = { kind, pulses, lit, dimmed: path !== undefined && !lit };
-      return { id: `${from} ${to} ${kind}`, type: "flow", source: from, target: to, data, focusable: false };
-    });
-  }, [map, path]);
+  const canvas = useRef<HTMLDivElement>(null);
+  // Set past React: it is another zoom with every frame, and another look seldom.
+  const onMove = useCallback((_: unknown, { zoom }: Viewport) => {
+    canvas.current?.classList.toggle("far", zoom < FAR);
+  }, []);
+  const onMoveStart = useCallback(() => {
+    hold();
+    canvas.current?.classList.add("moving");
+  }, []);
+  const onMoveEnd = useCallback(() => {
+    goOn();
+    canvas.current?.classList.remove("moving");
+  }, []);
+  useEffect(() => goOn, []);
   const focused = map.nodes.find(({ id }) => id === focus);
   return (
     <ReactFlowProvider>
-      <div className="canvas">
+      <div className="canvas" ref={canvas}>
         <ReactFlow
-          {...{ nodes, edges, nodeTypes: NODE_TYPES, edgeTypes: EDGE_TYPES, proOptions: CREDIT }}
+          {...{ nodes, nodeTypes: NODE_TYPES, proOptions: CREDIT }}
           fitView
           fitViewOptions={FIT}
           minZoom={0.08}
           maxZoom={1.6}
           nodesDraggable={false}
+          onlyRenderVisibleElements
           nodesConnectable={false}
           onNodeClick={(_, node) => setParameters({ focus: node.id })}
           onNodeDoubleClick={(_, node) => go(nodePath(node.id))}
           onPaneClick={close}
+          onMoveStart={onMoveStart}
+          onMoveEnd={onMoveEnd}
+          onMove={onMove}
         >
-          <Background gap={24} />
+          <Edges edges={map.edges} places={places} lit={path?.edges} />
           <Controls showInteractive={false} />
         </ReactFlow>
         {focused !== undefined && <Detail thing={focused} column={column} close={close} />}

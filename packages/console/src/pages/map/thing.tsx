@@ -1,5 +1,5 @@
 /** One node of the map. It is drawn again when what it shows has changed, and not with every pulse. */
-import { Handle, type Node, type NodeProps, Position } from "@xyflow/react";
+import type { Node, NodeProps } from "@xyflow/react";
 import { memo } from "react";
 import type { MapNode, NodeKind } from "../../../../../src/serve/map-route.ts";
 import { compact, count, rate } from "../../format.ts";
@@ -25,7 +25,6 @@ export const Thing = memo(function Thing({ data: { thing, dimmed, columns } }: N
   const refused = Math.max(pulse?.rejected ?? 0, pulse?.deadLettered ?? 0);
   return (
     <div className={`thing ${health} ${dimmed ? "dimmed" : ""}`}>
-      <Handle type="target" position={Position.Left} className="quiet-handle" isConnectable={false} />
       <Icon />
       <span className="name" title={thing.name}>
         {thing.name}
@@ -44,7 +43,6 @@ export const Thing = memo(function Thing({ data: { thing, dimmed, columns } }: N
           </span>
         </span>
       )}
-      <Handle type="source" position={Position.Right} className="quiet-handle" isConnectable={false} />
     </div>
   );
 });
