@@ -40,7 +40,7 @@ function optionOf({ columns, rows }: SqlResult, kind: Exclude<ChartKind, "map">)
     animation: false,
     color: [1, 2, 3, 4, 5, 6].map((n) => colour(`chart-${n}`)),
     grid: { left: 12, right: 20, top: 36, bottom: 8, containLabel: true },
-    legend: { textStyle: { color: text }, type: "scroll" },
+    legend: { textStyle: { color: text }, type: "scroll", top: 0 },
     // Drawn, not written as HTML: values of a result never become markup.
     tooltip: { renderMode: "richText", trigger: kind === "scatter" || kind === "heat map" ? "item" : "axis" },
   };
@@ -86,14 +86,22 @@ function optionOf({ columns, rows }: SqlResult, kind: Exclude<ChartKind, "map">)
     time ? Date.parse(String(row[x])) : numeric ? Number(row[x]) : String(row[x]),
     valueAt(row, i),
   ];
+  const moments = time ? [...new Set(rows.map((row) => pointOf(row, x)[0] as number))].sort((a, b) => a - b) : [];
+  /** Of one group. What is stacked has a value wherever another group has one, so that each lies on those below it. */
+  const pointsOf = (group: string) => {
+    const points = rows
+      .filter((row) => String(row[divider as number]) === group)
+      .map((row) => pointOf(row, numbers[0] as number));
+    if (kind !== "area" || !time) return points;
+    const at = new Map(points.map(([moment, value]) => [moment, value]));
+    return moments.map((moment) => [moment, at.get(moment) ?? 0]);
+  };
   const series =
     groups === undefined
       ? numbers.map((i) => ({ name: columns[i]?.name, data: rows.map((row) => pointOf(row, i)) }))
       : groups.map((group) => ({
           name: group,
-          data: rows
-            .filter((row) => String(row[divider as number]) === group)
-            .map((row) => pointOf(row, numbers[0] as number)),
+          data: pointsOf(group),
         }));
   const categories = time || numeric ? undefined : [...new Set(rows.map((row) => String(row[x])))];
   return {
@@ -102,6 +110,8 @@ function optionOf({ columns, rows }: SqlResult, kind: Exclude<ChartKind, "map">)
       type: time ? "time" : numeric ? "value" : "category",
       ...(categories && { data: categories }),
       name: xColumn.name,
+      nameLocation: "middle",
+      nameGap: 28,
       ...axis,
     },
     yAxis: {

@@ -14,8 +14,10 @@ export function Checks({ table }: { table: TableView }) {
   const checks = Object.entries(table.checks);
   const sql = `select event_partition, event_offset, regexp_extract(message, 'check "([^"]*)"', 1) as name, first_seen
     from system.dead_letters where stage = 'check' and table_name = $1 order by first_seen desc limit ${MOST_LETTERS}`;
-  const { value, error, reload } = useLoad(`checks ${table.name} ${table.version}`, (signal) =>
-    checks.length === 0 ? Promise.resolve(undefined) : api.sql(sql, { params: [table.name], signal }),
+  const { value, error, reload } = useLoad(
+    `checks ${table.name}`,
+    (signal) => (checks.length === 0 ? Promise.resolve(undefined) : api.sql(sql, { params: [table.name], signal })),
+    { on: [`table:${table.name}`], paceMs: 10_000 },
   );
   if (checks.length === 0)
     return (
