@@ -84,5 +84,6 @@ test("a hop over time: what came in each step, as before where nothing was writt
     told([point(110, 1_000), point(120, 1_001), point(130, 20)]).map(([stored]) => stored),
     [0, 0, 1, 0, 0],
   );
+  assert.deepEqual(told([point(141, 7), point(143, 9)]).at(-1), [2, true]);
   assert.deepEqual(told([]).length, 5);
 });

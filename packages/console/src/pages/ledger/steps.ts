@@ -28,6 +28,8 @@ export function stepsOf(points: readonly LedgerPoint[], fromMs: number, stepMs: 
     // What was written down a minute ago and how it stands now may be of the same step.
     for (; at < points.length && (points[at] as LedgerPoint).atMs < start + stepMs; at++) {
       point = points[at] as LedgerPoint;
+      // What was there when it was first written down came before.
+      before ??= point;
       balanced &&= point.balanced;
       pending = Math.max(pending, point.pending);
     }
