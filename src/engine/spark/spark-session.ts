@@ -64,7 +64,10 @@ export class SparkSession {
     return await this.#again(async () => (await this.#open()).version);
   }
 
-  /** Asks whether the server computes at all: one that has stopped for want of memory still answers. @throws as `version` */
+  /**
+   * Asks whether the server answers, and computes: one that has stopped for want of memory still answers. One that is too busy to compute in time is well.
+   * @throws as `version`
+   */
   async ping(timeoutMs: number): Promise<void> {
     await this.#again(async () => {
       const { caller } = await this.#open();
@@ -73,15 +76,13 @@ export class SparkSession {
     const late = new AbortController();
     const answer = this.#answer(late.signal);
     answer.catch(() => undefined); // told by the race, or too late
+    const timer = sleep(timeoutMs, undefined, { signal: late.signal });
+    timer.catch(() => undefined); // it answered
     try {
-      const timer = sleep(timeoutMs, "late" as const, { signal: late.signal });
-      timer.catch(() => undefined); // it answered
-      if ((await Promise.race([answer, timer])) !== "late") return;
+      await Promise.race([answer, timer]);
     } finally {
       late.abort();
     }
-    const spark = shownSparkAddress(this.#address);
-    throw new MillraceError("SPARK_UNAVAILABLE", { spark, reason: `no answer within ${timeoutMs / 1000} s` });
   }
 
   async #answer(signal: AbortSignal): Promise<void> {
