@@ -23,7 +23,7 @@ after(() => c?.stop());
 const PAGES: readonly (readonly [string, string])[] = [
   ["/", "silver.orders"],
   ["/streams", "orders"],
-  ["/streams/orders", "No events in the last hour"],
+  ["/streams/orders", "No events in this time"],
   ["/streams/orders/live", "Waiting for events"],
   ["/tables", "A table of your own"],
   ["/tables/silver.orders", "Where it comes from"],

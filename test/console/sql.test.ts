@@ -6,10 +6,16 @@ import { type ConsolePage, DESK, OpenConsole, PHONE, tooWide, violations } from 
 let c: OpenConsole;
 before(async () => {
   c = await OpenConsole.start("test/console/project");
+  const placed_at = new Date().toISOString();
+  const orders = Array.from({ length: 200 }, (_, i) => ({
+    ...{ order_id: `o-${i}`, customer_id: `c-${i % 7}`, country: "DE", amount: 10 + i, placed_at },
+  }));
+  assert.equal((await c.platform.post("orders", orders)).body.accepted, 200);
 });
 after(() => c?.stop());
 
-const LONG = "select sum(i * j) from range(1000000) a(i), range(1000000) b(j)";
+/** Of a table, for of those the engine has an estimate how far it is. */
+const LONG = "select count(*) from orders a, orders b, orders c, orders d, orders e where a.amount + e.amount > 3";
 const asking = (sql: string, view = "auto") => `/sql?${new URLSearchParams({ sql, view })}`;
 const running = async () => (await c.call<{ queries: { id: string }[] }>("GET", "/v1/queries")).queries;
 

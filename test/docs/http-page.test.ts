@@ -122,5 +122,7 @@ function sameShape(got: unknown, wanted: unknown, place: string): void {
       sameShape((got as Record<string, unknown>)[name], value, `${place}.${name}`);
     }
   } else if (place.endsWith(".code")) assert.equal(got, wanted, place);
+  else if (place.endsWith(".progress") && got === null)
+    return; // while the engine has no estimate
   else assert.equal(typeof got, typeof wanted, `${place}: got ${JSON.stringify(got)}`);
 }

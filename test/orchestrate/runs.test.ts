@@ -380,7 +380,7 @@ describe("runs of workflows", () => {
 
   test("a run that takes longer than its workflow allows fails, waits included, and is undone", async (t) => {
     const undone: string[] = [];
-    const flow = workflow("flow", { timeout: "50ms" }, async (run) => {
+    const flow = workflow("flow", { timeout: "3s" }, async (run) => {
       await run.step("book", () => 1, { compensate: () => void undone.push("book") });
       await run.sleep("1h");
     });
