@@ -52,7 +52,7 @@ export async function measure(seconds: number): Promise<Measurement> {
           firstLoad: { value: rounded(median(loads.map(({ kilobytes }) => kilobytes))) },
         },
         conditions: {
-          grid: `${ROWS} rows of ${COLUMNS} columns in the SQL page of a running platform, rows of 30 pixels; 30 and 600 pixels per turn of the wheel`,
+          page: `${ROWS} rows of ${COLUMNS} columns in the SQL page of a running platform, rows of 30 pixels; 30 and 600 pixels per turn of the wheel`,
           load: `the map's page, ${LOADS} loads without a cache, the median; interactive is when the map's first node can be pressed; what comes is all scripts, styles and answers as they were sent`,
           browser: `${browser.browser()?.version() ?? "Chromium"}, headless, ${SCREEN.width} × ${SCREEN.height}, drawn by the processor`,
         },

@@ -59,7 +59,7 @@ export async function measure(seconds: number): Promise<Measurement> {
             nearP99: { value: rounded(near.p99Ms), peers: { "an empty page": rounded(still.p99Ms) } },
           },
           conditions: {
-            map: `${NODES} nodes and ${edges().length} edges, ${shown} of them in the page; every node has other figures each second`,
+            page: `${NODES} nodes and ${edges().length} edges, ${shown} of them in the page; every node has other figures each second`,
             browser: `${browser.browser()?.version() ?? "Chromium"}, headless, 1440 × 900, drawn by the processor`,
           },
         };
