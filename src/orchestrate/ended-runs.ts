@@ -87,11 +87,17 @@ export class EndedRuns {
   async #settle(ids: readonly string[]): Promise<void> {
     const nowMs = this.#o.clock();
     await this.#o.state.transaction(async (session) => {
-      const runs = await session.query<RunRow>(
-        "update millrace.runs set followed = true where id = any($1) and finished_at is not null and not followed returning *",
+      // One that was retried meanwhile has a new place in the queue, and keeps it.
+      const over = await session.query<{ id: string }>(
+        "select id from millrace.runs where id = any($1) and finished_at is not null for update",
         [ids],
       );
-      await this.#o.queue.remove(ids, session);
+      const done = over.map(({ id }) => id);
+      const runs = await session.query<RunRow>(
+        "update millrace.runs set followed = true where id = any($1) and not followed returning *",
+        [done],
+      );
+      await this.#o.queue.remove(done, session);
       const follow = runs.flatMap((run) =>
         (this.#followers.get(run.workflow) ?? [])
           .filter(({ kind }) => kind === run.status)
