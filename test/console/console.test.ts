@@ -1,7 +1,7 @@
 /** The console in a real browser against a running platform: every page, light and dark, on a desk and on a phone, and what it does when things are not well. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { LOOKS, OpenConsole, tooWide, violations } from "./open-console.ts";
+import { OpenConsole } from "./open-console.ts";
 
 let at: OpenConsole;
 
@@ -49,18 +49,6 @@ const PAGES: readonly (readonly [string, string])[] = [
 ];
 
 for (const [path, there] of PAGES) {
-  test(`${path}: complete, without a fault for axe, in light and dark, wide and narrow`, async () => {
-    for (const look of LOOKS) {
-      const page = await at.open(path, look);
-      try {
-        await page.locator(there).first().waitFor();
-        assert.deepEqual(await violations(page), []);
-        const wide = await tooWide(page);
-        assert.ok(wide <= 0, `the page is ${wide} pixels wider than the screen`);
-        assert.deepEqual(page.complaints, []);
-      } finally {
-        await page.close();
-      }
-    }
-  });
+  test(`${path}: complete, without a fault for axe, in light and dark, wide and narrow`, () =>
+    at.inEveryLook(path, there));
 }

@@ -1,4 +1,5 @@
 /** A browser at a platform's console, and what every test of it asks. */
+import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -11,7 +12,7 @@ const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 export const DESK = { width: 1440, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 /** In which every page is looked at. */
-export const LOOKS = [
+const LOOKS = [
   { viewport: DESK },
   { viewport: DESK, dark: true },
   { viewport: PHONE },
@@ -80,6 +81,22 @@ export class OpenConsole {
       await page.locator(".app, .dashboard").first().waitFor();
     }
     return page;
+  }
+
+  /** Asserts of a page in light and dark, on a desk and on a phone: it is complete, nothing for axe, nothing wider than the screen, no complaint. */
+  async inEveryLook(path: string, there: string): Promise<void> {
+    for (const look of LOOKS) {
+      const page = await this.open(path, look);
+      try {
+        await page.locator(there).first().waitFor();
+        assert.deepEqual(await violations(page), []);
+        const wide = await tooWide(page);
+        assert.ok(wide <= 0, `the page is ${wide} pixels wider than the screen`);
+        assert.deepEqual(page.complaints, []);
+      } finally {
+        await page.close();
+      }
+    }
   }
 
   /** A request of the admin's. @throws with the answer, unless it is well */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ConsolePage, LOOKS, OpenConsole, tooWide, violations } from "./open-console.ts";
+import { type ConsolePage, OpenConsole, violations } from "./open-console.ts";
 
 let at: OpenConsole;
 
@@ -39,22 +39,6 @@ async function withPage(path: string, look: (page: ConsolePage) => Promise<void>
   }
 }
 
-/** In light and dark, on a desk and on a phone: complete, nothing for axe, nothing wider than the screen. */
-async function inEveryLook(path: string, there: string): Promise<void> {
-  for (const look of LOOKS) {
-    const page = await at.open(path, look);
-    try {
-      await page.locator(there).first().waitFor();
-      assert.deepEqual(await violations(page), []);
-      const wide = await tooWide(page);
-      assert.ok(wide <= 0, `the page is ${wide} pixels wider than the screen`);
-      assert.deepEqual(page.complaints, []);
-    } finally {
-      await page.close();
-    }
-  }
-}
-
 test("the system: processes, disk, latencies, lag and settings, with their units", async () => {
   await withPage("/system", async (page) => {
     const processes = page.getByRole("region", { name: "Processes" });
@@ -74,7 +58,7 @@ test("the system: processes, disk, latencies, lag and settings, with their units
     await page.getByText("adminKey", { exact: true }).waitFor();
     assert.ok(!(await page.content()).includes(at.platform.key), "a secret is on the page");
   });
-  await inEveryLook("/system", "text=Acknowledging events");
+  await at.inEveryLook("/system", "text=Acknowledging events");
 });
 
 test("a key is made, shown once, works, and does not after it was revoked", async () => {
@@ -149,7 +133,7 @@ test("the map: what is wrong, where and since when, and the refused events of a 
     await page.keyboard.press("Escape");
     await detail.waitFor({ state: "detached" });
   });
-  await inEveryLook("/", ".thing");
+  await at.inEveryLook("/", ".thing");
 });
 
 test("a column's path through the map: chosen by keyboard, an address, and honest where it ends", async () => {
@@ -171,7 +155,7 @@ test("a column's path through the map: chosen by keyboard, an address, and hones
       .first()
       .waitFor(),
   );
-  await inEveryLook("/map?column=gold.sales_daily.revenue", ".column-lineage");
+  await at.inEveryLook("/map?column=gold.sales_daily.revenue", ".column-lineage");
 });
 
 test("a stream: what comes by source and what is refused over time, and how to send to it", async () => {
@@ -195,8 +179,8 @@ test("a stream: what comes by source and what is refused over time, and how to s
     const curl = await page.getByRole("region", { name: "Segment, curl" }).locator("pre").first().textContent();
     assert.ok(curl?.includes(`${at.platform.url}/v1/track`), curl ?? "no snippet");
   });
-  await inEveryLook("/streams/orders?hours=1", ".time-bars");
-  await inEveryLook("/streams/app/send", "text=Segment, Go");
+  await at.inEveryLook("/streams/orders?hours=1", ".time-bars");
+  await at.inEveryLook("/streams/app/send", "text=Segment, Go");
 });
 
 test("the ledger over time, by hop, as an address", async () => {
@@ -212,7 +196,7 @@ test("the ledger over time, by hop, as an address", async () => {
     await page.waitForURL("**/ledger?hours=24&hop=silver.orders");
     await page.getByRole("heading", { name: "silver.orders over time" }).waitFor();
   });
-  await inEveryLook("/ledger?hours=1", ".time-bars");
+  await at.inEveryLook("/ledger?hours=1", ".time-bars");
 });
 
 test("what happens shows by itself, where one looks", async () => {
