@@ -42,7 +42,8 @@ async function main(args: readonly string[]): Promise<number> {
       for (const [together, some] of [[SIDE_BY_SIDE, others] as const, [1, alone] as const]) {
         if (some.length === 0) continue;
         // What failed in one part does not hide what the other one finds.
-        code = (await run(["--test", `--test-concurrency=${together}`, ...REPORTERS, ...some], deadline)) || code;
+        const how = ["--import", "./test/limit.ts", "--test", `--test-concurrency=${together}`, ...REPORTERS];
+        code = (await run([...how, ...some], deadline)) || code;
       }
     }
   } finally {

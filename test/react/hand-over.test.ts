@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { MillraceError } from "../../src/errors.ts";
 import type { Owned } from "../../src/log/assignment.ts";
 import type { Batch } from "../../src/log/event-log.ts";
+import { markPrefix } from "../../src/react/emission-mark.ts";
 import { ObjectCheckpoints } from "../../src/react/object-checkpoints.ts";
 import type { OperatorPlan } from "../../src/react/operator.ts";
 import type { Reactor } from "../../src/react/reactor.ts";
@@ -15,23 +16,28 @@ import { counting, openReactor, type World } from "./open-reactor.ts";
 
 const PARTITIONS = 2;
 
-/** A log whose appends to `results` the test may keep back: they come when it lets them, as if the network had them. */
+/** A log of which the test may keep back what lanes of some partitions append to `results`: it comes when it lets it, as if the network had it. */
 class HoldingLog extends MemoryLog {
   readonly #held: (() => void)[] = [];
-  holding = false;
+  #holding: readonly string[] = [];
   /** Events of batches that were kept back. */
   heldEvents = 0;
 
   override async append(stream: string, partition: number, batch: Batch) {
-    if (this.holding && stream === "results") {
+    if (stream === "results" && this.#holding.some((prefix) => batch.source.startsWith(prefix))) {
       this.heldEvents += batch.count;
       await new Promise<void>((resolve) => this.#held.push(resolve));
     }
     return super.append(stream, partition, batch);
   }
 
+  /** Keeps back what comes from now on of the lanes of these partitions. */
+  hold(partitions: Iterable<number>): void {
+    this.#holding = Array.from(partitions, (partition) => markPrefix({ lane: "count", stream: "events", partition }));
+  }
+
   letGo(): void {
-    this.holding = false;
+    this.#holding = [];
     for (const go of this.#held.splice(0)) go();
   }
 }
@@ -161,9 +167,9 @@ class Cluster {
       await this.#gain(others[0] ?? (await this.worker()), partition);
     } else if (how === "late") {
       // It stands still with something on its way, which comes whenever it comes; the group gives it up meanwhile.
-      this.log.holding = true;
+      this.log.hold(from.owns);
       await new Promise((resolve) => setTimeout(resolve, 3));
-      this.log.holding = false;
+      this.log.hold([]);
       from.owns.clear();
       this.all.delete(from);
       this.#late.push(from);
