@@ -61,7 +61,7 @@ interface StreamState {
   staging: boolean;
   flushing: Promise<void> | undefined;
   lastFlushMs: number;
-  /** Why the last flush failed; undefined when it did not. */
+  /** Why the last flush failed; undefined when it did not, or nothing of it waits any more. */
   failure: string | undefined;
 }
 
@@ -302,6 +302,8 @@ export class Background {
       const waiting = stagings.some((s) => firstUnflushed(s) < this.#o.log.ends(stream.name, s.partition).end);
       if (!waiting) {
         state.lastFlushMs = now;
+        // What failed here has been stored by another process, or is that one's to store.
+        if (!state.flushing) state.failure = undefined;
         continue;
       }
       const bytes = stagings.reduce(

@@ -89,6 +89,8 @@ export class Refresher {
   /** Table -> why it cannot be refreshed as a whole. */
   readonly #failed = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #retryMs = FIRST_RETRY_MS;
   #round: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -112,7 +114,10 @@ export class Refresher {
     }, this.#o.debounceMs);
   }
 
-  /** Refreshes all that is due now, inputs before what reads them; a failure is logged and tried again with the next change. */
+  /**
+   * Refreshes all that is due now, inputs before what reads them. A failure is logged; one of the store or an engine is tried again by itself, one of the data
+   * with the next change.
+   */
   settle(): Promise<void> {
     this.#round = this.#round.then(async () => {
       for (const name of this.#o.project.tables.keys()) {
@@ -124,23 +129,26 @@ export class Refresher {
         } catch (error) {
           const early = error instanceof MillraceError && error.code === "TABLE_BUILDING";
           if (early) this.#o.logger.info({ table: name, reason: error.message }, "refreshed once its inputs are built");
-          else if (isEngineAway(error)) this.#onceEngineIsBack(name, error);
+          else if (willPass(error)) this.#again(name, error);
           else this.#o.logger.error({ err: error, table: name }, "refresh failed");
         }
       }
+      if (this.#retryTimer === undefined) this.#retryMs = FIRST_RETRY_MS;
     });
     return this.#round;
   }
 
-  /** No commit may come that would make it due again. */
-  #onceEngineIsBack(name: string, error: MillraceError): void {
-    this.#o.logger.warn({ table: name, reason: error.message }, "refreshed once its engine is back");
+  /** Perhaps no commit comes that would make it due again, so that it is tried again by itself. */
+  #again(name: string, error: MillraceError): void {
+    this.#o.logger.warn({ table: name, reason: error.message }, "refresh failed; it is tried again");
+    this.#failed.set(name, refreshFailure(name, error).message);
     this.#due.add(name);
-    if (this.#timer || this.#closed) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
+    if (this.#retryTimer || this.#closed) return;
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = undefined;
       void this.settle();
-    }, ENGINE_RETRY_MS);
+    }, this.#retryMs);
+    this.#retryMs = Math.min(LONGEST_RETRY_MS, this.#retryMs * 2);
   }
 
   /** Refreshes a table for its dead letters' sake. Resolves to the ids of those that are open now, with their messages. */
@@ -153,13 +161,13 @@ export class Refresher {
     return this.#o.letters.open(name);
   }
 
-  /** Tables that their last refresh left behind, whole or in part, with the reason. */
+  /** Tables that their last refresh left behind, whole or in part, with the reason. What fails as a whole, the process knows that leads. */
   failures(): Record<string, string> {
     const failures: Record<string, string> = {};
     for (const table of this.#o.project.tables.values()) {
       if (table.mode !== "refresh" || !this.#o.lake.has(table.name)) continue;
       const values = failingValues(this.#o.lake.get(table.name).snapshot);
-      const whole = this.#failed.get(table.name);
+      const whole = this.#o.leads() ? this.#failed.get(table.name) : undefined;
       if (whole !== undefined) failures[table.name] = whole;
       else if (values.length > 0) failures[table.name] = refreshFailed(table, values).message;
     }
@@ -169,6 +177,7 @@ export class Refresher {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#retryTimer);
     await this.#round;
     await Promise.allSettled(this.#running.values());
   }
@@ -235,7 +244,7 @@ export class Refresher {
     } catch (error) {
       if (!(error instanceof MillraceError && error.message.includes(OUTSIDE))) {
         if (!isAboutData(error)) throw error;
-        const failed = new MillraceError("REFRESH_FAILED", { table: table.name, values: "", reason: error.message });
+        const failed = refreshFailure(table.name, error);
         this.#failed.set(table.name, failed.message);
         await settle([{ by: undefined, message: failed.message }]);
         throw failed;
@@ -469,11 +478,16 @@ export class Refresher {
   }
 }
 
-const ENGINE_RETRY_MS = 10_000;
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 30_000;
 
-/** The engine that computes the table is away or out of order: nothing about the table is wrong. */
-function isEngineAway(error: unknown): error is MillraceError {
-  return error instanceof MillraceError && error.code.startsWith("SPARK_") && error.retryable;
+/** The store or the engine is away or out of order: nothing about the table is wrong. */
+function willPass(error: unknown): error is MillraceError {
+  return error instanceof MillraceError && error.retryable;
+}
+
+function refreshFailure(table: string, { message }: Error): MillraceError {
+  return new MillraceError("REFRESH_FAILED", { table, values: "", reason: message });
 }
 
 /** What a refresh has written and is to commit. */

@@ -116,6 +116,8 @@ export class Publisher {
     this.#wake();
     await this.#cutIfLate(this.#working);
     this.#fence = undefined;
+    // Whoever publishes now says how it goes.
+    for (const served of this.#served.values()) Object.assign(served, { failure: undefined, failures: 0 });
   }
 
   /** A connection that is cut is rolled back by the server, as soon as it hears of it. */

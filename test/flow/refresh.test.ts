@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
+import { MillraceError } from "../../src/errors.ts";
 import { openFlow, temporaryFolder } from "./open-flow.ts";
 
 const DAILY = "select day, country, orders, revenue::varchar from gold.daily order by all";
@@ -119,4 +121,28 @@ test("a refresh by day rewrites only the days that new rows touch", async () => 
   assert.equal((await f.flow.refresh("gold.daily")).kind, "none", "the look-up was used when the rows were stored");
   assert.equal((await f.flow.refresh("gold.rated")).kind, "full", "the look-up does not carry the day");
   await f.close();
+});
+
+test("a refresh that the store refuses is tried again by itself, though no event comes any more, and says so until it is done", async () => {
+  await using dir = await temporaryFolder();
+  await using f = await openFlow(dir.path);
+  const { lake } = f.flow;
+  const write = lake.write.bind(lake);
+  let refused = 0;
+  lake.write = async (...args) => {
+    if (args[0].name === "gold.daily" && refused < 2) {
+      refused++;
+      throw new MillraceError("LAKE_UNAVAILABLE", { operation: "write", key: "daily", reason: "cut off" });
+    }
+    return write(...args);
+  };
+  await f.append("orders", [
+    { order_id: "o1", customer: "c", country: "DE", amount: 5, placed_at: "2026-01-01T10:00:00Z" },
+  ]);
+  await f.flow.flush();
+  await f.flow.refresher.settle();
+  assert.match(f.flow.refreshFailures()["gold.daily"] ?? "", /gold\.daily cannot be refreshed: .*cut off/);
+  for (let i = 0; i < 500 && "gold.daily" in f.flow.refreshFailures(); i++) await sleep(20);
+  assert.deepEqual([refused, f.flow.refreshFailures()], [2, {}]);
+  assert.equal((await f.query(DAILY, ["gold.daily"], "committed")).length, 1);
 });

@@ -320,6 +320,12 @@ describe("tables published to PostgreSQL", { concurrency: false }, () => {
     const behind = f.publisher.states().find(({ table }) => table === "silver.accounts");
     assert.equal(behind?.published, undefined);
     assert.ok((behind?.versionsBehind ?? 0) > 0);
+    await f.publisher.stop();
+    assert.ok(
+      f.publisher.states().every(({ failure }) => failure === undefined),
+      "who does not publish has nothing that fails",
+    );
+    f.publisher.start();
     wrong.password = String(connection.password);
     await until(async () => f.publisher.states().every(({ versionsBehind }) => versionsBehind === 0));
     assert.deepEqual(await f.rows("select id, name from silver.accounts"), [["1", "a"]]);

@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { MillraceError } from "../../../src/errors.ts";
 import { temporaryFolder } from "../open-flow.ts";
 import { Cluster, partitionsOf, type Worker } from "../open-workers.ts";
 import { agrees, balanced, type Line, lines, several } from "./several-workers.ts";
@@ -24,6 +25,11 @@ async function two(
   await a.group.give(partitionsOf(a, [0], true));
   await b.group.give(partitionsOf(b, [1]));
   return { cluster, a, b };
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 500 && !holds(); i++) await sleep(20);
+  assert.ok(holds());
 }
 
 const ids = (worker: Worker, table = "silver.enriched") =>
@@ -151,6 +157,27 @@ test("a partition changes hands under load: its loser stores nothing once it has
   assert.deepEqual(await a.flow.verifyLedger(), []);
 });
 
+test("a flush that failed is no failure any more once another worker has stored its events", async () => {
+  await using dir = await temporaryFolder();
+  await using cluster = await Cluster.open(dir.path, { partitions: 2 });
+  const [a, b] = (await several(cluster, 2, { flushIntervalMs: 20 })) as [Worker, Worker];
+  const { lake } = b.flow;
+  const write = lake.write.bind(lake);
+  lake.write = async (...args) => {
+    if (args[0].name === "bronze.orders")
+      throw new MillraceError("LAKE_UNAVAILABLE", { operation: "write", key: "orders", reason: "cut off" });
+    return write(...args);
+  };
+  await cluster.append("orders", 1, lines(0, 10));
+  await until(() => "orders" in b.flow.failures());
+  const partition = [{ stream: "orders", partition: 1 }];
+  await b.group.revoke(partition, "fenced");
+  await a.group.give(partition);
+  await cluster.flush([a]);
+  await until(() => Object.keys(b.flow.failures()).length === 0);
+  await agrees(b, lines(0, 10));
+});
+
 test("a replay in one worker while others store: what comes meanwhile stays, and keys are those of all events", async () => {
   await using dir = await temporaryFolder();
   await using cluster = await Cluster.open(dir.path, { partitions: 2 });
@@ -259,6 +286,27 @@ test("only the leader refreshes, and who leads next does what became due before"
   assert.deepEqual(await rows(a), [[0]]);
   await b.flow.refresher.settle();
   for (const w of [a, b]) assert.deepEqual(await rows(w), [[4]]);
+});
+
+test("a refresh that failed is a failure of the process that leads, and of no other one that led before", async () => {
+  await using dir = await temporaryFolder();
+  await using cluster = await Cluster.open(dir.path, { partitions: 2 });
+  const [a, b] = (await several(cluster, 2)) as [Worker, Worker];
+  const { lake } = a.flow;
+  const write = lake.write.bind(lake);
+  lake.write = async (...args) => {
+    if (args[0].name === "gold.daily")
+      throw new MillraceError("LAKE_UNAVAILABLE", { operation: "write", key: "daily", reason: "cut off" });
+    return write(...args);
+  };
+  await cluster.append("orders", 1, lines(0, 10));
+  await cluster.flush([a, b]);
+  await a.flow.refresher.settle();
+  assert.match(a.flow.refreshFailures()["gold.daily"] ?? "", /gold\.daily cannot be refreshed: .*cut off/);
+  a.lead.set(false);
+  b.lead.set(true);
+  await b.flow.refresher.settle();
+  for (const w of [a, b]) assert.deepEqual(w.flow.refreshFailures(), {});
 });
 
 test("workers of two versions: the older one goes on with a table that has more columns, and a new table is built for both", async () => {
