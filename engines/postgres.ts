@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chown, mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { chown, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { findPostgresBinaries } from "../src/state/postgres-binaries.ts";
 import { choosePostgresUser, giveTo, type PostgresUser } from "../src/state/postgres-user.ts";
@@ -9,7 +10,7 @@ import { runFolder } from "./cache.ts";
 import type { PostgresEndpoint } from "./endpoints.ts";
 import { freePort } from "./free-port.ts";
 import { runCommand } from "./run-command.ts";
-import { launch, running, type ServerProcess, stop, untilReady } from "./server-process.ts";
+import { absent, launch, running, type ServerProcess, stop, untilReady } from "./server-process.ts";
 
 /**
  * The PostgreSQL that the platform brings for its own embedded use (its version stands in package.json), here as a server on
@@ -17,6 +18,7 @@ import { launch, running, type ServerProcess, stop, untilReady } from "./server-
  */
 const SERVER: ServerProcess = { name: "postgres server", folder: runFolder("postgres") };
 const START_WITHIN_MS = 60_000;
+const REAPED_WITHIN_MS = 10_000;
 const DATABASE = "millrace";
 
 export async function postgresUp(before: PostgresEndpoint | undefined): Promise<PostgresEndpoint> {
@@ -42,6 +44,7 @@ export async function postgresUp(before: PostgresEndpoint | undefined): Promise<
     };
     const settings = Object.entries(parameters).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     const [program, ...args] = [...user.prefix, binaries.postgres, "-D", cluster, ...settings];
+    await reaped(cluster);
     await launch(SERVER, [program!, ...args], { ...user.spawn, cwd: dirname(cluster) });
   }
   await untilReady(SERVER, START_WITHIN_MS, () => hasDatabase(endpoint));
@@ -61,6 +64,24 @@ export async function postgresProcesses(): Promise<{ name: string; pid: number |
 /** The number of the server's process, for chaos; undefined when it does not run. `postgresUp` starts it again with its data. */
 export async function postgresPid(): Promise<number | undefined> {
   return (await running(SERVER))?.pid;
+}
+
+/**
+ * A server that was killed counts as running, for the next one over its cluster, until somebody has taken notice of its end; who that is, in a container
+ * above all, may take a moment.
+ */
+async function reaped(cluster: string): Promise<void> {
+  const lock = await readFile(join(cluster, "postmaster.pid"), "utf8").catch(absent);
+  const pid = Number(lock?.split("\n")[0]);
+  if (!(pid > 0)) return;
+  // One that stays is for the server to refuse.
+  for (const began = performance.now(); performance.now() - began < REAPED_WITHIN_MS; await sleep(50)) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+  }
 }
 
 async function plan(): Promise<PostgresEndpoint> {
