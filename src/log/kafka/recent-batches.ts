@@ -60,12 +60,12 @@ export class RecentBatches {
     }
   }
 
-  /** The batch of an offset and those behind it; none when it is not here. */
+  /** The batch of an offset and those behind it; none when it is not here. A list of the caller's own: what comes meanwhile changes nothing about it. */
   from(partition: KafkaPartition, offset: number): readonly StoredBatch[] {
     const held = this.#held.get(partition);
     const first = held?.batches.findIndex(({ to }) => to >= offset) ?? -1;
     if (!held || first === -1 || (held.batches[first]?.from ?? 0) > offset) return [];
-    return first === 0 ? held.batches : held.batches.slice(first);
+    return held.batches.slice(first);
   }
 
   #drop(held: Held, count: number): void {
