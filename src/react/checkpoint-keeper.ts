@@ -87,8 +87,10 @@ export class CheckpointKeeper {
   #turn: Promise<unknown> = Promise.resolve();
   #commits: Promise<unknown> = Promise.resolve();
   #queued: Promise<void> | undefined;
-  /** There is no thread that would answer any more. */
-  #closed = false;
+  /** The commit of a take that is on its way to the disk, once it is durable or failed. */
+  #writing: Promise<void> = Promise.resolve();
+  /** There is no thread that would answer: none yet, or its end is being seen to. */
+  #silent = true;
 
   private constructor(parts: KeeperParts, start: LaneStart, file: CheckpointWriter, commit: Commit, lastTake: number) {
     this.#o = parts;
@@ -135,6 +137,11 @@ export class CheckpointKeeper {
 
   attach(lane: KeptLane): void {
     this.#lane = lane;
+  }
+
+  /** A thread has the lane, with the state of the last commit. */
+  begin(): void {
+    this.#silent = false;
   }
 
   /** Counts up with each owner of the lane. */
@@ -216,14 +223,17 @@ export class CheckpointKeeper {
     this.#retried.get(operator)?.add(offset);
   }
 
-  /** The thread has ended: what it had not finished does not count. */
+  /**
+   * The thread has ended: what it had not finished does not count. What is on its way to the disk counts if it gets there, so that is waited for: whoever
+   * begins next begins with what is durable then.
+   */
   async interrupt(): Promise<void> {
+    this.#silent = true;
     const take = this.#take;
-    if (take) {
-      this.#take = undefined;
-      this.#dropped.push(take.number);
-      take.end.reject(new Interrupted());
-    }
+    this.#take = undefined;
+    take?.end.reject(new Interrupted());
+    await this.#writing;
+    if (take && this.commit.takes.to < take.number) this.#dropped = [...this.#dropped, take.number];
     for (const { name, retried } of this.commit.operators) this.#retried.set(name, new Set(retried));
     await this.#abandon();
   }
@@ -263,15 +273,18 @@ export class CheckpointKeeper {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
     await this.interrupt();
     await this.#turn.catch(() => undefined); // told to whoever asked
     await this.#file.close();
   }
 
   async #checkpoint(): Promise<void> {
+    if (this.#silent) throw new Interrupted();
     if (!this.#building && (this.#stale || this.#outgrown())) await this.#build();
-    if (this.#closed) throw new Interrupted();
+    if (this.#silent) {
+      await this.#abandon();
+      throw new Interrupted();
+    }
     const take = this.#begin();
     try {
       await new Promise<void>((resolve, reject) => {
@@ -283,8 +296,12 @@ export class CheckpointKeeper {
       // Interrupted while it was written: nobody would tell any more that what was emitted is durable.
       if (!taken || this.#take !== take) throw new Interrupted();
       await Promise.race([taken.settled, interrupted(take)]);
-      if (this.#take !== take) throw new Interrupted();
-      await this.#alone(() => this.#write(take, taken));
+      await this.#alone(() => {
+        if (this.#take !== take) throw new Interrupted();
+        const writing = this.#write(take, taken);
+        this.#writing = writing.catch(() => undefined); // told to whoever asked
+        return writing;
+      });
     } finally {
       if (this.#take === take) this.#take = undefined;
     }
@@ -331,7 +348,7 @@ export class CheckpointKeeper {
     const retried = [...this.#retried].map(([name, offsets]) => [name, [...offsets].slice(-MOST_RETRIED)] as const);
     return {
       ...{ format: 1, done: state.done, nowMs: state.nowMs, begun, epoch },
-      takes: { to: number, without: this.#dropped },
+      takes: { to: number, without: [...this.#dropped] },
       operators: operatorRecords(operators, this.commit, state, this.#lane.leftOut, new Map(retried)),
       // Those that were declared since the state was taken stay.
       targets: [...targets, ...newTargets(targets, this.commit.targets)],

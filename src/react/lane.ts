@@ -175,6 +175,7 @@ export class Lane {
     if (this.ending) return;
     this.restarts++;
     this.#line = line;
+    this.#keeper.begin();
     this.problem = undefined;
     this.#behindUntil = this.#o.log.ends(this.name.stream, this.name.partition).end;
     this.#runsSent = 0;
@@ -224,8 +225,7 @@ export class Lane {
   async stop(): Promise<void> {
     this.#line = undefined;
     this.#cautiousTo = -1;
-    for (const { reject } of this.#retries.values())
-      reject(new MillraceError("REACT_UNAVAILABLE", { operator: this.name.lane, reason: "its thread has ended" }));
+    for (const { reject } of this.#retries.values()) reject(this.#threadEnded());
     this.#retries.clear();
     this.#halted();
     await this.#keeper.interrupt();
@@ -517,8 +517,22 @@ export class Lane {
     } finally {
       release();
     }
-    if (outcomes.some(({ outcome }) => outcome === "done")) await this.#keeper.checkpoint(() => this.#done, true);
+    if (outcomes.some(({ outcome }) => outcome === "done")) {
+      await this.#keeper
+        .checkpoint(() => this.#done, true)
+        .catch((cause: unknown) => {
+          throw cause instanceof MillraceError ? cause : this.#threadEnded(cause);
+        });
+    }
     return outcomes;
+  }
+
+  #threadEnded(cause?: unknown): MillraceError {
+    return new MillraceError(
+      "REACT_UNAVAILABLE",
+      { operator: this.name.lane, reason: "its thread has ended" },
+      { cause },
+    );
   }
 
   async #retryOne(place: number, operator: string, event: RetriedEvent): Promise<RetriedOutcome> {
@@ -531,6 +545,8 @@ export class Lane {
     });
     if (answer.failure) return { outcome: "failed", ...answer.failure };
     await this.#emitter.acceptRetried(answer.emissions as SentEmissions | undefined, operator, event.offset);
+    // The state that it has changed has gone with its thread. What it gave is not given twice.
+    if (this.#line !== line) throw this.#threadEnded();
     this.#keeper.retried(operator, event.offset);
     this.#dead = Math.max(0, this.#dead - 1);
     return { outcome: "done" };

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { MemoryDisk } from "./memory-disk.ts";
 import { MemoryLog } from "./memory-log.ts";
 import { counting, openReactor, type World } from "./open-reactor.ts";
@@ -92,6 +93,34 @@ test("a disk that refuses for a while stops no event, and the next checkpoints m
   }
   await reactor.close();
   assert.deepEqual((await counts(world)).counts, [9, 2, 6]);
+});
+
+test("a thread that ends while a checkpoint is on its way to the disk is followed by one that has what it holds, from its first event on", async () => {
+  const world: World = { log: new MemoryLog(), disk: new MemoryDisk(), letters: new Map(), reports: [] };
+  const reactor = await openReactor(world, [PLAN]);
+  append(world, ["a", "b", "a"]);
+  await reactor.applied("events", 0, 2);
+  const [reached, durable] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  world.disk.syncing = () => {
+    reached.resolve();
+    return durable.promise;
+  };
+  const checkpoint = reactor.checkpoint();
+  await reached.promise;
+  world.log.add("events", 0, [JSON.stringify({ id: "3", key: "x", n: 3, do: "exit" })], "test");
+  await assert.rejects(async () => {
+    for (;;) await reactor.read("count", "a");
+  });
+  await sleep(200); // the lanes are told
+  world.disk.syncing = () => undefined;
+  durable.resolve();
+  await checkpoint;
+  append(world, ["a"]);
+  await reactor.applied("events", 0, 4);
+  assert.deepEqual(await Promise.all(["a", "b"].map((key) => reactor.read("count", key))), [3, 1]);
+  await reactor.close();
+  assert.deepEqual((await counts(world)).counts, [4, 1, undefined]);
+  assert.deepEqual([...new Set(causes(world))].toSorted(), [0, 1, 2, 4, 5]);
 });
 
 test("a file that has grown is written anew, and only what counts is in it", async () => {

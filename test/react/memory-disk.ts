@@ -12,6 +12,8 @@ export class MemoryDisk implements LogFs {
   #syncedNames = new Map<string, Content>();
   /** Told before each operation that changes something; what it throws, the operation fails with. */
   before: (operation: string, file: string) => void = () => undefined;
+  /** Awaited by each sync of a file, after which what was written is durable. */
+  syncing: (file: string) => Promise<void> | undefined = () => undefined;
 
   /** All that was not synced is lost, or everything stays, as after the end of the process alone. */
   crash(power: boolean): void {
@@ -77,6 +79,7 @@ export class MemoryDisk implements LogFs {
       read: async (into, at) => content.now.copy(into, 0, at),
       datasync: async () => {
         this.before("datasync", path);
+        await this.syncing(path);
         content.synced = Buffer.from(content.now);
       },
       truncate: async (size) => {
