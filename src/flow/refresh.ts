@@ -115,8 +115,8 @@ export class Refresher {
   }
 
   /**
-   * Refreshes all that is due now, inputs before what reads them. A failure is logged; one of the store or an engine is tried again by itself, one of the data
-   * with the next change.
+   * Refreshes all that is due now, inputs before what reads them. A failure is logged; one of the data is tried again with the next change, any other
+   * by itself.
    */
   settle(): Promise<void> {
     this.#round = this.#round.then(async () => {
@@ -127,10 +127,12 @@ export class Refresher {
           const outcome = await this.refresh(name);
           if (outcome.kind !== "none") this.changed([name]);
         } catch (error) {
-          const early = error instanceof MillraceError && error.code === "TABLE_BUILDING";
-          if (early) this.#o.logger.info({ table: name, reason: error.message }, "refreshed once its inputs are built");
-          else if (willPass(error)) this.#again(name, error);
-          else this.#o.logger.error({ err: error, table: name }, "refresh failed");
+          const known = error instanceof MillraceError ? error : undefined;
+          if (known?.code === "TABLE_BUILDING")
+            this.#o.logger.info({ table: name, reason: known.message }, "refreshed once its inputs are built");
+          else if (known?.code === "REFRESH_FAILED")
+            this.#o.logger.error({ err: error, table: name }, "refresh failed");
+          else this.#again(name, error);
         }
       }
       if (this.#retryTimer === undefined) this.#retryMs = FIRST_RETRY_MS;
@@ -138,10 +140,17 @@ export class Refresher {
     return this.#round;
   }
 
-  /** Perhaps no commit comes that would make it due again, so that it is tried again by itself. */
-  #again(name: string, error: MillraceError): void {
-    this.#o.logger.warn({ table: name, reason: error.message }, "refresh failed; it is tried again");
-    this.#failed.set(name, refreshFailure(name, error).message);
+  /**
+   * Nothing about the data is wrong: the store, the engine or a file is away, or others have the memory. Perhaps no commit comes that would make the
+   * table due again, so that it is tried again by itself.
+   */
+  #again(name: string, error: unknown): void {
+    const { logger } = this.#o;
+    const reason = error instanceof Error ? error.message : String(error);
+    if (error instanceof MillraceError && error.retryable)
+      logger.warn({ table: name, reason }, "refresh failed; it is tried again");
+    else logger.error({ err: error, table: name }, "refresh failed; it is tried again");
+    this.#failed.set(name, refreshFailure(name, reason).message);
     this.#due.add(name);
     if (this.#retryTimer || this.#closed) return;
     this.#retryTimer = setTimeout(() => {
@@ -244,7 +253,7 @@ export class Refresher {
     } catch (error) {
       if (!(error instanceof MillraceError && error.message.includes(OUTSIDE))) {
         if (!isAboutData(error)) throw error;
-        const failed = refreshFailure(table.name, error);
+        const failed = refreshFailure(table.name, error.message);
         this.#failed.set(table.name, failed.message);
         await settle([{ by: undefined, message: failed.message }]);
         throw failed;
@@ -481,13 +490,8 @@ export class Refresher {
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 
-/** The store or the engine is away or out of order: nothing about the table is wrong. */
-function willPass(error: unknown): error is MillraceError {
-  return error instanceof MillraceError && error.retryable;
-}
-
-function refreshFailure(table: string, { message }: Error): MillraceError {
-  return new MillraceError("REFRESH_FAILED", { table, values: "", reason: message });
+function refreshFailure(table: string, reason: string): MillraceError {
+  return new MillraceError("REFRESH_FAILED", { table, values: "", reason });
 }
 
 /** What a refresh has written and is to commit. */

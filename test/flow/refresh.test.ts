@@ -146,3 +146,31 @@ test("a refresh that the store refuses is tried again by itself, though no event
   assert.deepEqual([refused, f.flow.refreshFailures()], [2, {}]);
   assert.equal((await f.query(DAILY, ["gold.daily"], "committed")).length, 1);
 });
+
+test("a refresh that something passing ended is tried again by itself, also where the same request would fail again", async () => {
+  await using dir = await temporaryFolder();
+  await using f = await openFlow(dir.path);
+  const { lake } = f.flow;
+  const write = lake.write.bind(lake);
+  const errors = new Map<string, Error>([
+    ["gold.daily", new MillraceError("QUERY_OUT_OF_MEMORY", { reason: "others have it" })],
+    ["gold.rated", new Error("too many open files")],
+  ]);
+  lake.write = async (...args) => {
+    const error = errors.get(args[0].name);
+    errors.delete(args[0].name);
+    if (error) throw error;
+    return write(...args);
+  };
+  await f.append("orders", [
+    { order_id: "o1", customer: "c", country: "DE", amount: 5, placed_at: "2026-01-01T10:00:00Z" },
+  ]);
+  await f.flow.flush();
+  await f.flow.refresher.settle();
+  const failures = f.flow.refreshFailures();
+  assert.match(failures["gold.daily"] ?? "", /gold\.daily cannot be refreshed: .*others have it/);
+  assert.match(failures["gold.rated"] ?? "", /gold\.rated cannot be refreshed: too many open files/);
+  for (let i = 0; i < 500 && Object.keys(f.flow.refreshFailures()).length > 0; i++) await sleep(20);
+  assert.deepEqual([errors.size, f.flow.refreshFailures()], [0, {}]);
+  await assertLaw(f, "committed");
+});
