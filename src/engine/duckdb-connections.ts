@@ -86,7 +86,12 @@ export class Connections {
     }
     this.#taken.add(connection);
     const settings = [...(idle === undefined ? OF_A_CONNECTION : []), ...(progress ? WITH_PROGRESS : [])];
-    for (const setting of settings) await connection.run(`SET ${setting}`);
+    try {
+      for (const setting of settings) await connection.run(`SET ${setting}`);
+    } catch (error) {
+      this.give(connection, true);
+      throw error;
+    }
     return connection;
   }
 

@@ -393,6 +393,7 @@ export class DeadLetterDesk {
   async #findAppended(stream: string, partition: number, from: number, batch: string): Promise<number | undefined> {
     const { log, project } = this.#o;
     if (!project.streams.has(stream)) return undefined;
+    await log.refresh([stream]); // another process may have appended it
     for (let next = Math.max(from, log.ends(stream, partition).start); ; ) {
       const run = await log.read(stream, partition, next, READ_BYTES);
       if (!run) return undefined;

@@ -132,9 +132,10 @@ export class Cluster {
   async any(lane: string): Promise<Connection> {
     const known = [...this.#brokers.values()].map(({ host, port }) => `${host}:${port}`);
     const candidates = [...new Set([...known, ...this.settings.brokers])];
+    const first = this.#turn;
     let failure: unknown;
     for (let i = 0; i < candidates.length; i++) {
-      const address = candidates[(this.#turn + i) % candidates.length] as string;
+      const address = candidates[(first + i) % candidates.length] as string;
       const { host, port } = parseAddress(address);
       try {
         return await this.#connect(`${address}/${lane}`, host, port, lane);
@@ -142,7 +143,7 @@ export class Cluster {
         failure = error;
         // Wrong credentials at one broker would be wrong at all of them, and may lock the user out.
         if (error instanceof MillraceError && !error.retryable) break;
-        this.#turn++;
+        this.#turn = first + i + 1;
       }
     }
     throw failure;

@@ -219,10 +219,10 @@ export class KafkaLog implements EventLog {
 
   /** Takes an end that a leader told; `before` is what was known when it was asked. */
   async #judge(partition: KafkaPartition, end: number, before: number): Promise<void> {
-    if (end >= before) return partition.learn({ end });
     // A leader that has just taken over may need a moment to know what was acknowledged. One of another topic never will.
     const deadline = performance.now() + TAKE_OVER_MS;
-    for (let told = end; told < before; ) {
+    let told = end;
+    while (told < before) {
       await this.cluster.refresh();
       const view = this.cluster.topic(partition.topic.name);
       const replaced = view !== undefined && !(view instanceof BrokerRefusal) && view.id !== partition.topic.id;
@@ -230,6 +230,7 @@ export class KafkaLog implements EventLog {
       await sleep(AGAIN_MS);
       told = (await listOffsets(this.cluster, [partition], LATEST, deadline)).get(partition) ?? told;
     }
+    partition.learn({ end: told });
   }
 
   async #lookAgain(partitions: readonly KafkaPartition[]): Promise<void> {
