@@ -365,8 +365,8 @@ export class Background {
       const tables = await flushChunk({ project, lake, local }, stream, staging, chunk).finally(unpin);
       await indexes.get(`${stream.name}/${staging.partition}`)?.commit(chunk.to);
       staging.drop(chunk);
+      this.changed(tables); // the next flush would not tell of them
       await this.#release(stream.name, staging.partition, chunk.to + 1);
-      this.changed(tables);
       await ahead;
     }
   }

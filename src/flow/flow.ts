@@ -406,9 +406,7 @@ export class Flow {
   /** Recomputes a refreshed table now. @throws REFRESH_NOT_POSSIBLE, REFRESH_FAILED, and what the engine throws. */
   async refresh(table: string, options: RunOptions & { full?: boolean } = {}): Promise<RefreshOutcome> {
     if (!this.project.tables.has(table)) throw unknownTable(table, this.project.tables.keys());
-    const outcome = await this.refresher.refresh(table, { ...options, failing: true });
-    if (outcome.kind !== "none") this.refresher.changed([table]);
-    return outcome;
+    return this.refresher.refresh(table, { ...options, failing: true });
   }
 
   /** Rebuilds a table and what is over it. @throws what `Replays.replay` does */

@@ -124,8 +124,7 @@ export class Refresher {
         // What is due stays due, for the case that this process leads later.
         if (this.#closed || !this.#o.leads() || !this.#due.delete(name)) continue;
         try {
-          const outcome = await this.refresh(name);
-          if (outcome.kind !== "none") this.changed([name]);
+          await this.refresh(name);
         } catch (error) {
           const known = error instanceof MillraceError ? error : undefined;
           if (known?.code === "TABLE_BUILDING")
@@ -276,6 +275,8 @@ export class Refresher {
       });
       if (result.kind !== "committed") return undefined;
       version = result.version;
+      // Here and not by who asked: should anything fail from here on, the next try finds nothing to do, and nobody would tell.
+      this.changed([table.name]);
     }
     this.#failed.delete(table.name);
     await settle(
@@ -285,10 +286,7 @@ export class Refresher {
       })),
     );
     // What was not tried now has been told before.
-    if (work.tried.length > 0) {
-      if (kind !== "none") this.changed([table.name]);
-      throw refreshFailed(table, work.tried);
-    }
+    if (work.tried.length > 0) throw refreshFailed(table, work.tried);
     return { table: table.name, kind, version, elapsedMs: performance.now() - started };
   }
 

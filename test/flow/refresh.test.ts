@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { MillraceError } from "../../src/errors.ts";
+import { RefreshLetters } from "../../src/flow/refresh-letters.ts";
 import { openFlow, temporaryFolder } from "./open-flow.ts";
 
 const DAILY = "select day, country, orders, revenue::varchar from gold.daily order by all";
@@ -173,4 +174,44 @@ test("a refresh that something passing ended is tried again by itself, also wher
   for (let i = 0; i < 500 && Object.keys(f.flow.refreshFailures()).length > 0; i++) await sleep(20);
   assert.deepEqual([errors.size, f.flow.refreshFailures()], [0, {}]);
   await assertLaw(f, "committed");
+});
+
+test("what reads a refreshed table follows each of its commits, also one whose dead letters could not be settled at once", async (t) => {
+  await using dir = await temporaryFolder();
+  await using f = await openFlow(dir.path);
+  const order = { customer: "c", country: "DE", amount: 5 };
+  await f.append("orders", [{ ...order, order_id: "o1", placed_at: "2026-01-01T10:00:00Z" }]);
+  await f.flow.flush();
+  await f.flow.refresher.settle();
+  const settle = RefreshLetters.prototype.settle;
+  let failures = 0;
+  t.mock.method(RefreshLetters.prototype, "settle", async function (this: RefreshLetters, ...args) {
+    if (args[0] === "gold.daily" && failures++ === 0) throw new Error("the log cannot be written");
+    return settle.apply(this, args);
+  } as typeof settle);
+  await f.append("orders", [{ ...order, order_id: "o2", placed_at: "2026-01-02T10:00:00Z" }]);
+  await f.flow.flush();
+  await f.flow.refresher.settle();
+  for (let i = 0; i < 500 && Object.keys(f.flow.refreshFailures()).length > 0; i++) await sleep(20);
+  assert.deepEqual([failures, f.flow.refreshFailures()], [2, {}]);
+  const days = (table: string, sql: string) => f.query(sql, [table], "committed");
+  assert.deepEqual(await days("gold.daily", "select count(*)::integer from gold.daily"), [[2]]);
+  assert.deepEqual(await days("gold.totals", "select days::integer from gold.totals"), [[2]]);
+});
+
+test("what reads a stream's tables follows a flush whose events the log could not be told to let go of", async () => {
+  await using dir = await temporaryFolder();
+  await using f = await openFlow(dir.path);
+  await f.flow.refresher.settle();
+  const release = f.log.release.bind(f.log);
+  f.log.release = async () => {
+    throw new Error("no space left on device");
+  };
+  await f.append("orders", [
+    { order_id: "o1", customer: "c", country: "DE", amount: 5, placed_at: "2026-01-01T10:00:00Z" },
+  ]);
+  await assert.rejects(f.flow.flush(["orders"]), { code: "FLUSH_FAILED" });
+  f.log.release = release;
+  await f.flow.refresher.settle();
+  assert.equal((await f.query(DAILY, ["gold.daily"], "committed")).length, 1);
 });
