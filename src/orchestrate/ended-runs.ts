@@ -1,11 +1,12 @@
 import type { Project } from "../define/project.ts";
 import type { Workflow } from "../define/read-workflow.ts";
+import { MillraceError } from "../errors.ts";
 import type { Session } from "../state/migrate.ts";
 import type { State } from "../state/state.ts";
 import type { RunDrafts } from "./run-drafts.ts";
 import type { RunQueue } from "./run-queue.ts";
 import type { RunRow } from "./run-records.ts";
-import { createRuns } from "./run-table.ts";
+import { type CreatedRun, createRuns, type NewRun } from "./run-table.ts";
 import { isAway, type Waits } from "./waits.ts";
 
 export interface EndedRunsParts {
@@ -20,12 +21,18 @@ export interface EndedRunsParts {
   readonly settled: () => void;
 }
 
+/** Ends that are seen to in one transaction. */
+const MOST_AT_ONCE = 500;
+
 /** Runs that are over and whose queue entries, followers and backfills are still to be seen to. */
 export class EndedRuns {
   readonly #o: EndedRunsParts;
   readonly #ended = new Set<string>();
+  /** Of these, those that could not be seen to by themselves either: no others are held up by them. */
+  readonly #alone = new Set<string>();
   readonly #followers = new Map<string, { readonly workflow: Workflow; readonly kind: "succeeded" | "failed" }[]>();
   #settling: Promise<void> | undefined;
+  #tryAlone = false;
 
   constructor(parts: EndedRunsParts) {
     this.#o = parts;
@@ -47,11 +54,27 @@ export class EndedRuns {
 
   /** A run that goes on after all. */
   forget(id: string): void {
-    this.#ended.delete(id);
+    this.#seenTo(id);
+  }
+
+  /** Told of runs that were made by triggers: one that was refused is over already, and nobody else will say so. */
+  made(runs: readonly NewRun[], created: readonly CreatedRun[]): void {
+    for (const [i, { id, created: isNew }] of created.entries()) {
+      const { workflow, refused, cause, input } = runs[i]!;
+      if (refused === undefined || !isNew) continue;
+      const after =
+        cause.kind === "succeeded" || cause.kind === "failed" ? ` (run ${(input as { run: string }).run})` : "";
+      this.#o.report(
+        refused,
+        `run ${id} of ${workflow}, by ${cause.kind} ${cause.by}${after}, is refused: it has failed`,
+      );
+      this.settleLater(id);
+    }
   }
 
   /** Tries again what could not be done before. */
   look(): void {
+    this.#tryAlone = true;
     if (this.#ended.size > 0) this.settleLater();
   }
 
@@ -68,24 +91,57 @@ export class EndedRuns {
     }
     this.#settling ??= (async () => {
       await new Promise(setImmediate);
-      while (this.#ended.size > 0) {
-        const ids = [...this.#ended].slice(0, 500);
-        try {
-          await this.#settle(ids);
-          for (const done of ids) this.#ended.delete(done);
-        } catch (error) {
-          if (!isAway(error)) this.#o.report(error, "settling runs that ended");
-          break; // the next tick does it
+      try {
+        const alone = this.#tryAlone ? [...this.#alone] : [];
+        this.#tryAlone = false;
+        for (;;) {
+          const ids = [...this.#ended].filter((ended) => !this.#alone.has(ended)).slice(0, MOST_AT_ONCE);
+          if (ids.length === 0) break;
+          await this.#settleAll(ids);
         }
+        for (const one of alone) await this.#settleAlone(one);
+      } catch (error) {
+        if (!isAway(error)) this.#o.report(error, "settling runs that ended"); // the next look does it
       }
       this.#settling = undefined;
       this.#o.settled();
     })();
   }
 
+  #seenTo(id: string): void {
+    this.#ended.delete(id);
+    this.#alone.delete(id);
+  }
+
+  /** Together, or else one by one: what one meets must not hold up the others. @throws STATE_UNAVAILABLE, LEASE_LOST */
+  async #settleAll(ids: readonly string[]): Promise<void> {
+    try {
+      await this.#settle(ids);
+      for (const id of ids) this.#seenTo(id);
+    } catch (error) {
+      if (isOfAll(error)) throw error;
+      for (const id of ids) await this.#settleAlone(id);
+    }
+  }
+
+  /** What cannot be done now is told once, and tried again with every look. @throws STATE_UNAVAILABLE, LEASE_LOST */
+  async #settleAlone(id: string): Promise<void> {
+    if (!this.#ended.has(id)) return; // it was retried meanwhile
+    try {
+      await this.#settle([id]);
+      this.#seenTo(id);
+    } catch (error) {
+      if (isOfAll(error)) throw error;
+      if (!this.#alone.has(id)) this.#o.report(error, `settling run ${id}, which ended; it is tried again`);
+      this.#alone.add(id);
+    }
+  }
+
   /** Takes runs that are over out of the queue, starts what follows them, and lets the next of their backfills begin: all or nothing. */
   async #settle(ids: readonly string[]): Promise<void> {
     const nowMs = this.#o.clock();
+    let follow: readonly NewRun[] = [];
+    let created: readonly CreatedRun[] = [];
     await this.#o.state.transaction(async (session) => {
       // One that was retried meanwhile has a new place in the queue, and keeps it.
       const over = await session.query<{ id: string }>(
@@ -98,11 +154,11 @@ export class EndedRuns {
         [done],
       );
       await this.#o.queue.remove(done, session);
-      const follow = runs.flatMap((run) =>
+      follow = runs.flatMap((run) =>
         (this.#followers.get(run.workflow) ?? [])
           .filter(({ kind }) => kind === run.status)
           .map(({ workflow, kind }) =>
-            this.#o.drafts.draft(workflow, {
+            this.#o.drafts.triggered(workflow, {
               cause: { kind, by: run.workflow },
               input: { run: run.id, workflow: run.workflow, output: run.output, error: run.error },
               scheduledAtMs: nowMs,
@@ -110,10 +166,11 @@ export class EndedRuns {
             }),
           ),
       );
-      if (follow.length > 0) await createRuns(session, this.#o.queue, follow, nowMs);
+      if (follow.length > 0) created = await createRuns(session, this.#o.queue, follow, nowMs);
       const backfills = new Set(runs.flatMap(({ backfill }) => backfill ?? []));
       for (const backfill of backfills) await this.#letIn(session, backfill);
     });
+    this.made(follow, created);
   }
 
   /** Sends as many runs of a backfill as there is room for. */
@@ -131,4 +188,9 @@ export class EndedRuns {
       rows.map((row) => this.#o.drafts.queued(row)),
     );
   }
+}
+
+/** Whether nothing can be recorded by this process now, whatever it is. */
+function isOfAll(error: unknown): boolean {
+  return isAway(error) || (error instanceof MillraceError && error.code === "LEASE_LOST");
 }

@@ -132,8 +132,8 @@ export class Orchestrator {
         signal: (run, name, signal) => this.#waits.signal(run, name, signal),
       },
     });
-    this.#states = new TriggerStates(o.state, queue, o.clock);
-    const draft: Draft = (workflow, run) => this.#drafts.draft(this.#drafts.workflow(workflow), run);
+    this.#states = new TriggerStates(o.state, queue, o.clock, (runs, created) => this.#ended.made(runs, created));
+    const draft: Draft = (workflow, run) => this.#drafts.triggered(this.#drafts.workflow(workflow), run);
     const common = {
       states: this.#states,
       draft,
@@ -195,7 +195,7 @@ export class Orchestrator {
 
   /**
    * Takes a run that failed or was cancelled up again: completed steps stay, the failed one is done again, and so is what was undone.
-   * @throws RUN_UNKNOWN, RUN_STATE, WORKFLOW_UNKNOWN
+   * @throws RUN_UNKNOWN, RUN_STATE, WORKFLOW_UNKNOWN; RUN_INPUT_INVALID for one that was refused, and still would be
    */
   async retry(id: string): Promise<void> {
     await this.#o.state.transaction(async (session) => {
@@ -204,11 +204,12 @@ export class Orchestrator {
       if (run.status !== "failed" && run.status !== "cancelled")
         throw wrongState(run, "failed and cancelled runs", "retried");
       const workflow = this.#drafts.workflow(run.workflow);
+      // One that was refused when its trigger asked for it has no key yet.
+      const key = run.concurrency_key ?? (run.starts === 0 ? this.#drafts.concurrencyKey(workflow, run.input) : null);
       await reopenRun(session, run);
+      await session.query("update millrace.runs set concurrency_key = $2 where id = $1", [id, key]);
       await this.#queue.remove([id], session);
-      await this.#queue.send(session, [
-        { id, group: groupOf(run.workflow, run.concurrency_key, workflow.concurrency?.limit) },
-      ]);
+      await this.#queue.send(session, [{ id, group: groupOf(run.workflow, key, workflow.concurrency?.limit) }]);
     });
     this.#ended.forget(id);
     this.#executor.pump();

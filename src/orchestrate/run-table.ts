@@ -1,8 +1,10 @@
 import type { RunCause } from "../define/workflow.ts";
+import type { MillraceError } from "../errors.ts";
 import type { Session } from "../state/migrate.ts";
 import { newRunId } from "./run-id.ts";
 import type { QueuedRun, RunQueue } from "./run-queue.ts";
 import type { RunRow, StepRecord } from "./run-records.ts";
+import { failureOf } from "./step-failure.ts";
 
 /** A run that is to be. */
 export interface NewRun {
@@ -20,6 +22,8 @@ export interface NewRun {
   /** False for runs of a backfill that are not let into the queue yet. */
   readonly sent?: boolean | undefined;
   readonly scheduledAtMs: number;
+  /** Why it cannot be: it is recorded as failed, and never in the queue. */
+  readonly refused?: MillraceError | undefined;
 }
 
 export interface CreatedRun {
@@ -38,6 +42,9 @@ export async function createRuns(
   const rows = runs.map((run) => ({
     id: newRunId(nowMs),
     workflow: run.workflow,
+    status: run.refused === undefined ? "queued" : "failed",
+    error: run.refused === undefined ? null : failureOf(run.refused),
+    finished_at: run.refused === undefined ? null : new Date(nowMs).toISOString(),
     cause: run.cause,
     input: run.input ?? null,
     idempotency_key: run.idempotencyKey ?? null,
@@ -54,7 +61,7 @@ export async function createRuns(
   const made = new Set(inserted.map(({ id }) => id));
   const jobs = rows.flatMap(({ id }, i): QueuedRun[] => {
     const run = runs[i]!;
-    return made.has(id) && (run.sent ?? true)
+    return made.has(id) && (run.sent ?? true) && run.refused === undefined
       ? [{ id, group: groupOf(run.workflow, run.concurrencyKey, run.limit) }]
       : [];
   });
@@ -76,11 +83,12 @@ export async function createRuns(
 
 const INSERT = `
   insert into millrace.runs (id, workflow, status, cause, input, idempotency_key, concurrency_key, parent_run, backfill, partition,
-    code_hash, sent, scheduled_at, created_at)
-  select r.id, r.workflow, 'queued', r.cause, r.input, r.idempotency_key, r.concurrency_key, r.parent_run, r.backfill, r.partition,
-    r.code_hash, r.sent, r.scheduled_at, r.created_at
-  from json_to_recordset($1::json) as r(id uuid, workflow text, cause jsonb, input json, idempotency_key text, concurrency_key text,
-    parent_run uuid, backfill uuid, partition text, code_hash text, sent boolean, scheduled_at timestamptz, created_at timestamptz)
+    code_hash, sent, scheduled_at, created_at, error, finished_at)
+  select r.id, r.workflow, r.status, r.cause, r.input, r.idempotency_key, r.concurrency_key, r.parent_run, r.backfill, r.partition,
+    r.code_hash, r.sent, r.scheduled_at, r.created_at, r.error, r.finished_at
+  from json_to_recordset($1::json) as r(id uuid, workflow text, status text, cause jsonb, input json, idempotency_key text, concurrency_key text,
+    parent_run uuid, backfill uuid, partition text, code_hash text, sent boolean, scheduled_at timestamptz, created_at timestamptz,
+    error jsonb, finished_at timestamptz)
   on conflict (workflow, idempotency_key) where idempotency_key is not null do nothing
   returning id`;
 

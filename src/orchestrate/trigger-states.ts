@@ -1,7 +1,7 @@
 import type { Trigger } from "../define/triggers.ts";
 import type { State } from "../state/state.ts";
 import type { RunQueue } from "./run-queue.ts";
-import { createRuns, type NewRun } from "./run-table.ts";
+import { type CreatedRun, createRuns, type NewRun } from "./run-table.ts";
 import { valueHash } from "./step-values.ts";
 
 /** Names a trigger of a workflow through restarts: `cron 0 2 * * * UTC`, `commit silver.orders`. */
@@ -18,12 +18,20 @@ export class TriggerStates {
   readonly #state: State;
   readonly #queue: RunQueue;
   readonly #clock: () => number;
+  readonly #made: (runs: readonly NewRun[], created: readonly CreatedRun[]) => void;
   readonly #known = new Map<string, unknown>();
 
-  constructor(state: State, queue: RunQueue, clock: () => number) {
+  constructor(
+    state: State,
+    queue: RunQueue,
+    clock: () => number,
+    /** Told of runs that were made, once they are recorded. */
+    made: (runs: readonly NewRun[], created: readonly CreatedRun[]) => void,
+  ) {
     this.#state = state;
     this.#queue = queue;
     this.#clock = clock;
+    this.#made = made;
   }
 
   /** Loads what is known and forgets triggers that the project no longer has. */
@@ -51,6 +59,7 @@ export class TriggerStates {
   async fire(name: TriggerName, state: unknown, runs: readonly NewRun[]): Promise<void> {
     const key = nameOf(name);
     const known = this.#known.get(key);
+    let created: readonly CreatedRun[] = [];
     const recorded = await this.#state.transaction(async (session) => {
       const [row] = await session.query<{ state: unknown }>(
         "select state from millrace.triggers where workflow = $1 and trigger = $2 for update",
@@ -62,10 +71,11 @@ export class TriggerStates {
          on conflict (workflow, trigger) do update set state = excluded.state`,
         [name.workflow, name.trigger, JSON.stringify(state)],
       );
-      if (runs.length > 0) await createRuns(session, this.#queue, runs, this.#clock());
+      if (runs.length > 0) created = await createRuns(session, this.#queue, runs, this.#clock());
       return state;
     });
     this.#known.set(key, recorded);
+    this.#made(runs, created);
   }
 }
 

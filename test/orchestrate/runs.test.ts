@@ -277,6 +277,16 @@ describe("runs of workflows", () => {
     assert.ok(keyed > 1, "different keys run at once");
   });
 
+  test("a concurrency key that cannot be kept is refused, and nothing is started", async (t) => {
+    const key = (input: unknown) => input as string;
+    const flow = workflow("flow", { concurrency: { limit: 1, key } }, () => 1);
+    const o = await TestOrchestrator.open(t, await database.fresh(), [flow]);
+    for (const input of ["a\ud800b", "k".repeat(2_001)])
+      await assert.rejects(o.start("flow", input), { code: "RUN_INPUT_INVALID" });
+    assert.deepEqual(await o.runs("flow"), []);
+    assert.equal((await o.ended(await o.start("flow", "k".repeat(2_000)))).status, "succeeded");
+  });
+
   test("a sub-workflow is a run of its own: its output comes back, its failure can be caught, its retry is a new run", async (t) => {
     let broken = true;
     const child = workflow("child", {}, async (run) => {

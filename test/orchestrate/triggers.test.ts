@@ -184,6 +184,44 @@ describe("triggers", () => {
     ]);
   });
 
+  test("a file or moment whose concurrency key cannot be told is a failed run, and holds up none after it", async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), "millrace-arrivals-"));
+    t.after(() => rmSync(dir, { recursive: true, force: true }));
+    const key = (input: unknown) => /shop-(\d+)/.exec((input as { path: string }).path)![1]!;
+    const load = workflow("load", { on: [arrival("*.csv")], concurrency: { limit: 1, key } }, () => 1);
+    const nightly = workflow("nightly", { on: [cron("* * * * *")], concurrency: { limit: 1, key } }, () => 1);
+    let nowMs = Date.UTC(2026, 0, 1);
+    const o = await TestOrchestrator.open(t, await database.fresh(), [load, nightly], {
+      ...{ dir, tickMs: 0, clock: () => nowMs },
+    });
+    for (const name of ["shop-1.csv", "nobody.csv", "shop-2.csv"]) writeFileSync(join(dir, name), "1");
+    for (let look = 0; look < 2; look++) await o.orchestrator.look();
+    const runs = async (name: string) =>
+      (await o.runs(name)).map(({ cause, status }) => [cause.by, status === "failed"]).sort();
+    const refused = (error: unknown) => (error as { code: string }).code === "RUN_INPUT_INVALID";
+    assert.deepEqual(await runs("load"), [
+      ["nobody.csv", true],
+      ["shop-1.csv", false],
+      ["shop-2.csv", false],
+    ]);
+    writeFileSync(join(dir, "shop-3.csv"), "1");
+    for (let look = 0; look < 3; look++) await o.orchestrator.look();
+    assert.equal((await o.runs("load")).length, 4);
+    assert.deepEqual([o.reported.length, o.reported.every(refused)], [1, true]);
+    for (let minute = 1; minute <= 2; minute++) {
+      nowMs += 60_000;
+      o.orchestrator.tick();
+      await until(async () => (await o.runs("nightly")).length === minute);
+      await o.orchestrator.look();
+    }
+    assert.deepEqual(await runs("nightly"), [
+      ["* * * * *", true],
+      ["* * * * *", true],
+    ]);
+    await until(() => o.reported.length === 3);
+    assert.ok(o.reported.every(refused));
+  });
+
   test("a backfill keeps to its concurrency, goes on after a crash, and can be cancelled", async (t) => {
     const url = await database.fresh();
     let most = 0;
