@@ -189,7 +189,7 @@ export class WorkerLane {
     }
   }
 
-  /** Applies an event to one operator again, between the others. */
+  /** Applies an event to one operator again, between the others: behind those of its key that are under way, and before those that come. */
   async retry(
     place: number,
     {
@@ -212,9 +212,17 @@ export class WorkerLane {
       return { failure: unreadable(error), emissions: undefined };
     }
     const event: EventView = { value, partition, offset, receivedAtMs, source };
+    const turn = new PendingEvent(event, "");
+    const mine = new Promise<void>((resolve) => {
+      turn.begin = resolve;
+    });
+    for (const key of this.#keysOf(event, [operator])) this.#chain(turn, key);
+    if (turn.waits > 0) await mine;
     const attempt = this.#attempt(operator, offset, Math.max(this.#nowMs, receivedAtMs));
     const outcome = this.#call(operator, event, attempt);
+    if (outcome instanceof Promise) this.#givesPromises(operator, turn);
     const failure = outcome instanceof Promise ? await outcome : outcome;
+    this.#leave(turn);
     this.#changed = true;
     if (failure === undefined) this.#emit(writer, operator, attempt, offset);
     return { failure, emissions: writer.take() };
@@ -247,7 +255,7 @@ export class WorkerLane {
       ...{ value, partition: this.setup.partition, offset },
       ...{ receivedAtMs: span.receivedAtMs, source: span.source },
     };
-    if (this.#pending.size > 0) {
+    if (this.#pending.size > 0 || this.#chains.size > 0) {
       const pending = new PendingEvent(event, text);
       if (!this.#mayRun(pending)) {
         this.#pending.set(offset, pending);
@@ -292,9 +300,9 @@ export class WorkerLane {
     }
   }
 
-  #keysOf(event: EventView): string[] {
+  #keysOf(event: EventView, operators: readonly LaneOperator[] = this.#operators): string[] {
     const keys: string[] = [];
-    for (const { operator, place, gavePromise } of this.#operators) {
+    for (const { operator, place, gavePromise } of operators) {
       if (operator.keyOf) {
         const key = keyIn(operator, event);
         if (key !== undefined) keys.push(`${place}/${key}`);
@@ -315,13 +323,17 @@ export class WorkerLane {
     this.#finish(pending);
   }
 
+  /** From its first promise on, the events of an operator without keys come one after the other. */
+  #givesPromises(operator: LaneOperator, pending: PendingEvent): void {
+    if (operator.gavePromise) return;
+    operator.gavePromise = true;
+    if (!operator.operator.keyOf) this.#chain(pending, String(operator.place));
+  }
+
   #wait(pending: PendingEvent, place: number, promise: Promise<void>): void {
     const { offset } = pending.event;
     const operator = this.#operators[place] as LaneOperator;
-    if (!operator.gavePromise) {
-      operator.gavePromise = true;
-      if (!operator.operator.keyOf) this.#chain(pending, String(place));
-    }
+    this.#givesPromises(operator, pending);
     this.#pending.set(offset, pending);
     this.#running++;
     if (this.#running === 1) this.#host.watch.waiting(operator.setup.number, offset);
@@ -337,6 +349,11 @@ export class WorkerLane {
   #finish(pending: PendingEvent): void {
     this.#pending.delete(pending.event.offset);
     this.#changed = true;
+    this.#leave(pending);
+  }
+
+  /** Those that are the first in all their chains now begin. */
+  #leave(pending: PendingEvent): void {
     const ready: PendingEvent[] = [];
     for (const key of pending.keys) {
       const chain = this.#chains.get(key) as PendingEvent[];
@@ -346,7 +363,10 @@ export class WorkerLane {
       else if (--first.waits === 0) ready.push(first);
     }
     if (this.#halted) return; // they stay pending
-    for (const next of ready) this.#runFrom(next, 0);
+    for (const next of ready) {
+      if (next.begin) next.begin();
+      else this.#runFrom(next, 0);
+    }
   }
 
   /** Gives an event to one operator, whose results count when this returns or the promise resolves. The promise never rejects. */
@@ -457,6 +477,8 @@ class PendingEvent {
   readonly keys: string[] = [];
   /** Chains in which others are before it. */
   waits = 0;
+  /** Called when it is its turn, of one that is tried again. */
+  begin: (() => void) | undefined;
 
   constructor(event: EventView, text: string) {
     this.event = event;

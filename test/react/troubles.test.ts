@@ -184,6 +184,26 @@ test("a dead letter is tried again once, whatever answer was lost", async () => 
   await again.close();
 });
 
+test("a dead letter that is tried again takes its turn among the events of its key, before and behind it", async () => {
+  for (const slow of [1, 3]) {
+    const world = await worldOf([{ key: "a", do: "throw" }]);
+    const reactor = await openReactor(world, [counting({ slow: true, looksFirst: true })]);
+    await reactor.applied("events", 0, 0);
+    const payload = Buffer.from(JSON.stringify({ id: "0", key: "a", n: slow }));
+    const event = { partition: 0, offset: 0, payload, receivedAtMs: 1_000, source: "test" };
+    append(world, some("a", 10));
+    const retried = reactor.retry("count", [event]);
+    for (let i = 0; i < 10; i++) {
+      await sleep(2);
+      append(world, some("a", 2));
+    }
+    assert.deepEqual(await retried, [{ outcome: "done" }]);
+    await reactor.applied("events", 0, last(world));
+    assert.equal(await reactor.read("count", "a"), 31);
+    await reactor.close();
+  }
+});
+
 test("entries expire by the arrival of events, whatever the clock says and wherever a restart falls", async () => {
   const world = await worldOf([]);
   const { log } = world;

@@ -11,6 +11,8 @@ export interface CountingPlan {
   readonly every?: number;
   /** Gives promises, which take `n % 4` milliseconds. */
   readonly slow?: boolean;
+  /** Those look at the state before they take their time. */
+  readonly looksFirst?: boolean;
   readonly ttlMs?: number;
   readonly version?: string;
 }
@@ -49,7 +51,8 @@ class Counting implements Operator {
   apply(event: EventView, out: Outlet): void | Promise<void> {
     const value = event.value as unknown as CountedEvent;
     if (!this.#plan.slow) return this.#count(event, value, out);
-    return sleep(value.n % 4).then(() => this.#count(event, value, out));
+    const seen = this.#plan.looksFirst ? Number(this.#counts.get(value.key) ?? 0) : undefined;
+    return sleep(value.n % 4).then(() => this.#count(event, value, out, seen));
   }
 
   read(request: unknown): unknown {
@@ -57,8 +60,8 @@ class Counting implements Operator {
     return this.#counts.get(String(request));
   }
 
-  #count(event: EventView, { key, do: trouble }: CountedEvent, out: Outlet): void | Promise<void> {
-    const count = Number(this.#counts.get(key) ?? 0) + 1;
+  #count(event: EventView, { key, do: trouble }: CountedEvent, out: Outlet, seen?: number): void | Promise<void> {
+    const count = (seen ?? Number(this.#counts.get(key) ?? 0)) + 1;
     this.#counts.set(key, count);
     const { emitTo, every = 1 } = this.#plan;
     if (emitTo !== undefined && count % every === 0) out.emit(emitTo, { key, count, cause: event.offset });
