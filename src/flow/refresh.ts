@@ -97,16 +97,23 @@ export class Refresher {
   constructor(options: RefresherOptions) {
     this.#o = options;
     this.#sessions = new SessionRefresh({ ...options, local: options.engine.local });
+    options.lake.onCommit((table, by) => {
+      if (by === "others" && this.#failed.has(table)) this.#soon([table]); // somebody has perhaps done what failed here
+    });
   }
 
   /** Says that tables have new commits; what depends on them is refreshed soon. */
   changed(tables: Iterable<string>): void {
     const changed = new Set(tables);
-    for (const table of this.#o.project.tables.values()) {
-      if (table.mode !== "refresh") continue;
-      const touches = table.inputs.some((input) => changed.has(sourceTable(this.#o.project, input)));
-      if (touches) this.#due.add(table.name);
-    }
+    const due = [...this.#o.project.tables.values()].filter(
+      (table) =>
+        table.mode === "refresh" && table.inputs.some((input) => changed.has(sourceTable(this.#o.project, input))),
+    );
+    this.#soon(due.map(({ name }) => name));
+  }
+
+  #soon(tables: readonly string[]): void {
+    for (const table of tables) this.#due.add(table);
     if (this.#due.size === 0 || this.#timer || this.#closed) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;

@@ -309,6 +309,26 @@ test("a refresh that failed is a failure of the process that leads, and of no ot
   for (const w of [a, b]) assert.deepEqual(w.flow.refreshFailures(), {});
 });
 
+test("a table that cannot be computed where the leader runs is no failure there any more once another worker has refreshed it", async () => {
+  await using dir = await temporaryFolder();
+  await using cluster = await Cluster.open(dir.path, { partitions: 2 });
+  const [a, b] = (await several(cluster, 2, { refreshDebounceMs: 20 })) as [Worker, Worker];
+  await until(() => a.flow.lake.get("gold.totals").snapshot.version > 0);
+  const { lake } = a.flow;
+  const write = lake.write.bind(lake);
+  lake.write = async (...args) => {
+    if (args[0].name === "gold.daily") throw new MillraceError("SQL_FAILED", { reason: "a function that fails here" });
+    return write(...args);
+  };
+  await cluster.append("orders", 1, lines(0, 10));
+  await cluster.flush([a, b]);
+  await until(() => "gold.daily" in a.flow.refreshFailures());
+  await b.flow.refresh("gold.daily");
+  await until(() => Object.keys(a.flow.refreshFailures()).length === 0);
+  const days = await a.query("select count(*)::int from gold.daily", ["gold.daily"], "committed");
+  assert.deepEqual(days, [[4]]);
+});
+
 test("workers of two versions: the older one goes on with a table that has more columns, and a new table is built for both", async () => {
   await using dir = await temporaryFolder();
   await using cluster = await Cluster.open(dir.path, { partitions: 2 });
