@@ -13,7 +13,8 @@ import type { Change } from "../react/deliver/sender.ts";
 import type { Admit } from "../react/deliver/stream-courier.ts";
 import type { LeaderCall, ReactPeers } from "../react/lane-calls.ts";
 import type { Destinations } from "../serve/destinations-route.ts";
-import { destinationsOf } from "./alerting.ts";
+import type { LeasedWork } from "../state/leases.ts";
+import { type Alerting, destinationsOf } from "./alerting.ts";
 import { REACT_LEASE } from "./react-peers.ts";
 
 export interface DeliveringParts {
@@ -108,6 +109,24 @@ export class Delivering {
     if (this.#peers === undefined) throw unavailable();
     return this.#peers.ask({ to: "leader", lease: REACT_LEASE, ...question });
   }
+}
+
+/** What one process of all does about alerts, as long as it leads: it looks after them, and tells them. */
+export function alertsUnderLease(
+  alerting: Pick<Alerting, "start" | "stop">,
+  delivery: Pick<Delivering, "start" | "stop">,
+): LeasedWork {
+  return {
+    async gained(lease) {
+      alerting.start();
+      await delivery.start(() => lease.holds());
+    },
+    async lost() {
+      // Neither waits for the other: what went on here would go on beside whoever leads next.
+      const ended = await Promise.allSettled([delivery.stop(), alerting.stop()]);
+      for (const one of ended) if (one.status === "rejected") throw one.reason;
+    },
+  };
 }
 
 type LeaderQuestion = LeaderCall extends infer Call

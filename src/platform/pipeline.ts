@@ -22,7 +22,7 @@ import { Alerting } from "./alerting.ts";
 import { FlowCatalogue } from "./catalogue.ts";
 import { type Cluster, claimSharedLake } from "./cluster.ts";
 import type { ContractDoor } from "./contract-door.ts";
-import { Delivering, redelivery } from "./delivering.ts";
+import { alertsUnderLease, Delivering, redelivery } from "./delivering.ts";
 import { featureTables } from "./features.ts";
 import { functionTable } from "./function-table.ts";
 import { type LakeStore, openLakeStore } from "./lake-store.ts";
@@ -191,16 +191,7 @@ export async function openPipeline(parts: PipelineParts): Promise<Pipeline> {
         gained: (lease) => whole.orchestration.begin(lease),
         lost: (lease) => whole.orchestration.end(lease.signal.aborted ? "at once" : "orderly"),
       });
-      lead("react", {
-        async gained(lease) {
-          whole.alerting.start();
-          await whole.delivery.start(() => lease.holds());
-        },
-        async lost() {
-          await whole.delivery.stop();
-          await whole.alerting.stop();
-        },
-      });
+      lead("react", alertsUnderLease(whole.alerting, whole.delivery));
       lead("serve", { gained: (lease) => whole.publisher.start(fenceOf(lease)), lost: () => whole.publisher.stop() });
       if (cluster.sharing !== undefined) {
         // Whoever recounted before may have raised alerts of the ledger, or ended them.

@@ -275,6 +275,21 @@ test("what the disk refuses to record is recorded later, and not sent again for 
   assert.equal(round.attempts.length, 2);
 });
 
+test("what cannot be recorded at the stop is told of, and stays unsettled for whoever delivers next", async () => {
+  const round = new Round();
+  round.recording = () => {
+    throw new Error("the log is away");
+  };
+  round.answer = ([one]) => {
+    if (name(one!) === "b/firing") throw new DeliveryFailure("refused", "it answered 400");
+  };
+  await round.offer(begins(0, "a"), begins(1, "b"));
+  const reports = round.reported.length;
+  await round.courier.close(10);
+  assert.ok(round.reported.length > reports);
+  assert.deepEqual([round.known, round.courier.low(2), round.courier.recordedLow(2)], [[], 0, 0]);
+});
+
 test("it takes no more changes than it can hold, and stopping lets nobody wait", async () => {
   const round = new Round();
   round.answer = () => {

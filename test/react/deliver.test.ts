@@ -340,6 +340,32 @@ test("what went on being tried before a restart goes on after it, and positions 
   assert.equal(view?.address, `http://127.0.0.1:${receiver.port}`);
 });
 
+test("where nothing can be recorded any more the stop goes on, and the next life tells what is not on record", async (t) => {
+  await using dir = await temporaryFolder();
+  await using receiver = await Receiver.start();
+  const options = { env: { OPS_URL: receiver.url() }, project: only("ops") };
+  {
+    await using open = await openDelivery(dir.path, options);
+    open.delivery.begin();
+    await open.fire(["a"]);
+    await open.until("delivered", 1);
+    t.mock.method(open.flow.deliveries, "append", async (events: readonly unknown[]) => {
+      if (events.length > 0) throw new Error("the log is away");
+    });
+    await open.fire(["a", "b"]);
+    await receiver.sent(2);
+    await open.delivery.close();
+    assert.match(String(open.reported), /the log is away/);
+  }
+  await using open = await openDelivery(dir.path, options);
+  open.delivery.begin();
+  await open.until("delivered", 2);
+  assert.deepEqual(
+    ids(receiver),
+    ["a", "b", "b"].map((key) => `test/trouble/${key}/0/firing`),
+  );
+});
+
 test("deliveries are listed page by page, by destination, alert and status", async () => {
   await using dir = await temporaryFolder();
   await using receiver = await Receiver.start();

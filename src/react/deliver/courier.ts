@@ -165,7 +165,7 @@ export class Courier {
     };
   }
 
-  /** Begins nothing more, and gives what is under way some time to end. */
+  /** Begins nothing more, and gives what is under way some time to end. Never rejects. */
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
     const timer = setTimeout(() => this.#ended.abort(new Error("the platform is stopping")), graceMs);
@@ -173,8 +173,10 @@ export class Courier {
     clearTimeout(timer);
     this.#ended.abort(new Error("the platform is stopping"));
     this.#room.resolve();
-    await this.#writing;
-    if (this.#unwritten.length > 0) await this.#o.record(this.#unwritten.splice(0));
+    await this.#written();
+    // Once more. What cannot be written even so is not settled on record: whoever delivers next takes it up.
+    this.#write();
+    await this.#written();
   }
 
   /**
@@ -280,6 +282,11 @@ export class Courier {
   #tell(known: readonly Known[]): void {
     this.#unwritten.push(...known);
     this.#write();
+  }
+
+  /** Resolves when nothing is being written. */
+  async #written(): Promise<void> {
+    while (this.#writing !== undefined) await this.#writing;
   }
 
   /** Writes what is known, one batch after the other. What the disk refuses is written later; until then it is known here. */
