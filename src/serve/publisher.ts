@@ -250,15 +250,18 @@ export class Publisher {
     served.notBefore = now + (now - startedAt) * REST;
   }
 
-  /** Notes why a table was not published, and when to try again. Returns the error as users know it. */
+  /** Notes why a table was not published, and when to try again, where this process publishes. Returns the error as users know it. */
   #failed(served: Served, cause: unknown): MillraceError {
     const error = publicationError(served.table.name, cause);
     if (error.code === "PUBLISH_UNAVAILABLE") this.#drop();
+    // Nothing is tried again here, so nothing would ever end it: whoever publishes says how that goes.
+    if (this.#active === undefined) return error;
     if (served.failure !== error.message) this.#o.report(error, `publishing ${served.table.name}`);
     served.failure = error.message;
     served.failures++;
     served.waits = true;
     served.notBefore = performance.now() + (this.#o.retryPauseMs ?? retryPauseMs)(served.failures);
+    this.#wake();
     return error;
   }
 

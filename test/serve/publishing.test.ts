@@ -331,6 +331,42 @@ describe("tables published to PostgreSQL", { concurrency: false }, () => {
     assert.deepEqual(await f.rows("select id, name from silver.accounts"), [["1", "a"]]);
   });
 
+  test("a retry that fails in a process that does not publish is told to who asked, and leaves no failure behind", async () => {
+    await using dir = await temporaryFolder();
+    const connection = await pg.database();
+    await using f = await openServing(dir.path, connection, { publishTo: { ...connection, port: 1 } });
+    await f.store("accounts", [{ id: 1, name: "a" }]);
+    const failures = () => f.publisher.states().flatMap(({ failure }) => failure ?? []);
+    await assert.rejects(f.publisher.again("silver.accounts"), { code: "PUBLISH_UNAVAILABLE" });
+    assert.deepEqual(failures(), []);
+    // One that waits for its turn while the work goes to another process.
+    f.publisher.start();
+    await until(async () => failures().length > 0);
+    const late = assert.rejects(f.publisher.again("silver.accounts"), { code: "PUBLISH_UNAVAILABLE" });
+    await f.publisher.stop();
+    await late;
+    assert.deepEqual(failures(), []);
+  });
+
+  test("a retry that fails while nothing else is to be published is made up for as soon as PostgreSQL is back", async () => {
+    await using dir = await temporaryFolder();
+    const connection = await pg.database();
+    const to = { ...connection };
+    await using f = await openServing(dir.path, connection, { publishTo: to });
+    await f.store("accounts", [{ id: 1, name: "a" }]);
+    f.publisher.start();
+    await until(async () => f.publisher.states().every(({ published }) => published !== undefined));
+    // By its turn everything that was begun before is over.
+    await f.publisher.again("silver.accounts");
+    to.port = 1;
+    const end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'millrace publisher'";
+    await f.client.query(`${end} and datname = current_database()`);
+    await assert.rejects(f.publisher.again("silver.accounts"), { code: "PUBLISH_UNAVAILABLE" });
+    assert.ok(f.publisher.states().some(({ failure }) => failure !== undefined));
+    to.port = Number(connection.port);
+    await until(async () => f.publisher.states().every(({ failure }) => failure === undefined));
+  });
+
   test("when the files of the published version are gone, or somebody wrote to the table, all rows are written anew", async () => {
     await using dir = await temporaryFolder();
     await using f = await openServing(dir.path, await pg.database(), { retentionMs: 0 });
