@@ -62,6 +62,8 @@ export class CatchUp {
   readonly #p: CatchUpParts;
   readonly #end = new AbortController();
   readonly #failures = new Map<string, string>();
+  /** Streams whose last build failed, the one that has waited longest first. */
+  readonly #late = new Set<string>();
   #running: Promise<void> | undefined;
 
   constructor(parts: CatchUpParts) {
@@ -87,8 +89,10 @@ export class CatchUp {
 
   /** Tables that are not complete yet. */
   building(): TableBeingBuilt[] {
+    // Whoever builds now says how it goes.
+    const failures = this.#p.leads() ? this.#failures : new Map<string, string>();
     return [...this.#p.lake.unavailable()].flatMap(([table, { builds, waitsFor }]) =>
-      builds ? [{ table, ...builds(), waitsFor, failure: this.#failures.get(table) }] : [],
+      builds ? [{ table, ...builds(), waitsFor, failure: failures.get(table) }] : [],
     );
   }
 
@@ -96,6 +100,7 @@ export class CatchUp {
     const { signal } = this.#end;
     const { leads, shared } = this.#p;
     while (!signal.aborted && (shared || this.building().length > 0)) {
+      this.#forgetFailures();
       const tables = leads() ? this.#next() : [];
       const [first] = tables;
       if (first === undefined) {
@@ -105,10 +110,13 @@ export class CatchUp {
       try {
         await this.#build(first.stream, tables);
         for (const { name } of tables) this.#failures.delete(name);
+        this.#late.delete(first.stream);
       } catch (error) {
         if (signal.aborted) return;
         const names = tables.map(({ name }) => name);
         for (const name of names) this.#failures.set(name, error instanceof Error ? error.message : String(error));
+        this.#late.delete(first.stream);
+        this.#late.add(first.stream);
         this.#p.logger.error({ err: error, tables: names }, "building tables from bronze failed; it is tried again");
         await this.#pause();
       }
@@ -119,14 +127,31 @@ export class CatchUp {
     await sleep(PAUSE_MS, undefined, { signal: this.#end.signal, ref: false }).catch(() => undefined);
   }
 
-  /** Tables of one stream that can be built now: what they read is there, or is the driver of one of them. */
+  /** Of tables that somebody else has built meanwhile, or is about to. */
+  #forgetFailures(): void {
+    const { lake, leads } = this.#p;
+    for (const name of this.#failures.keys())
+      if (!leads() || lake.held(name)?.builds === undefined) this.#failures.delete(name);
+  }
+
+  /** Tables of one stream that can be built now. A stream that failed comes behind the others, which it would hold up otherwise. */
   #next(): AppendTable[] {
+    const { project } = this.#p;
+    const streams = [...project.streams.keys()].filter((stream) => !this.#late.has(stream));
+    for (const stream of [...streams, ...this.#late]) {
+      const tables = this.#buildable(stream);
+      if (tables.length > 0) return tables;
+    }
+    return [];
+  }
+
+  /** A stream's tables whose inputs are there, or of which one is the driver of another. */
+  #buildable(stream: string): AppendTable[] {
     const { project, lake } = this.#p;
     const found: AppendTable[] = [];
     for (const table of project.tables.values()) {
       const held = lake.held(table.name);
-      if (table.mode !== "append" || !held?.builds || held.waitsFor !== undefined) continue;
-      if (found[0] && found[0].stream !== table.stream) continue;
+      if (table.mode !== "append" || table.stream !== stream || !held?.builds || held.waitsFor !== undefined) continue;
       const together = new Set(found.map(({ name }) => name));
       const missing = (name: string) => lake.held(name) !== undefined && !(name === table.driver && together.has(name));
       if (causeOf(project, table, { has: missing }) === undefined) found.push(table);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { DAY_MS, type OpenFlowOptions, openFlow, temporaryFolder } from "./open-flow.ts";
 
 type Flow = Awaited<ReturnType<typeof openFlow>>;
@@ -210,6 +211,42 @@ test("a build that fails says why, is tried again, and the platform takes events
   broken = false;
   await f.flow.built();
   await assertComplete(f, 620);
+});
+
+test("a stream whose bronze cannot be read holds up no table of another one, and its own are built once it can be", async () => {
+  await using dir = await temporaryFolder();
+  const visits = `export const visits = stream("visits", { schema: z.object({ page: z.string() }) });
+`;
+  const pages = `export const pages = table("silver.pages", { sql: "select page from visits" });
+`;
+  const options: OpenFlowOptions = { flushBytes: 4096 };
+  {
+    await using f = await openFlow(dir.path, { ...options, project: await project(dir.path, visits) });
+    for (let n = 0; n < 600; n += 100) {
+      await f.append("orders", events(n, n + 100));
+      const seen = Array.from({ length: 100 }, (_, i) => ({ page: `/${n + i}` }));
+      await f.append("visits", seen);
+      await f.flow.flush();
+    }
+  }
+  const folder = join(dir.path, "lake/bronze/orders");
+  const files = (await readdir(folder)).filter((name) => name.endsWith(".parquet"));
+  const whole = await Promise.all(files.map((name) => readFile(join(folder, name))));
+  for (const name of files) await writeFile(join(folder, name), "");
+  await using f = await openFlow(dir.path, {
+    ...options,
+    project: await project(dir.path, visits + ENRICHED + pages),
+  });
+  const building = () => f.flow.building().map(({ table }) => table);
+  assert.deepEqual(building(), ["silver.enriched", "silver.pages"]);
+  for (let i = 0; i < 500 && building().includes("silver.pages"); i++) await sleep(20);
+  assert.deepEqual(building(), ["silver.enriched"]);
+  assert.notEqual(f.flow.building()[0]?.failure, undefined);
+  assert.deepEqual(await f.query("select count(*)::integer from silver.pages", ["silver.pages"]), [[600]]);
+  for (const [i, name] of files.entries()) await writeFile(join(folder, name), whole[i] as Buffer);
+  await f.flow.built();
+  const rows = await f.query("select count(*)::integer from silver.enriched", ["silver.enriched"]);
+  assert.deepEqual(rows, [[expected(600).enriched.length]]);
 });
 
 for (const [how, files] of [

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MillraceError } from "../../../src/errors.ts";
 import { temporaryFolder } from "../open-flow.ts";
-import { Cluster, partitionsOf, type Worker } from "../open-workers.ts";
+import { Cluster, partitionsOf, type Worker, type WorkerOptions } from "../open-workers.ts";
 import { agrees, balanced, type Line, lines, several } from "./several-workers.ts";
 
 const order = (id: number, over: Record<string, unknown> = {}) => ({
@@ -327,6 +327,37 @@ test("a table that cannot be computed where the leader runs is no failure there 
   await until(() => Object.keys(a.flow.refreshFailures()).length === 0);
   const days = await a.query("select count(*)::int from gold.daily", ["gold.daily"], "committed");
   assert.deepEqual(days, [[4]]);
+});
+
+test("a build that failed is a failure of the process that leads, and of no other one that led before", async () => {
+  await using dir = await temporaryFolder();
+  await using cluster = await Cluster.open(dir.path, { partitions: 2 });
+  const [a, b] = (await several(cluster, 2)) as [Worker, Worker];
+  await cluster.append("orders", 0, lines(0, 20));
+  await cluster.flush([a, b]);
+  const refuses: WorkerOptions["store"] = (store) =>
+    new Proxy(store, {
+      get(target, name) {
+        if (name !== "stage") return Reflect.get(target, name).bind(target);
+        return async (key: string) => {
+          if (!key.startsWith("silver/small/")) return target.stage(key);
+          throw new MillraceError("LAKE_UNAVAILABLE", { operation: "write", key, reason: "cut off" });
+        };
+      },
+    });
+  const next = { project: "workers-next", flushBytes: 100 };
+  const cut = await cluster.open({ ...next, name: "cut", store: refuses });
+  a.lead.set(false);
+  cut.lead.set(true);
+  const failure = (w: Worker) => w.flow.building().map((one) => one.failure);
+  await until(() => failure(cut).some((reason) => reason !== undefined));
+  assert.match(failure(cut)[0] ?? "", /cut off/);
+  cut.lead.set(false);
+  assert.deepEqual(failure(cut), [undefined]);
+  const whole = await cluster.open({ ...next, name: "whole", leads: true });
+  await whole.flow.built();
+  const small = await whole.query("select count(*)::int from silver.small", ["silver.small"]);
+  assert.deepEqual(small, [[20]]);
 });
 
 test("workers of two versions: the older one goes on with a table that has more columns, and a new table is built for both", async () => {
