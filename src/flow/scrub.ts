@@ -53,7 +53,9 @@ export class Scrub {
     for (const name of this.#o.lake.names()) {
       const table = this.#o.lake.get(name);
       for (const file of table.snapshot.files) {
-        await this.#look(table, file);
+        await this.#look(table, file).catch((error: unknown) => {
+          this.#o.logger.error({ err: error, table: name, file: file.path }, "a data file could not be looked at");
+        });
         await pause(file.sizeBytes);
       }
     }

@@ -4,6 +4,7 @@ import { pino } from "pino";
 import { MillraceError } from "../../src/errors.ts";
 import type { LakeTable, LakeTables } from "../../src/flow/lake-tables.ts";
 import { Scrub } from "../../src/flow/scrub.ts";
+import type { DataFile } from "../../src/lake/delta-table.ts";
 
 /** One table of one file whose checksum is what the test says, or fails. */
 function scrubOf(look: () => string) {
@@ -21,10 +22,37 @@ function scrubOf(look: () => string) {
       return news;
     },
   } as unknown as LakeTables;
-  const logger = pino({ level: "silent" });
-  const scrub = new Scrub({ lake, logger, leads: () => true, damaged: ({ name }) => void damaged.push(name) });
-  return { scrub, marks, damaged };
+  return { scrub: scrubOver(lake, ({ name }) => void damaged.push(name)), marks, damaged };
 }
+
+const scrubOver = (lake: LakeTables, damaged: (table: LakeTable) => void) =>
+  new Scrub({ lake, damaged, logger: pino({ level: "silent" }), leads: () => true });
+
+test("one file that cannot be looked at, or told of, keeps the scrub from none of the others", async () => {
+  const files = ["a", "b", "c"].map((path) => ({ path, sizeBytes: 1, checksum: "00000001" }));
+  const tables = ["silver.s", "silver.t"].map((name) => ({ name, snapshot: { files } }) as unknown as LakeTable);
+  const marks: string[] = [];
+  const lake = {
+    names: () => tables.map(({ name }) => name),
+    get: (name: string) => tables.find((table) => table.name === name),
+    checksum: async (_table: LakeTable, { path }: DataFile) => {
+      if (path === "a") throw new RangeError("something nobody foresaw");
+      return path === "b" ? "00000002" : "00000001";
+    },
+    mark(table: LakeTable, { path }: DataFile, reason: string | undefined) {
+      marks.push(`${table.name} ${path} ${reason === undefined ? "is well" : "is not"}`);
+      return reason !== undefined;
+    },
+  } as unknown as LakeTables;
+  const told: string[] = [];
+  const scrub = scrubOver(lake, ({ name }) => {
+    told.push(name);
+    thrown("LAKE_UNAVAILABLE");
+  });
+  await scrub.round();
+  const each = (name: string) => [`${name} b is not`, `${name} c is well`];
+  assert.deepEqual([marks, told], [["silver.s", "silver.t"].flatMap(each), ["silver.s", "silver.t"]]);
+});
 
 test("a store that is away says nothing about its files", async () => {
   let away = true;
