@@ -9,6 +9,7 @@ import type { SqlEngine } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
 import { type BiUser, createBiUser, listBiUsers, publishedSchemas, revokeBiUser, setSearchPath } from "./bi-users.ts";
 import {
+  type PublicationOutcome,
   type PublicationParts,
   type PublicationRecord,
   prepareServing,
@@ -59,8 +60,19 @@ interface Served {
   behindSinceMs: number | undefined;
   failure: string | undefined;
   failures: number;
+  /** What earlier lives and other processes left unsettled has not been seen to yet. */
+  first: boolean;
+  unsettled: Unsettled | undefined;
   writtenRows: number;
   publications: number;
+}
+
+/** What follows a publication once PostgreSQL has it. A later look at the table does not tell of it again. */
+interface Unsettled {
+  readonly refused: ReadonlySet<string>;
+  readonly gone: "others" | ReadonlySet<string>;
+  /** Users are to find a schema that may be new. */
+  readonly paths: boolean;
 }
 
 /** Commits within this time are published together. */
@@ -90,7 +102,7 @@ export class Publisher {
       table.name,
       {
         ...{ table, waits: true, notBefore: 0, published: undefined, behindSinceMs: undefined },
-        ...{ failure: undefined, failures: 0, writtenRows: 0, publications: 0 },
+        ...{ failure: undefined, failures: 0, first: true, unsettled: undefined, writtenRows: 0, publications: 0 },
       },
     ]);
     this.#served = new Map(served);
@@ -105,7 +117,9 @@ export class Publisher {
     this.#fence = fence;
     const active = new AbortController();
     this.#active = active;
-    for (const served of this.#served.values()) served.waits = true;
+    // What was unsettled here may have been published by others since.
+    for (const served of this.#served.values())
+      Object.assign(served, { waits: true, first: true, unsettled: undefined });
     this.#working = this.#work(AbortSignal.any([this.#stop.signal, active.signal]));
   }
 
@@ -230,20 +244,23 @@ export class Publisher {
       ...(this.#fence && { fence: this.#fence }),
       refuse: (rows) => this.#o.refuse(table.name, rows),
     });
-    const first = served.published === undefined;
+    const unsettled = both(served.unsettled, outcome);
+    served.unsettled = unsettled;
     served.published = outcome.record;
     served.behindSinceMs = newestOf(table)?.version === outcome.record.version ? undefined : startedMs;
     if (outcome.kind !== "none") {
       served.writtenRows += outcome.written;
       served.publications++;
     }
-    if (outcome.kind === "anew") {
+    if (unsettled.paths) {
       const users = (await listBiUsers(client)).map(({ name }) => name);
       await setSearchPath(client, users, await publishedSchemas(client));
     }
     // What an earlier life published and did not settle any more is settled by the first look.
-    const gone = first && outcome.record.refused === 0 ? "others" : outcome.gone;
-    await this.#o.settle(table.name, outcome.refused, gone);
+    const gone = served.first && outcome.record.refused === 0 ? "others" : unsettled.gone;
+    await this.#o.settle(table.name, unsettled.refused, gone);
+    served.first = false;
+    served.unsettled = undefined;
     served.failure = undefined;
     served.failures = 0;
     const now = performance.now();
@@ -324,6 +341,18 @@ export class Publisher {
     this.#client = undefined;
     await client?.end().catch(() => undefined); // it may be broken already
   }
+}
+
+/** What is to be settled of a publication, with what was left of those before it. */
+function both(left: Unsettled | undefined, { kind, refused, gone }: PublicationOutcome): Unsettled {
+  const paths = kind === "anew" || left?.paths === true;
+  if (left === undefined || gone === "others") return { refused, gone, paths };
+  const without = (ids: ReadonlySet<string>, others: ReadonlySet<string>) => [...ids].filter((id) => !others.has(id));
+  return {
+    refused: new Set([...without(left.refused, gone), ...refused]),
+    gone: left.gone === "others" ? "others" : new Set([...without(left.gone, refused), ...gone]),
+    paths,
+  };
 }
 
 /** Long enough to cost nothing, should nothing happen. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { MillraceError } from "../../src/errors.ts";
 import type { Admit } from "../../src/flow/dead-letter-desk.ts";
+import { publishedRecords } from "../../src/serve/publication.ts";
 import { temporaryFolder } from "../flow/open-flow.ts";
 import { openServing, type TestServer, testServer } from "./open-serving.ts";
 
@@ -365,6 +366,42 @@ describe("tables published to PostgreSQL", { concurrency: false }, () => {
     assert.ok(f.publisher.states().some(({ failure }) => failure !== undefined));
     to.port = Number(connection.port);
     await until(async () => f.publisher.states().every(({ failure }) => failure === undefined));
+  });
+
+  test("letters of rows that were mended are closed, though that failed when the rows were published", async (t) => {
+    await using dir = await temporaryFolder();
+    await using f = await openServing(dir.path, await pg.database());
+    const { publishLetters } = f.flow;
+    const settle = publishLetters.settle.bind(publishLetters);
+    let fails = false;
+    t.mock.method(publishLetters, "settle", async (...given: Parameters<typeof settle>) => {
+      if (fails) throw new Error("the log is away");
+      await settle(...given);
+    });
+    const open = async () => (await publishLetters.openLetters("silver.accounts")).size;
+    const bad = (id: number) => ({ id, name: "nul \0" });
+    const failing = async () => f.publisher.states().some(({ failure }) => /the log is away/.test(failure ?? ""));
+    f.publisher.start();
+    await f.store("accounts", [bad(1), bad(2), bad(3)]);
+    await until(async () => (await open()) === 3);
+    await until(async () => f.publisher.states().every(({ versionsBehind }) => versionsBehind === 0));
+    fails = true;
+    await f.store("accounts", [{ id: 1, name: "mended" }]);
+    await until(failing);
+    // What comes meanwhile is settled with it.
+    await f.store("accounts", [{ id: 2, name: "mended too" }]);
+    await until(async () => (await f.rows("select id from silver.accounts")).length === 2);
+    fails = false;
+    await until(async () => (await open()) === 1);
+    // Whoever takes over settles what was left, though it has heard what is published.
+    fails = true;
+    await f.store("accounts", [{ id: 3, name: "mended at last" }]);
+    await until(failing);
+    await f.publisher.stop();
+    fails = false;
+    f.publisher.told(await publishedRecords(f.client));
+    f.publisher.start();
+    await until(async () => (await open()) === 0);
   });
 
   test("when the files of the published version are gone, or somebody wrote to the table, all rows are written anew", async () => {
