@@ -26,6 +26,11 @@ export interface ScrubParts {
   readonly damaged: (table: LakeTable) => void;
 }
 
+/** What the system answers for reasons of its own: descriptors, memory and time, a volume that is mounted anew, a disk with no room for a copy. */
+const PASSING: ReadonlySet<unknown> = new Set(
+  "EMFILE ENFILE ENOMEM EAGAIN EBUSY EINTR ETIMEDOUT ESTALE ENOTCONN ENOSPC".split(" "),
+);
+
 const UNKNOWN = Symbol("it could not be looked at");
 
 export class Scrub {
@@ -91,9 +96,13 @@ export class Scrub {
       return found === expected ? undefined : `does not match its checksum (${found} instead of ${expected})`;
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
-      // A store that is away says nothing about its files.
-      if (error.code.startsWith("STORE_")) return UNKNOWN;
+      // A store that is away, or a process that lacks what it takes to look, says nothing about its files.
+      if (error.code.startsWith("STORE_") || PASSING.has(causeOf(error))) return UNKNOWN;
       return error.code === "OBJECT_NOT_FOUND" ? "is gone" : `cannot be read: ${error.message}`;
     }
   }
+}
+
+function causeOf({ cause }: Error): unknown {
+  return cause instanceof Error && "code" in cause ? cause.code : undefined;
 }

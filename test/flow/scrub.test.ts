@@ -68,6 +68,22 @@ test("a store that is away says nothing about its files", async () => {
   assert.deepEqual([marks, damaged], [[undefined], []]);
 });
 
+test("a process that lacks descriptors, memory or time for a moment says nothing about its files; a disk that cannot read one does", async () => {
+  const failing = (code: string) => () => {
+    const cause = Object.assign(new Error(`${code}: read`), { code });
+    throw new MillraceError("LAKE_UNAVAILABLE", { operation: "read", key: "k", reason: cause.message }, { cause });
+  };
+  for (const code of ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EBUSY", "EINTR", "ETIMEDOUT", "ESTALE", "ENOSPC"]) {
+    const { scrub, marks, damaged } = scrubOf(failing(code));
+    await scrub.round();
+    assert.deepEqual([marks, damaged], [[], []], code);
+  }
+  const { scrub, marks, damaged } = scrubOf(failing("EIO"));
+  await scrub.round();
+  assert.match(marks[0] ?? "", /cannot be read: .*EIO/);
+  assert.deepEqual(damaged, ["silver.t"]);
+});
+
 test("a file that is gone, cannot be read or is another one is damaged, until it is right again", async () => {
   const cases: [() => string, RegExp][] = [
     [() => "00000002", /does not match its checksum \(00000002 instead of 00000001\)/],
