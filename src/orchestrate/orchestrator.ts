@@ -151,7 +151,13 @@ export class Orchestrator {
     const limits = [...o.project.workflows.values()].flatMap(({ concurrency }) => concurrency?.limit ?? []);
     const queue = await RunQueue.open(o.state, limits, o.report);
     const orchestrator = new Orchestrator(o, queue);
-    await orchestrator.#begin();
+    try {
+      await orchestrator.#begin();
+    } catch (error) {
+      // Whoever tries again opens all of it anew. What else fails now says no more than the first failure does.
+      await orchestrator.close({ graceMs: 0 }).catch(() => undefined);
+      throw error;
+    }
     return orchestrator;
   }
 
@@ -302,7 +308,7 @@ export class Orchestrator {
   /** Looks at files, tables and the queue: finds what nobody told, and does what could not be done before. */
   async look(): Promise<void> {
     this.#tables.checkAll();
-    this.#executor.pump();
+    this.#executor.look();
     this.#ended.look();
     await this.#files.look();
   }

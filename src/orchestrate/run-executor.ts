@@ -50,6 +50,8 @@ export class RunExecutor {
   #pumpAgain = false;
   /** True when the queue may hold runs as active that nobody executes: an answer of PostgreSQL was lost. */
   #astray = false;
+  /** True when a run is active in the queue and not over that nobody executes any more: what it was to record was refused. */
+  #left = false;
   #closed = false;
 
   constructor(parts: RunExecutorParts) {
@@ -72,6 +74,13 @@ export class RunExecutor {
     const active = [...this.#active.values()];
     await Promise.all(active.map(({ execution }) => execution.suspend(graceMs)));
     return active.map(({ run }) => run.id);
+  }
+
+  /** Looks for what is to be taken, and takes up what was left: here and not at once, for it may be refused again. */
+  look(): void {
+    if (this.#left) this.#astray = true;
+    this.#left = false;
+    this.pump();
   }
 
   /** Takes runs from the queue while there is room. */
@@ -130,7 +139,10 @@ export class RunExecutor {
       this.#o.journal
         .write({ runs: [{ run: run.id, status: "failed", error, finishedAtMs: this.#o.clock() }] })
         .then(() => this.#o.ended(run.id))
-        .catch((reason: unknown) => this.#o.report(reason, `ending run ${run.id}`));
+        .catch((reason: unknown) => {
+          this.#left = true;
+          this.#o.report(reason, `ending run ${run.id}; it is tried again`);
+        });
       return;
     }
     const execution = new Execution({
@@ -154,8 +166,9 @@ export class RunExecutor {
     execution.go().then(
       (outcome) => this.#over(run, outcome),
       (error: unknown) => {
-        // Nothing of the workflow's own comes here: it could not be recorded. The next life takes it up.
-        this.#o.report(error, `executing run ${run.id} of ${run.workflow}`);
+        // Nothing of the workflow's own comes here: it could not be recorded. The next look takes it up.
+        this.#left = true;
+        this.#o.report(error, `executing run ${run.id} of ${run.workflow}; it is tried again`);
         this.#over(run, { kind: "suspended" });
       },
     );
@@ -180,6 +193,8 @@ export class RunExecutor {
 
   /** Makes the queue's entries of all runs anew that are not over and that nobody executes. */
   async sendAstray(): Promise<void> {
+    // Before and not after: what goes astray meanwhile is for the next time.
+    this.#astray = false;
     await this.#o.state.transaction(async (session) => {
       const rows = await session.query<{ id: string; workflow: string; concurrency_key: string | null }>(
         "select id, workflow, concurrency_key from millrace.runs where finished_at is null and sent and not id = any($1) order by id",
@@ -194,6 +209,5 @@ export class RunExecutor {
         rows.map((row) => this.#o.drafts.queued(row)),
       );
     });
-    this.#astray = false;
   }
 }

@@ -45,9 +45,16 @@ export class RunQueue {
       supervise: false,
     });
     boss.on("error", (error) => report(error, "the queue of runs"));
-    await boss.start();
-    await boss.createQueue(QUEUE, { policy: "standard", retryLimit: 0, expireInSeconds: EXPIRE_SECONDS });
-    return new RunQueue(boss, limits);
+    const queue = new RunQueue(boss, limits);
+    try {
+      await boss.start();
+      await boss.createQueue(QUEUE, { policy: "standard", retryLimit: 0, expireInSeconds: EXPIRE_SECONDS });
+    } catch (error) {
+      // Its timers are not to outlive it. What else fails now says no more than the first failure does.
+      await queue.close().catch(() => undefined);
+      throw error;
+    }
+    return queue;
   }
 
   /** Puts runs into the queue as part of a transaction. */

@@ -33,7 +33,7 @@ export interface OrchestrationParts {
 
 /** Rows that `run.sql` may give: it is a step's output, and not a way to copy tables. */
 const MOST_ROWS = 10_000;
-/** Between two attempts to begin, should the records not be there at the start. */
+/** Between two attempts to begin, should the records not be there at the start, or refuse something. */
 const BEGIN_PAUSE_MS = 1_000;
 
 /**
@@ -46,6 +46,8 @@ export class Orchestration {
   readonly #tables: WatchedTables;
   #orchestrator: Promise<Orchestrator> | undefined;
   #closed = false;
+  /** Why the workflows could not be started, until they could. */
+  #failure: unknown;
   #unwatch: () => void = () => undefined;
 
   constructor(parts: OrchestrationParts) {
@@ -59,6 +61,13 @@ export class Orchestration {
     return this.#orchestrator !== undefined || this.#o.project.workflows.size === 0;
   }
 
+  /** Why no workflow runs though this process is to execute them, while that is so. */
+  problem(): string | undefined {
+    if (this.#failure === undefined) return undefined;
+    const { message } = this.#failure as Partial<Error>;
+    return `the workflows cannot be started, which is tried again: ${message ?? String(this.#failure)}`;
+  }
+
   /**
    * Begins to execute runs under a lease, as after a crash of whoever did before, and without holding up the start: until then requests about
    * runs wait. What it records is fenced by the lease.
@@ -66,11 +75,10 @@ export class Orchestration {
   begin(lease: Lease): void {
     if (this.#o.project.workflows.size === 0) return;
     this.#closed = false;
-    const opening = this.#open(fencedState(this.#o.state, lease));
+    const opening = this.#open(fencedState(this.#o.state, lease), lease);
     this.#orchestrator = opening;
-    opening.catch((error: unknown) => {
-      if (!this.#closed) this.#o.report(error, "starting the workflows");
-    });
+    // It only rejects when the work is over; who waits for it is told.
+    opening.catch(() => undefined);
   }
 
   /** Ends that. `at once`: another process has begun, and whatever is under way here is given up. */
@@ -79,10 +87,12 @@ export class Orchestration {
     this.#unwatch();
     const orchestrator = await this.#orchestrator?.catch(() => undefined);
     this.#orchestrator = undefined;
+    this.#failure = undefined;
     await orchestrator?.close(how === "at once" ? { graceMs: 0 } : {});
   }
 
-  async #open(state: State): Promise<Orchestrator> {
+  /** Tries for as long as the work is this process's: whoever holds the lease and gave up would keep all others from it. */
+  async #open(state: State, { signal }: Lease): Promise<Orchestrator> {
     const { project, flow, env, clock, report, warn, settings } = this.#o;
     const { Orchestrator } = await import("../orchestrate/orchestrator.ts");
     for (;;) {
@@ -99,11 +109,15 @@ export class Orchestration {
           retentionMs: settings.runRetentionMs,
         });
         this.#unwatch = flow.lake.onCommit((table) => orchestrator.committed(table));
+        this.#failure = undefined;
         return orchestrator;
       } catch (error) {
-        if (!(error instanceof MillraceError && error.retryable) || this.#closed) throw error;
-        report(error, "starting the workflows; it is tried again");
+        if (this.#closed || signal.aborted) throw error;
+        const before = this.problem();
+        this.#failure = error ?? new Error("no reason was given");
+        if (this.problem() !== before) report(error, "starting the workflows; it is tried again");
         await new Promise((resolve) => setTimeout(resolve, BEGIN_PAUSE_MS));
+        if (this.#closed || signal.aborted) throw error;
       }
     }
   }
@@ -132,6 +146,9 @@ export class Orchestration {
   /** The orchestrator, or the error of a project that has no workflow of the name. */
   #working(workflow = ""): Promise<Orchestrator> {
     if (this.#orchestrator === undefined) throw new MillraceError("WORKFLOW_UNKNOWN", { workflow, nearest: "" });
+    // What may last until somebody mends it is told; for records that are away a moment is waited.
+    const failure = this.#failure;
+    if (failure !== undefined && !(failure instanceof MillraceError && failure.retryable)) throw failure;
     return this.#orchestrator;
   }
 

@@ -32,6 +32,8 @@ export function readiness(parts: ReadinessParts): () => Promise<Readiness> {
     // Events are taken and stored, and queries answered, while they are away.
     checks["records"] =
       records === undefined ? { ok: true } : { ok: goesOn, message: goesOn ? `degraded: ${records}` : records };
+    const idle = pipeline?.orchestration.problem();
+    if (idle !== undefined) checks["workflows"] = { ok: goesOn, message: goesOn ? `degraded: ${idle}` : idle };
     const keys = parts.keys();
     if (keys !== undefined) checks["keys"] = { ok: false, message: keys };
     const problems = log.problems?.();

@@ -10,7 +10,8 @@ import type { Migration } from "./migrations/migration.ts";
 /**
  * The platform's own records, in PostgreSQL. The ingest path never waits for it.
  *
- * Every method throws STATE_UNAVAILABLE (retryable) when the server cannot be reached; errors of SQL itself are passed on.
+ * Every method throws STATE_UNAVAILABLE (retryable) when the server cannot be reached, or refuses for a reason of its own that passes;
+ * errors of SQL itself are passed on.
  */
 export interface State extends Session {
   /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. */
@@ -258,8 +259,12 @@ class Listener {
   }
 }
 
-/** SQLSTATE classes that speak of the connection or the server, not of the statement. */
-const UNREACHABLE_SQLSTATE = /^(08|53|57P|28|3D)/;
+/**
+ * SQLSTATE codes that speak of the connection or the server, not of the statement: the same statement may well be taken a moment later. Among
+ * them are a server that is read-only because another one leads after a failover (25006), what lost to somebody else (40001, 40P01, 55P03),
+ * statements that an operator or the server's own time limit ended (57: ours set none), and the server's disk (58).
+ */
+const UNREACHABLE_SQLSTATE = /^(08|28|3D|53|57|58|25006|40001|40P01|55P03)/;
 
 async function reached<T>(work: () => Promise<T>): Promise<T> {
   try {

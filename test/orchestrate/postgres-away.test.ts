@@ -7,7 +7,8 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { workflow } from "../../src/define/workflow.ts";
 import { startEmbeddedPostgres } from "../../src/state/embedded-postgres.ts";
-import { TestOrchestrator, until } from "./open-orchestrator.ts";
+import { openState, type State } from "../../src/state/state.ts";
+import { Database, TestOrchestrator, until } from "./open-orchestrator.ts";
 
 test("while PostgreSQL cannot be reached runs stand still; then they go on, and no step is lost or run twice", async (t) => {
   const dir = mkdtempSync(join(tmpdir(), "millrace-away-"));
@@ -60,6 +61,45 @@ test("while PostgreSQL cannot be reached runs stand still; then they go on, and 
     [],
   );
   assert.equal((await o.runs("child")).length, 8);
+  await until(async () => (await o.state.query("select 1 from millrace_queue.job")).length === 0);
+});
+
+test("a run whose end is refused to be recorded is taken up again without a restart, and its steps stay", async (t) => {
+  const database = await Database.start();
+  t.after(() => database.stop());
+  const url = await database.fresh();
+  let ran = 0;
+  const flow = workflow("flow", {}, (run) => run.step("once", () => ++ran));
+  const gone = workflow("gone", {}, (run) => run.waitFor("never"));
+  const first = await TestOrchestrator.open(t, url, [flow, gone]);
+  const waiting = await first.start("gone");
+  await until(async () => (await first.steps(waiting)).length === 1);
+  await first.close();
+  const records = await openState({ url });
+  t.after(() => records.close());
+  const refused = new Set<string>();
+  // The end of each run is refused once, by an error that says nothing of PostgreSQL being away.
+  const state: State = {
+    ...{ connection: records.connection, bi: undefined, close: async () => undefined },
+    query: (sql, params = []) => {
+      const ended = (
+        JSON.parse(sql.includes("json_to_recordset($3") ? String(params[2]) : "[]") as {
+          run: string;
+          finished_at: unknown;
+        }[]
+      ).filter(({ run, finished_at }) => finished_at !== null && !refused.has(run));
+      for (const { run } of ended) refused.add(run);
+      if (ended.length === 0) return records.query(sql, params);
+      return Promise.reject(Object.assign(new Error("not now"), { code: "XX000" }));
+    },
+    transaction: (work) => records.transaction(work),
+    listen: (channel, handler) => records.listen(channel, handler),
+  };
+  const o = await TestOrchestrator.open(t, url, [flow], { state });
+  const id = await o.start("flow");
+  assert.equal((await o.ended(id)).output, 1);
+  assert.equal((await o.ended(waiting)).error?.code, "WORKFLOW_UNKNOWN");
+  assert.deepEqual(refused, new Set([waiting, id]));
   await until(async () => (await o.state.query("select 1 from millrace_queue.job")).length === 0);
 });
 

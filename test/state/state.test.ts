@@ -137,6 +137,25 @@ describe("the platform's records", { concurrency: false }, () => {
     await assert.rejects(state.query("select 1"), { code: "STATE_UNAVAILABLE" });
   });
 
+  test("what a server says of itself is STATE_UNAVAILABLE as well: read-only after a failover, a deadlock, a lock or time that ran out, its disk", async () => {
+    const state = await openState({ url: await freshUrl("moods") });
+    const raise = (code: string) =>
+      state.query(`do $$ begin raise exception 'the server says so' using errcode = '${code}'; end $$`);
+    for (const code of ["25006", "40001", "40P01", "55P03", "57014", "57P01", "53100", "58000", "58030"])
+      await assert.rejects(raise(code), { code: "STATE_UNAVAILABLE", retryable: true }, code);
+    for (const code of ["23505", "22P02", "25P02", "40002", "42501", "55006"])
+      await assert.rejects(raise(code), { code });
+    await assert.rejects(
+      state.transaction(async (session) => {
+        await session.query("set transaction read only");
+        await session.query("create table t (n int)");
+      }),
+      { code: "STATE_UNAVAILABLE", message: /read-only/ },
+    );
+    assert.deepEqual(await state.query("select 1 as one"), [{ one: 1 }]);
+    await state.close();
+  });
+
   test("listeners hear every notification, and learn of an interruption when they are back", async () => {
     const state = await openState({ url: await freshUrl("listening") });
     const heard: (string | undefined)[] = [];
