@@ -30,6 +30,8 @@ const MOST_DEATHS = 3;
 const FIRST_RESTART_MS = 50;
 const FIRST_REOPEN_MS = 200;
 const MOST_RESTART_MS = 30_000;
+/** A thread that lasted so long has worked, also where no event came. */
+const WORKED_MS = 60_000;
 
 /** How a lane stands. */
 export type LaneState = Pick<LaneRecord, "status" | "owner" | "floors">;
@@ -59,7 +61,9 @@ export class Reactor {
   #closing: Promise<void> | undefined;
   #lastRead = 0;
   readonly #reads = new Map<number, { resolve: (value: unknown) => void; reject: (error: unknown) => void }>();
-  /** Threads that ended in a row, and how often at the same event. */
+  /** When the thread was begun, by the monotonic clock, and by lane where its checkpoint was then. */
+  #begun: { readonly atMs: number; readonly positions: ReadonlyMap<number, number> } | undefined;
+  /** Threads that ended in a row without having worked, and how often at the same event. */
   #deaths = 0;
   readonly #suspects = new Map<string, number>();
   readonly #restoring = new Map<number, Restoring>();
@@ -344,6 +348,7 @@ export class Reactor {
       throw new MillraceError("REACT_UNAVAILABLE", { operator: "every operator", reason: "the thread has ended" });
     begun = true;
     this.#thread = thread;
+    this.#begun = { atMs: performance.now(), positions: this.#checkpoints() };
     thread.watch(this.#o.clock ?? Date.now);
     for (const lane of this.#lanes.values()) lane.begin(thread);
   }
@@ -447,6 +452,7 @@ export class Reactor {
   /** A thread has ended: what it was at is judged, and all lanes begin again in another. */
   #restart(end: ThreadEnd): void {
     this.#thread = undefined;
+    if (this.#hasWorked()) this.#deaths = 0;
     if (this.#closing) return;
     const gone = new MillraceError("REACT_UNAVAILABLE", { operator: "the operator", reason: "its thread has ended" });
     for (const { reject } of this.#reads.values()) reject(gone);
@@ -455,6 +461,17 @@ export class Reactor {
     this.#working.catch((error: unknown) => {
       if (!this.#retrying.stopped) this.#o.report(error, "reactions stand still");
     });
+  }
+
+  /** Whether the thread has lasted, or has brought a lane's checkpoint on. */
+  #hasWorked(): boolean {
+    const { atMs = performance.now(), positions } = this.#begun ?? {};
+    const came = [...this.#checkpoints()].some(([lane, position]) => position > (positions?.get(lane) ?? -1));
+    return came || performance.now() - atMs >= WORKED_MS;
+  }
+
+  #checkpoints(): Map<number, number> {
+    return new Map([...this.#lanes].map(([number, lane]) => [number, lane.status().checkpoint?.position ?? -1]));
   }
 
   async #beginAgain(end: ThreadEnd): Promise<void> {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ReactorOptions } from "../../src/react/reactor-options.ts";
+import { Retrying } from "../../src/react/retrying.ts";
 import { MemoryDisk } from "./memory-disk.ts";
 import { MemoryLog } from "./memory-log.ts";
 import { counting, openReactor, type World } from "./open-reactor.ts";
@@ -92,6 +93,24 @@ test("a read that never ends costs its asker an error and nobody an event", asyn
   assert.equal(await reactor.read("count", "a"), 3);
   assert.equal(world.letters.size, 0);
   await reactor.close();
+});
+
+test("a thread that has worked is begun again at once, however many have ended before it", async (t) => {
+  const world = await worldOf([]);
+  const reactor = await openReactor(world, [counting()]);
+  t.after(() => reactor.close());
+  const { mock } = t.mock.method(Retrying.prototype, "pause");
+  for (let end = 1; end <= 12; end++) {
+    append(world, some("a", 1));
+    await reactor.applied("events", 0, last(world));
+    await reactor.checkpoint();
+    await assert.rejects(reactor.read("count", "exit"), { code: "REACT_UNAVAILABLE" });
+    // A read waits for the new thread.
+    assert.equal(await reactor.read("count", "a"), end);
+    const pauses = mock.calls.map(({ arguments: [ms] }) => ms).filter((ms) => ms !== 5_000);
+    assert.ok(Math.max(0, ...pauses) < 400, `after ${end} ends: ${pauses}`);
+  }
+  assert.equal(reactor.status()[0]?.restarts, 12);
 });
 
 test("what a handler throws, rejects, refuses and emits as nonsense are dead letters with their reasons", async () => {

@@ -57,6 +57,7 @@ class Counting implements Operator {
 
   read(request: unknown): unknown {
     if (request === "hang") for (;;);
+    if (request === "exit") process.exit(3);
     return this.#counts.get(String(request));
   }
 
