@@ -93,7 +93,8 @@ export interface ApiKeyOptions {
 }
 
 /**
- * Loads all keys into memory and keeps them fresh: told of changes, and looking again every minute.
+ * Loads all keys into memory and keeps them fresh: told of changes, and looking again every minute, or more often where they hold for
+ * less than three.
  * @throws STATE_UNAVAILABLE, KEY_INVALID for a key or secret of the options that is none
  */
 export async function openApiKeys(state: State, options: ApiKeyOptions = {}): Promise<ApiKeys> {
@@ -129,6 +130,8 @@ type KnownKeys = Map<string, { readonly sha256: Buffer; readonly principal: Prin
 const RELOAD_PAUSE_MS = 1_000;
 /** What no notification told, as over a connection that broke unnoticed, holds no longer than this. */
 const LOOK_EVERY_MS = 60_000;
+/** Looks within the time that keys hold for, where that is short: one may fail. */
+const LOOKS_WHILE_THEY_HOLD = 3;
 /** Any number, the same in every release: processes that start at once take turns by it. */
 const FIRST_KEY_LOCK = 7_241_864;
 
@@ -341,7 +344,8 @@ class PostgresApiKeys implements ApiKeys {
   }
 
   #planLook(): void {
-    this.#cancelLook = this.#ticker.after(LOOK_EVERY_MS, () => {
+    const { cacheMs = Number.POSITIVE_INFINITY } = this.#o;
+    this.#cancelLook = this.#ticker.after(Math.min(LOOK_EVERY_MS, cacheMs / LOOKS_WHILE_THEY_HOLD), () => {
       this.#refresh();
       this.#planLook();
     });
