@@ -372,12 +372,12 @@ export class Background {
   }
 
   /**
-   * A table that is computed is computed anew. One that merges its rows must stand still, or the damage would get into its
-   * next file; any other takes events on, and only what reads the damaged file fails.
+   * A table that is computed is refreshed, which computes all of it while it has a damaged file. One that merges its rows must stand
+   * still, or the damage would get into its next file; any other takes events on, and only what reads the damaged file fails.
    */
   #damaged({ name, definition }: LakeTable): void {
     const { project, lake, refresher } = this.#o;
-    if (definition?.mode === "refresh") this.run(refresher.refresh(name, { full: true }), "computing a table anew");
+    if (definition?.mode === "refresh") refresher.soon([name]);
     if (definition?.mode !== "append" || definition.key.length === 0) return;
     const [found] = lake.damagedFiles().filter(({ table }) => table === name);
     if (found) lake.hold(project, name, { ...found, reason: `${found.reason}; it holds ${found.range}` });

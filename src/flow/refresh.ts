@@ -14,7 +14,7 @@ import { didYouMean } from "../define/nearest.ts";
 import type { Project, RefreshTable } from "../define/project.ts";
 import type { LocalSql, Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
-import type { DataFile } from "../lake/delta-table.ts";
+import type { DataFile, Snapshot } from "../lake/delta-table.ts";
 import type { ChooseEngine } from "./choose-engine.ts";
 import {
   FAILING,
@@ -98,7 +98,7 @@ export class Refresher {
     this.#o = options;
     this.#sessions = new SessionRefresh({ ...options, local: options.engine.local });
     options.lake.onCommit((table, by) => {
-      if (by === "others" && this.#failed.has(table)) this.#soon([table]); // somebody has perhaps done what failed here
+      if (by === "others" && this.#failed.has(table)) this.soon([table]); // somebody has perhaps done what failed here
     });
   }
 
@@ -109,10 +109,11 @@ export class Refresher {
       (table) =>
         table.mode === "refresh" && table.inputs.some((input) => changed.has(sourceTable(this.#o.project, input))),
     );
-    this.#soon(due.map(({ name }) => name));
+    this.soon(due.map(({ name }) => name));
   }
 
-  #soon(tables: readonly string[]): void {
+  /** Refreshes tables soon, as if their inputs had changed. */
+  soon(tables: readonly string[]): void {
     for (const table of tables) this.#due.add(table);
     if (this.#due.size === 0 || this.#timer || this.#closed) return;
     this.#timer = setTimeout(() => {
@@ -248,7 +249,7 @@ export class Refresher {
       this.#o.letters.settle(table.name, Object.fromEntries(versions), failures, options.actor);
     let work: Work;
     try {
-      const due: Plan = options.full ? { kind: "full", reason: "asked for" } : await this.#plan(table, picture);
+      const due = this.#forced(table, snapshot, options) ?? (await this.#plan(table, picture));
       const plan = await this.#withFailing(
         table,
         picture,
@@ -295,6 +296,14 @@ export class Refresher {
     // What was not tried now has been told before.
     if (work.tried.length > 0) throw refreshFailed(table, work.tried);
     return { table: table.name, kind, version, elapsedMs: performance.now() - started };
+  }
+
+  /** The plan where it does not hang on what has changed. */
+  #forced(table: RefreshTable, { files }: Snapshot, options: RefreshOptions): Plan | undefined {
+    const { lake } = this.#o;
+    if (options.full) return { kind: "full", reason: "asked for" };
+    const isDamaged = files.some((file) => lake.isDamaged(lake.get(table.name), file));
+    return isDamaged ? { kind: "full", reason: "it has a damaged file" } : undefined;
   }
 
   /** Writes what the plan asks for; of a table with `by` all values that can be computed. Commits nothing. */

@@ -22,7 +22,7 @@ export interface ScrubParts {
   readonly logger: Logger;
   /** Whether this process looks at files by itself. */
   readonly leads: () => boolean;
-  /** Told of a table that has a damaged file for the first time. */
+  /** Told of a table that has a damaged file, once in each round: what was done about it may have failed. */
   readonly damaged: (table: LakeTable) => void;
 }
 
@@ -57,10 +57,16 @@ export class Scrub {
   async round(pause: (sizeBytes: number) => Promise<void> = async () => undefined): Promise<void> {
     for (const name of this.#o.lake.names()) {
       const table = this.#o.lake.get(name);
+      let told = false;
       for (const file of table.snapshot.files) {
-        await this.#look(table, file).catch((error: unknown) => {
+        try {
+          if ((await this.#isDamaged(table, file)) && !told) {
+            told = true;
+            this.#o.damaged(table);
+          }
+        } catch (error) {
           this.#o.logger.error({ err: error, table: name, file: file.path }, "a data file could not be looked at");
-        });
+        }
         await pause(file.sizeBytes);
       }
     }
@@ -77,16 +83,17 @@ export class Scrub {
     }
   }
 
-  async #look(table: LakeTable, file: DataFile): Promise<void> {
+  async #isDamaged(table: LakeTable, file: DataFile): Promise<boolean> {
     const { lake, logger } = this.#o;
-    if (file.checksum === undefined) return;
-    const reason = await this.#fault(table, file, file.checksum);
-    if (reason === UNKNOWN) return;
+    if (file.checksum === undefined) return false;
+    const fault = await this.#fault(table, file, file.checksum);
+    if (fault === UNKNOWN) return false;
     // A file may have left its table, and then the disk, while it was read.
     const live = table.snapshot.files.some(({ path }) => path === file.path);
-    if (!lake.mark(table, file, live ? reason : undefined) || reason === undefined) return;
-    logger.error({ table: table.name, file: file.path, reason }, "a data file is damaged");
-    this.#o.damaged(table);
+    const reason = live ? fault : undefined;
+    if (lake.mark(table, file, reason) && reason !== undefined)
+      logger.error({ table: table.name, file: file.path, reason }, "a data file is damaged");
+    return reason !== undefined;
   }
 
   /** What is wrong with the file; undefined for one that is as it was written. */

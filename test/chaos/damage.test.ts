@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { test } from "node:test";
-import type { MillraceError } from "../../src/errors.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { MillraceError } from "../../src/errors.ts";
 import { openEmbeddedLog } from "../../src/log/embedded-log.ts";
 import { DAY_MS, openFlow, temporaryFolder } from "../flow/open-flow.ts";
 
@@ -315,6 +316,30 @@ test("a flipped bit in a data file is found by its checksum and named with the e
   await flow.flow.scrub();
   assert.deepEqual(flow.flow.unavailable(), {});
   assert.deepEqual(await pictures(flow, tables), wanted);
+});
+
+test("a computed table with a damaged file is computed anew, again and again until the store lets it, though no event comes any more", async () => {
+  await using dir = await temporaryFolder();
+  await using flow = await openFlow(dir.path);
+  await flow.append("orders", [order(0), order(1)]);
+  await flow.flow.flush();
+  await flow.flow.refresher.settle();
+  const wanted = await pictures(flow, ["gold.daily"]);
+  const { lake } = flow.flow;
+  const write = lake.write.bind(lake);
+  let refused = 0;
+  lake.write = async (...args) => {
+    if (args[0].name === "gold.daily" && refused++ === 0)
+      throw new MillraceError("LAKE_UNAVAILABLE", { operation: "write", key: "daily", reason: "cut off" });
+    return write(...args);
+  };
+  flipInFile(dir.path, "gold.daily");
+  await flow.flow.scrub();
+  assert.ok("gold.daily" in flow.flow.unavailable());
+  await flow.flow.refresher.settle();
+  for (let i = 0; i < 500 && "gold.daily" in flow.flow.unavailable(); i++) await sleep(20);
+  assert.deepEqual([refused, flow.flow.unavailable()], [2, {}]);
+  assert.deepEqual(await pictures(flow, ["gold.daily"], "committed"), wanted);
 });
 
 for (const known of [false, true]) {

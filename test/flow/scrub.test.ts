@@ -84,6 +84,31 @@ test("a process that lacks descriptors, memory or time for a moment says nothing
   assert.deepEqual(damaged, ["silver.t"]);
 });
 
+test("a table is told of in each round in which it has damaged files, once, since what was to be done about them may have failed", async () => {
+  const files = ["a", "b"].map((path) => ({ path, sizeBytes: 1, checksum: "00000001" }));
+  const table = { name: "silver.t", snapshot: { files } } as unknown as LakeTable;
+  const marked = new Set<string>();
+  let now = "00000002";
+  const lake = {
+    ...{ names: () => [table.name], get: () => table, checksum: async () => now },
+    mark(_table: LakeTable, { path }: DataFile, reason: string | undefined) {
+      const known = marked.has(path);
+      if (reason === undefined) marked.delete(path);
+      else marked.add(path);
+      return known !== marked.has(path);
+    },
+  } as unknown as LakeTables;
+  let told = 0;
+  const scrub = scrubOver(lake, () => void told++);
+  await scrub.round();
+  assert.equal(told, 1);
+  await scrub.round();
+  assert.equal(told, 2);
+  now = "00000001";
+  await scrub.round();
+  assert.equal(told, 2);
+});
+
 test("a file that is gone, cannot be read or is another one is damaged, until it is right again", async () => {
   const cases: [() => string, RegExp][] = [
     [() => "00000002", /does not match its checksum \(00000002 instead of 00000001\)/],
