@@ -30,7 +30,7 @@ export interface ClusterParts {
   readonly state: Promise<State>;
   readonly log: EventLog;
   readonly assignment: Assignment;
-  /** What it asks others with, where nobody has asked it. */
+  /** The key it asks others with, where nobody has asked it. */
   readonly ownKey: () => Promise<string | undefined>;
   /** Another process has taken this one's name: nothing more may be done here. */
   readonly fenced: (error: MillraceError) => void;

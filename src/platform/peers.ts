@@ -17,13 +17,14 @@ const ANSWER_WITHIN_MS = 120_000;
 export interface PeersParts {
   readonly workers: Workers;
   readonly session: Session;
-  /** Authorization of what this process asks for by itself. */
+  /** Key of what this process asks for by itself. */
   readonly ownKey: () => Promise<string | undefined>;
 }
 
 export class Peers {
   readonly #o: PeersParts;
-  readonly #caller = new AsyncLocalStorage<string | undefined>();
+  /** What a request brings, if it brings anything: nothing that somebody asks for is asked with this process's own key. */
+  readonly #caller = new AsyncLocalStorage<{ readonly authorization: string | undefined }>();
 
   constructor(parts: PeersParts) {
     this.#o = parts;
@@ -31,7 +32,9 @@ export class Peers {
 
   /** Remembers who asks, for what is asked of others meanwhile. */
   remember(app: FastifyInstance): void {
-    app.addHook("onRequest", (request, _reply, done) => this.#caller.run(credentials(request.headers), done));
+    app.addHook("onRequest", (request, _reply, done) =>
+      this.#caller.run({ authorization: credentials(request.headers) }, done),
+    );
   }
 
   /** The worker that a partition belongs to in a group; undefined when nobody has said so. */
@@ -53,7 +56,7 @@ export class Peers {
    * @throws WORKER_UNREACHABLE
    */
   async ask(worker: Worker, path: string, body: unknown): Promise<unknown> {
-    const authorization = this.#caller.getStore() ?? (await this.#o.ownKey());
+    const { authorization } = this.#caller.getStore() ?? { authorization: await this.#own() };
     const headers = { "content-type": "application/json", ...(authorization !== undefined && { authorization }) };
     const response = await this.#send(worker, path, { method: "POST", headers, body: JSON.stringify(body) });
     const answer = await response
@@ -62,6 +65,11 @@ export class Peers {
       .catch((cause: Error) => this.#failed(worker, path, cause));
     if (response.ok) return answer;
     throw answeredError(answer, worker, path);
+  }
+
+  async #own(): Promise<string | undefined> {
+    const key = await this.#o.ownKey();
+    return key === undefined ? undefined : `Bearer ${key}`;
   }
 
   /** Passes a request on as it is, and its answer back. @throws WORKER_UNREACHABLE */
