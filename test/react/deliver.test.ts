@@ -366,6 +366,56 @@ test("where nothing can be recorded any more the stop goes on, and the next life
   );
 });
 
+test("a destination that takes a retry or a test is up, though nothing else is to be delivered", async () => {
+  await using dir = await temporaryFolder();
+  await using receiver = await Receiver.start();
+  await using open = await openDelivery(dir.path, { env: { OPS_URL: receiver.url() }, project: only("ops") });
+  const status400 = status(400);
+  const stands = () => open.delivery.destinations()[0]?.status;
+  open.delivery.begin();
+  receiver.otherwise = status400;
+  await open.fire(["a"]);
+  await open.until("dead", 1);
+  assert.equal(stands(), "failing");
+  receiver.otherwise = status(200);
+  await open.flow.deadLetterDesk.retry({ ids: ["deliver/ops/0"] }, { actor: "lea", admit: open.admit });
+  assert.equal(stands(), "up");
+  receiver.otherwise = status400;
+  await open.fire(["a", "b"]);
+  await open.until("dead", 1);
+  assert.equal(stands(), "failing");
+  receiver.otherwise = status(200);
+  await open.delivery.test("ops", () => "");
+  assert.equal(stands(), "up");
+});
+
+test("a stream that could not be looked through at first is up once it could", async () => {
+  await using dir = await temporaryFolder();
+  let away = true;
+  await using open = await openDelivery(dir.path, {
+    project: only("log"),
+    log: (log) =>
+      new Proxy(log, {
+        get(target, name) {
+          if (name !== "refresh") return Reflect.get(target, name).bind(target);
+          return async (...given: Parameters<EventLog["refresh"]>) => {
+            if (away) throw new Error("the log is away");
+            return target.refresh(...given);
+          };
+        },
+      }),
+  });
+  const until = async (state: string) => {
+    for (let tries = 0; tries < 250 && open.delivery.destinations()[0]?.status !== state; tries++)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(open.delivery.destinations()[0]?.status, state);
+  };
+  open.delivery.begin();
+  await until("failing");
+  away = false;
+  await until("up");
+});
+
 test("deliveries are listed page by page, by destination, alert and status", async () => {
   await using dir = await temporaryFolder();
   await using receiver = await Receiver.start();

@@ -40,6 +40,8 @@ export interface CourierFigures {
   readonly deadLettered: number;
   readonly lastDeliveredAtMs: number | undefined;
   readonly lastFailure: { readonly atMs: number; readonly message: string } | undefined;
+  /** Nothing has gone well since the last failure. */
+  readonly failing: boolean;
   /** Until when nothing is tried since the destination is down. */
   readonly pausedUntilMs: number | undefined;
 }
@@ -82,6 +84,7 @@ export class Courier {
   #figures = { delivered: 0, failed: 0, deadLettered: 0 };
   #lastDeliveredAtMs: number | undefined;
   #lastFailure: { readonly atMs: number; readonly message: string } | undefined;
+  #failing = false;
 
   constructor(parts: CourierParts) {
     this.#o = parts;
@@ -152,6 +155,11 @@ export class Courier {
     return this.#limit?.take(this.#o.clock()) ?? true;
   }
 
+  /** Told that the destination has taken a message beside the deliveries. */
+  took(): void {
+    this.#failing = false;
+  }
+
   figures(): CourierFigures {
     let oldest: number | undefined;
     for (const { sinceMs } of this.#waiting.values()) oldest = Math.min(oldest ?? sinceMs, sinceMs);
@@ -161,6 +169,7 @@ export class Courier {
       oldestSinceMs: oldest,
       lastDeliveredAtMs: this.#lastDeliveredAtMs,
       lastFailure: this.#lastFailure,
+      failing: this.#failing,
       pausedUntilMs: this.#pausedUntilMs > this.#o.clock() ? this.#pausedUntilMs : undefined,
     };
   }
@@ -217,6 +226,7 @@ export class Courier {
       for (const one of group) one.underWay = false;
     }
     this.#downs = 0;
+    this.#failing = false;
     this.#lastDeliveredAtMs = this.#o.clock();
     this.#figures.delivered += group.length;
     for (const { change } of group) this.#waiting.delete(change.offset);
@@ -233,6 +243,7 @@ export class Courier {
         : new DeliveryFailure("failed", messageOf("INTERNAL", { what: "sending" }));
     const { verdict, message, retryAfterMs } = failure;
     this.#lastFailure = { atMs: now, message };
+    this.#failing = true;
     this.#figures.failed += 1;
     if (verdict === "down") {
       // Attempts that were under way together fail together, and are one sign.

@@ -134,8 +134,7 @@ export class Delivery {
     return [...this.#lanes.values()].map((lane) => {
       const { name, kind } = lane.destination;
       const figures = lane.figures();
-      const { lastFailure, lastDeliveredAtMs, pausedUntilMs } = figures;
-      const failing = lastFailure !== undefined && lastFailure.atMs >= (lastDeliveredAtMs ?? Number.NEGATIVE_INFINITY);
+      const { lastFailure, lastDeliveredAtMs, pausedUntilMs, failing } = figures;
       return {
         ...{ name, kind, address: lane.address, waiting: figures.waiting },
         status: pausedUntilMs !== undefined ? "paused" : failing ? "failing" : "up",
@@ -206,6 +205,7 @@ export class Delivery {
         ]);
       const reason = await lane.courier.retake(change, known);
       if (reason !== undefined) failed = new DeliveryFailure("refused", reason);
+      else lane.took();
     } else failed = await this.#once(lane, change);
     if (failed === undefined) {
       await records.append([{ ...event, outcome: "delivered", attempt: attempts + 1 }]);
@@ -288,10 +288,12 @@ export class Delivery {
         while (!lane.mayTry())
           if (!(await pause(RATE_PAUSE_MS, this.#ended.signal))) throw new MillraceError("SHUTTING_DOWN");
         await lane.sender.send([change], this.#ended.signal);
-        return undefined;
+      } else {
+        const reason = await (lane as StreamLane).courier.retake(change, undefined);
+        if (reason !== undefined) return new DeliveryFailure("refused", reason);
       }
-      const reason = await (lane as StreamLane).courier.retake(change, undefined);
-      return reason === undefined ? undefined : new DeliveryFailure("refused", reason);
+      lane.took();
+      return undefined;
     } catch (error) {
       if (this.#ended.signal.aborted) throw new MillraceError("SHUTTING_DOWN");
       if (error instanceof DeliveryFailure) return error;

@@ -45,6 +45,8 @@ export interface Lane {
   run(position: DestinationPosition): Promise<void>;
   /** To be called a few times a second. */
   tick(): void;
+  /** To be told when the destination has taken a message that was sent beside the others. */
+  took(): void;
   close(graceMs: number): Promise<void>;
 }
 
@@ -96,6 +98,10 @@ export class OutsideLane implements Lane {
   /** Takes a message's place in the destination's rate, for one that is sent beside the others. */
   mayTry(): boolean {
     return this.#courier.mayTry();
+  }
+
+  took(): void {
+    this.#courier.took();
   }
 
   run(position: DestinationPosition): Promise<void> {
@@ -175,6 +181,10 @@ export class StreamLane implements Lane {
   #figures = { delivered: 0, failed: 0, deadLettered: 0 };
   #lastDeliveredAtMs: number | undefined;
   #lastFailure: CourierFigures["lastFailure"];
+  /** What is under way has failed and is tried again. */
+  #troubled = false;
+  /** The newest change could not be taken. */
+  #refused = false;
 
   constructor(destination: Destination & { readonly kind: "stream" }, parts: LaneParts) {
     this.destination = destination;
@@ -200,7 +210,11 @@ export class StreamLane implements Lane {
     const waiting = this.#underWay;
     const rest = { oldestSinceMs: undefined, pausedUntilMs: undefined };
     const last = { lastDeliveredAtMs: this.#lastDeliveredAtMs, lastFailure: this.#lastFailure };
-    return { ...this.#figures, waiting, ...rest, ...last };
+    return { ...this.#figures, waiting, ...rest, ...last, failing: this.#troubled || this.#refused };
+  }
+
+  took(): void {
+    this.#refused = false;
   }
 
   run(position: DestinationPosition): Promise<void> {
@@ -266,6 +280,7 @@ export class StreamLane implements Lane {
       this.#figures.deadLettered += refused.size;
       for (const message of refused.values()) this.#lastFailure = { atMs: clock(), message };
       if (changes.length > refused.size) this.#lastDeliveredAtMs = clock();
+      if (changes.length > 0) this.#refused = refused.size > 0;
     }, `appending alerts to stream ${stream}`);
     if (!taken) return false;
     const targets = { stream, ends: this.courier.ends() };
@@ -285,7 +300,9 @@ export class StreamLane implements Lane {
       async () => {
         try {
           await work();
+          this.#troubled = false;
         } catch (error) {
+          this.#troubled = true;
           this.#figures.failed += 1;
           this.#lastFailure = {
             atMs: this.#o.clock(),
