@@ -64,6 +64,7 @@ test("what the service says is told from what the network does", () => {
       "STORE_CREDENTIALS",
     ],
     [new Error("Region is missing"), "STORE_REGION"],
+    [Object.assign(answer(404, "Error", "aborted"), { code: "ECONNRESET" }), "passing"],
     [network("ECONNREFUSED"), "passing"],
     [network("ECONNRESET"), "passing"],
     [new AggregateError([network("ECONNREFUSED")]), "passing"],

@@ -25,6 +25,9 @@ const PASSING = new Set(
    XMinioServerNotInitialized TimeoutError AbortError`.split(/\s+/),
 );
 
+/** The connection broke before the answer had said what it means. */
+const CUT = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "ERR_STREAM_PREMATURE_CLOSE"]);
+
 const LASTING: Record<string, ErrorCode> = {
   NoSuchBucket: "STORE_BUCKET_MISSING",
   InvalidBucketName: "STORE_BUCKET_MISSING",
@@ -72,6 +75,7 @@ export function readFault(thrown: unknown): Fault {
   if (known !== undefined) return { kind: "lasting", code: known, reason };
   if (/region is missing/i.test(error.message)) return { kind: "lasting", code: "STORE_REGION", reason };
   if (PASSING.has(name)) return passing(error, reason);
+  if (CUT.has(error.code ?? "")) return passing(error, reason);
   // Any status of the 4xx that S3 would have named otherwise; a page of some proxy in between must not pass for "no such object".
   if (status === 403 || status === 401) return { kind: "lasting", code: "STORE_ACCESS_DENIED", reason };
   if (status === 301 || status === 307) return { kind: "lasting", code: "STORE_REGION", reason };
