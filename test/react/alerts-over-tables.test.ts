@@ -11,7 +11,7 @@ import { MillraceError } from "../../src/errors.ts";
 import type { Standing } from "../../src/flow/alerts.ts";
 import type { Row } from "../../src/react/alerts/judgement.ts";
 import type { Memory } from "../../src/react/alerts/table-alert.ts";
-import { TableAlerts } from "../../src/react/alerts/table-alerts.ts";
+import { ALERT_FAILED, TableAlerts } from "../../src/react/alerts/table-alerts.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -40,8 +40,8 @@ class World {
   readonly held = new Set<string>();
   readonly resolvedByHand = new Set<string>();
   readonly files = new Map<string, string>();
-  /** Fails the next time, as a process that dies there. */
-  dies: "writing" | "settling" | undefined;
+  /** Fails the next time, as a process that dies there; `telling`: of what fails. */
+  dies: "writing" | "settling" | "telling" | undefined;
   readonly reported: string[] = [];
   readonly #alerts: readonly TableAlert[];
   #life: TableAlerts | undefined;
@@ -81,6 +81,7 @@ class World {
         },
         settle: async (_, name, now, { resolve = true } = {}) => {
           this.#die("settling");
+          if (name === ALERT_FAILED) this.#die("telling");
           const firing = this.#firing(name);
           for (const one of now) {
             const known = firing.has(one.key);
@@ -130,7 +131,7 @@ class World {
     return firing;
   }
 
-  #die(where: "writing" | "settling"): void {
+  #die(where: "writing" | "settling" | "telling"): void {
     if (this.dies !== where) return;
     this.dies = undefined;
     throw new Error(`died while ${where}`);
@@ -272,6 +273,26 @@ describe("an alert over tables", () => {
       assert.equal(world.reported.length, 1);
       world.failing = undefined;
       assert.deepEqual(await world.at(7 * SECOND, [], []), ["late/a resolved", "alert_failed/late resolved"]);
+    });
+  });
+
+  it("tells that its SQL works again, though that could not be told at first and nothing is committed any more", async () => {
+    const world = new World(await tableAlert("late"));
+    await world.live(async () => {
+      world.failing = new MillraceError("SQL_FAILED", { reason: "no such thing", place: "" });
+      assert.deepEqual(await world.at(0, []), ["alert_failed/late firing"]);
+      world.failing = undefined;
+      world.dies = "telling";
+      const { asked } = world;
+      assert.deepEqual(await world.at(MINUTE, []), []);
+      assert.equal(world.asked, asked + 1);
+      const reports = world.reported.length;
+      assert.deepEqual(await world.at(MINUTE + 2 * SECOND, [], []), [], "the log is not pressed");
+      world.dies = "telling";
+      assert.deepEqual(await world.at(MINUTE + 7 * SECOND, [], []), []);
+      assert.equal(world.reported.length, reports + 1);
+      assert.deepEqual(await world.at(MINUTE + 30 * SECOND, [], []), ["alert_failed/late resolved"]);
+      assert.equal(world.asked, asked + 1);
     });
   });
 

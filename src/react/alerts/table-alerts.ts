@@ -70,6 +70,8 @@ export class TableAlerts {
   readonly #failing = new Map<string, Alert>();
   readonly #asked = new Set<string>();
   #telling: Promise<void> = Promise.resolve();
+  /** Which alerts fail could not be told; by the platform's clock, when it is tried again. */
+  #untold: { readonly failures: number; dueMs: number } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastMs: number;
   #nextMoment: ((expression: string, timezone: string, afterMs: number) => number) | undefined;
@@ -107,8 +109,13 @@ export class TableAlerts {
   tick(): void {
     const nowMs = this.#o.clock();
     // What waits for a moment must not wait for a clock that was set back to come there again.
-    if (nowMs < this.#lastMs) for (const watched of this.#watched) watched.dueMs -= this.#lastMs - nowMs;
+    const waiting = this.#untold === undefined ? this.#watched : [...this.#watched, this.#untold];
+    if (nowMs < this.#lastMs) for (const one of waiting) one.dueMs -= this.#lastMs - nowMs;
     this.#lastMs = nowMs;
+    if (this.#untold !== undefined && this.#untold.dueMs <= nowMs) {
+      this.#untold.dueMs = Number.POSITIVE_INFINITY;
+      this.#run(this.#tell());
+    }
     const due = this.#watched
       .filter(({ running, dueMs }) => !running && dueMs <= nowMs)
       .sort((a, b) => a.dueMs - b.dueMs);
@@ -189,8 +196,7 @@ export class TableAlerts {
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       watched.failures += 1;
-      const againMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(watched.failures - 1, 10));
-      watched.dueMs = Math.min(watched.dueMs, clock() + againMs);
+      watched.dueMs = Math.min(watched.dueMs, clock() + againInMs(watched.failures));
       // A table that is being built says nothing yet, and that is as it should be.
       const waits = error instanceof MillraceError && error.code === "TABLE_BUILDING";
       if (waits) this.#failing.delete(alert.name);
@@ -220,7 +226,14 @@ export class TableAlerts {
   #tell(): Promise<void> {
     const tell = async () => {
       const resolve = this.#watched.every(({ alert }) => this.#asked.has(alert.name));
-      await this.#o.settled.settle(DEFINED, ALERT_FAILED, [...this.#failing.values()], { resolve });
+      try {
+        await this.#o.settled.settle(DEFINED, ALERT_FAILED, [...this.#failing.values()], { resolve });
+        this.#untold = undefined;
+      } catch (error) {
+        const failures = (this.#untold?.failures ?? 0) + 1;
+        this.#untold = { failures, dueMs: this.#o.clock() + againInMs(failures) };
+        throw error;
+      }
     };
     this.#telling = this.#telling.then(tell, tell);
     return this.#telling;
@@ -235,6 +248,11 @@ export class TableAlerts {
       .finally(() => this.#running.delete(watched));
     this.#running.add(watched);
   }
+}
+
+/** How long to wait after so many failures in a row. */
+function againInMs(failures: number): number {
+  return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 10));
 }
 
 function failureOf({ name, inputs }: TableAlert, error: unknown): Alert {
