@@ -48,6 +48,8 @@ export interface BackgroundParts {
   readonly ownership: Ownership;
   /** Whether this process does what one process does for all. */
   readonly leads: () => boolean;
+  /** Builds tables that lack events from bronze. */
+  readonly build: () => void;
   /** Undefined while this process works alone. */
   readonly following: () => Following | undefined;
   readonly logger: Logger;
@@ -80,7 +82,8 @@ export class Background {
     this.#o = o;
     this.#lastVacuumMs = o.clock();
     this.#scrub = new Scrub({
-      ...{ lake: o.lake, logger: o.logger, leads: o.leads, damaged: (table) => this.#damaged(table) },
+      ...{ lake: o.lake, logger: o.logger, leads: o.leads },
+      ...{ damaged: (table) => this.#damaged(table), mended: (table) => this.#mended(table) },
     });
     for (const stream of o.project.streams.values()) {
       const idle = { flushing: undefined, staging: false, lastFlushMs: o.clock(), failure: undefined };
@@ -245,7 +248,10 @@ export class Background {
       for (const table of tables) {
         if (!isStreamItself(table)) for (const staging of stagings) await staging.adopt(table);
       }
-      for (const { name } of tables) lake.take(name);
+      for (const { name } of tables) {
+        lake.take(name);
+        for (const staging of stagings) staging.admitted(name);
+      }
       return true;
     });
   }
@@ -381,6 +387,16 @@ export class Background {
     if (definition?.mode !== "append" || definition.key.length === 0) return;
     const [found] = lake.damagedFiles().filter(({ table }) => table === name);
     if (found) lake.hold(project, name, { ...found, reason: `${found.reason}; it holds ${found.range}` });
+  }
+
+  /** What a table that stood still and those that wait for it lack since then is built from bronze: the flow is past them. */
+  #mended({ name, definition }: LakeTable): void {
+    const { project, lake, following, build } = this.#o;
+    const held = lake.held(name);
+    if (definition?.mode !== "append" || held?.file === undefined || held.waitsFor !== undefined || following()) return;
+    if (lake.damagedFiles().some(({ table }) => table === name)) return;
+    lake.buildOn(project, definition);
+    build();
   }
 
   async #vacuum(nowMs: number): Promise<void> {

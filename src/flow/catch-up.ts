@@ -70,9 +70,9 @@ export class CatchUp {
     this.#p = parts;
   }
 
-  /** Begins with the tables that lack events now. */
+  /** Begins with the tables that lack events now. May be called again when more of them do. */
   start(): void {
-    this.#running = this.#work();
+    this.#running = (this.#running ?? Promise.resolve()).then(() => this.#work());
   }
 
   /** Ends after the piece under way; the next start goes on behind it. */

@@ -179,6 +179,7 @@ export class Flow {
       ...{ flushIntervalMs: o.flushIntervalMs, flushBytes: o.flushBytes, retentionMs: o.retentionMs },
       ...{ ownership, leads, following: () => following, logger: o.logger, clock: o.clock },
       floor: (stream, partition) => this.#reactions.floor(stream, partition),
+      build: () => this.#catchUp.start(),
     });
     this.deadLetterDesk = new DeadLetterDesk({
       project,

@@ -191,6 +191,16 @@ export class LakeTables {
     this.#held.set(table.name, building(this, this.#options.log, table));
   }
 
+  /** From now on a table that stood still because of its own files is being built, from where it is, and what waits for it with it. */
+  buildOn(project: Project, table: AppendTable): void {
+    const { log, flushBytes } = this.#options;
+    const others = [...this.#held].filter(([name, { waitsFor }]) => waitsFor === undefined && name !== table.name);
+    const held = heldTables(project, this, log, new Map(others), flushBytes);
+    // However little it lacks: the flow is past it, and does not come back.
+    const lacking = new Map([...others, [table.name, building(this, log, table)]]);
+    this.#held = held.has(table.name) ? held : heldTables(project, this, log, lacking, flushBytes);
+  }
+
   /** @throws TABLE_UNAVAILABLE; INTERNAL when there is no such table: names are resolved before they come here. */
   get(name: string): LakeTable {
     const table = this.#tables.get(name);

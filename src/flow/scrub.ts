@@ -24,6 +24,8 @@ export interface ScrubParts {
   readonly leads: () => boolean;
   /** Told of a table that has a damaged file, once in each round: what was done about it may have failed. */
   readonly damaged: (table: LakeTable) => void;
+  /** Told of a table of which a file that was damaged is well again. */
+  readonly mended: (table: LakeTable) => void;
 }
 
 /** What the system answers for reasons of its own: descriptors, memory and time, a volume that is mounted anew, a disk with no room for a copy. */
@@ -91,8 +93,10 @@ export class Scrub {
     // A file may have left its table, and then the disk, while it was read.
     const live = table.snapshot.files.some(({ path }) => path === file.path);
     const reason = live ? fault : undefined;
-    if (lake.mark(table, file, reason) && reason !== undefined)
+    const isNews = lake.mark(table, file, reason);
+    if (isNews && reason !== undefined)
       logger.error({ table: table.name, file: file.path, reason }, "a data file is damaged");
+    if (isNews && live && reason === undefined) this.#o.mended(table);
     return reason !== undefined;
   }
 

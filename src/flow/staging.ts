@@ -186,6 +186,11 @@ export class Staging {
     await turn;
   }
 
+  /** A table that was taken in gets events as all others do from now on, and none while it stands still another time. */
+  admitted(table: string): void {
+    this.#adopted.delete(table);
+  }
+
   /** Forgets a chunk whose events are in every table now; its memory goes when the last query has read it. */
   drop(chunk: Chunk): void {
     this.#chunks = this.#chunks.filter((other) => other !== chunk);

@@ -26,7 +26,7 @@ function scrubOf(look: () => string) {
 }
 
 const scrubOver = (lake: LakeTables, damaged: (table: LakeTable) => void) =>
-  new Scrub({ lake, damaged, logger: pino({ level: "silent" }), leads: () => true });
+  new Scrub({ lake, damaged, mended: () => undefined, logger: pino({ level: "silent" }), leads: () => true });
 
 test("one file that cannot be looked at, or told of, keeps the scrub from none of the others", async () => {
   const files = ["a", "b", "c"].map((path) => ({ path, sizeBytes: 1, checksum: "00000001" }));
