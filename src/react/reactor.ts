@@ -238,8 +238,7 @@ export class Reactor {
   async #openWanted(): Promise<void> {
     await this.#inTurn(async () => {
       if (this.#closing) throw new MillraceError("SHUTTING_DOWN");
-      const open = new Set([...this.#lanes.values()].map(({ name }) => markPrefix(name)));
-      const missing = laneNames(this.#o.plans, this.#wanted).filter((name) => !open.has(markPrefix(name)));
+      const missing = this.#missing();
       if (missing.length === 0) return;
       const lanes = await this.#maker.make(missing);
       if (this.#closing) {
@@ -260,7 +259,13 @@ export class Reactor {
       }
     });
     await this.#working;
-    this.#problem = undefined;
+    if (this.#missing().length === 0) this.#problem = undefined;
+  }
+
+  /** Lanes that are wanted and not open. */
+  #missing(): LaneName[] {
+    const open = new Set([...this.#lanes.values()].map(({ name }) => markPrefix(name)));
+    return laneNames(this.#o.plans, this.#wanted).filter((name) => !open.has(markPrefix(name)));
   }
 
   async #startFirst(): Promise<void> {
@@ -278,20 +283,20 @@ export class Reactor {
     if (this.#opensLater) return;
     this.#opensLater = true;
     const again = async () => {
-      for (let attempt = 0; ; attempt++) {
+      for (let attempt = 0; this.#opensLater; attempt++) {
         await this.#retrying.pause(Math.min(MOST_RESTART_MS, FIRST_REOPEN_MS * 2 ** Math.min(attempt, 10)));
         if (this.#retrying.stopped || this.#closing) return;
         try {
-          return await this.#openWanted();
+          await this.#openWanted();
+          // What could not be opened while this waited for a thread was left to it.
+          this.#opensLater = this.#missing().length > 0;
         } catch (failure) {
           this.#problem = failure instanceof Error ? failure.message : String(failure);
           if (attempt === 0) this.#o.report(failure, "opening lanes of reactions; it is tried again");
         }
       }
     };
-    void again().finally(() => {
-      this.#opensLater = false;
-    });
+    void again();
   }
 
   #add(lane: Lane): void {

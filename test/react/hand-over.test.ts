@@ -323,6 +323,51 @@ test("a thread that ends while partitions come and go is followed by one that ha
   assert.deepEqual([...cluster.world.letters.keys()], ["events/1/2/react/count"]);
 });
 
+test("lanes that cannot be opened while others wait for their thread are told of, and opened later", async (t) => {
+  const log = new MemoryLog();
+  await log.open("events", { partitions: 3 });
+  const objects = new MemoryObjects();
+  let threadsFail = false;
+  const world: World = { log, disk: new MemoryDisk(), letters: new Map(), reports: [] };
+  const reactor = await openReactor(world, [counting()], {
+    checkpoints: new ObjectCheckpoints({ store: objects }),
+    membership: { owns: () => true, confirmed: () => true },
+    async lookups() {
+      if (threadsFail) throw new MillraceError("LAKE_UNAVAILABLE", { operation: "read", key: "", reason: "test" });
+    },
+    drainMs: 0,
+  });
+  t.after(() => reactor.close());
+  const refuse = (partition: number) => {
+    objects.fate = (key) => (key.includes(`/events/${partition}/`) ? "lost" : undefined);
+  };
+  const gain = (partition: number) => reactor.gain([{ stream: "events", partition }]);
+  const isOpen = async (partition: number) => {
+    for (let tries = 0; tries < 500 && !reactor.has("count", partition); tries++)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.ok(reactor.has("count", partition), `partition ${partition}`);
+  };
+  await gain(0);
+  refuse(1);
+  await assert.rejects(gain(1), { code: "LAKE_UNAVAILABLE" });
+  // No thread begins any more; the lane waits for one.
+  threadsFail = true;
+  await assert.rejects(reactor.read("count", "exit"), { code: "REACT_UNAVAILABLE" });
+  objects.fate = () => undefined;
+  await isOpen(1);
+  refuse(2);
+  await assert.rejects(gain(2), { code: "LAKE_UNAVAILABLE" });
+  threadsFail = false;
+  log.add("events", 1, [JSON.stringify({ id: "1", key: "a", n: 1 })], "test");
+  await reactor.applied("events", 1, 0);
+  assert.match(String(reactor.problem), /lost by the test/);
+  objects.fate = () => undefined;
+  await isOpen(2);
+  log.add("events", 2, [JSON.stringify({ id: "2", key: "a", n: 2 })], "test");
+  await reactor.applied("events", 2, 0);
+  assert.equal(reactor.problem, undefined);
+});
+
 test("random hand-overs, owners that die and owners that do not know lose nothing, and double only what was on its way", async () => {
   const event = fc.record({
     partition: fc.integer({ min: 0, max: PARTITIONS - 1 }),
