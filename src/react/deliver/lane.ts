@@ -147,7 +147,8 @@ export class OutsideLane implements Lane {
   }
 
   async #silence(changes: readonly Change[]): Promise<void> {
-    const low = this.#courier.low(this.#next);
+    // Outcomes that are just being written count once they are.
+    const low = this.#courier.recordedLow(this.#next);
     const events = changes.map(
       (change) => ({ destination: this.destination.name, outcome: "silenced", low, change }) as const,
     );
