@@ -15,7 +15,7 @@ import type { AppendTable, Stream } from "../define/project.ts";
 import { MillraceError } from "../errors.ts";
 import type { DeadLetter } from "./dead-letters.ts";
 import { flushTable } from "./flush.ts";
-import { causeOf, waitingFor } from "./held-tables.ts";
+import { causeOf, waitingNoMore } from "./held-tables.ts";
 import { committedTo } from "./progress.ts";
 import { isStreamItself } from "./relations.ts";
 import { type BuildParts, type Failure, withDrivers } from "./replay-build.ts";
@@ -172,8 +172,7 @@ export class CatchUp {
     } finally {
       await pass.close();
     }
-    if (!this.#p.shared)
-      for (const name of names) for (const waiting of waitingFor(project, lake, name)) lake.build(waiting);
+    if (!this.#p.shared) for (const waiting of waitingNoMore(project, lake)) lake.build(waiting);
     changed(names);
     logger.info({ stream, tables: names }, "the tables are complete");
   }

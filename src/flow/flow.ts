@@ -21,7 +21,7 @@ import { DEAD_LETTER_TABLE, type DeadLetter, deadLetterSink, isInternal } from "
 import type { Redeliver } from "./deliver-letters.ts";
 import { DELIVERY_TABLE, DeliveryRecords, deliveryView } from "./deliveries.ts";
 import { Following, storedInAll } from "./following.ts";
-import { waitingFor } from "./held-tables.ts";
+import { waitingNoMore } from "./held-tables.ts";
 import { LakeTables } from "./lake-tables.ts";
 import { hops, type LedgerEntry, ledgerTable, type Published, publishHops, type Recounted } from "./ledger.ts";
 import { OWNS_ALL, type Ownership, SharedOwnership } from "./ownership.ts";
@@ -437,8 +437,10 @@ export class Flow {
       back = await this.#background.readmit(table.stream, [table]);
     }
     if (!back) throw new MillraceError("COMMIT_CONFLICT", { table: table.name });
-    for (const waiting of waitingFor(this.project, this.lake, table.name))
-      tables.push(...(await this.#bringBack(waiting, options)));
+    for (const waiting of waitingNoMore(this.project, this.lake)) {
+      // One that came back may have brought it along.
+      if (this.lake.held(waiting.name)) tables.push(...(await this.#bringBack(waiting, options)));
+    }
     this.refresher.changed([table.name]);
     return tables;
   }

@@ -53,12 +53,12 @@ export function tableUnavailable(table: string, { file, reason, remedy, builds }
   return new MillraceError("TABLE_UNAVAILABLE", { table, what, remedy }, { details: { table, file, reason } });
 }
 
-/** Tables that waited for a table which is back, and for nothing else. */
-export function waitingFor(project: Project, lake: LakeTables, name: string): AppendTable[] {
+/** Tables that waited for others of which the last is back; the one that is named as what they wait for may be another. */
+export function waitingNoMore(project: Project, lake: LakeTables): AppendTable[] {
   return [...project.tables.values()].filter(
     (table): table is AppendTable =>
       table.mode === "append" &&
-      lake.held(table.name)?.waitsFor === name &&
+      lake.held(table.name)?.waitsFor !== undefined &&
       causeOf(project, table, lake.unavailable()) === undefined,
   );
 }

@@ -249,6 +249,45 @@ test("a stream whose bronze cannot be read holds up no table of another one, and
   assert.deepEqual(rows, [[expected(600).enriched.length]]);
 });
 
+test("a table that waited for two others, of streams of their own, goes on once both are built", async () => {
+  await using dir = await temporaryFolder();
+  const lookUp = (name: string) => `
+export const ${name} = stream("${name}", { schema: z.object({ customer: z.string(), n: z.number() }) });
+export const ${name}Now = table("silver.${name}", {
+  sql: "select customer, n from ${name}", key: ["customer"], latest: "_offset",
+});
+`;
+  const both = `export const both = table("silver.both", {
+  sql: "select order_id, r.n as rate, b.n as bonus from orders left join silver.rates r using (customer) left join silver.bonuses b using (customer)",
+});
+`;
+  const folder = await project(dir.path, lookUp("rates") + lookUp("bonuses") + both);
+  const options: OpenFlowOptions = { flushBytes: 4096, project: folder };
+  const live = async (f: Flow, from: number) => {
+    const some = Array.from({ length: 300 }, (_, i) => ({ customer: `c${i % 3}`, n: from + i }));
+    for (const stream of ["rates", "bonuses"]) await f.append(stream, some);
+    await f.flow.flush();
+    await f.append("orders", events(from, from + 300));
+    await f.flow.flush();
+  };
+  {
+    await using f = await openFlow(dir.path, options);
+    await live(f, 0);
+  }
+  for (const table of ["rates", "bonuses"]) await rm(join(dir.path, "lake/silver", table), { recursive: true });
+  await using f = await openFlow(dir.path, { ...options, flushBytes: 1024 });
+  assert.deepEqual(
+    f.flow.building().map(({ waitsFor }) => waitsFor),
+    [undefined, undefined, "silver.rates"],
+  );
+  for (let i = 0; i < 500 && f.flow.building().length > 0; i++) await sleep(20);
+  assert.deepEqual(f.flow.building(), []);
+  await live(f, 300);
+  const count =
+    "select count(distinct order_id)::integer, count(rate)::integer, count(bonus)::integer from silver.both";
+  assert.deepEqual(await f.query(count, ["silver.both"]), [[540, 480, 480]]);
+});
+
 for (const [how, files] of [
   ["put back with its files", false],
   ["put back without its files", true],
