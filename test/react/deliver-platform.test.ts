@@ -155,7 +155,12 @@ test("a destination is listed and tested by the command and over HTTP; one whose
     verify(SECRET, told!, Date.now());
     assert.deepEqual([told?.body.data.kind, told?.body.data.name, told?.body.data.key], ["alert", "big", "b"]);
     assert.match(told?.body.data.summary, /5000/);
-    assert.deepEqual(await platform.sql("select destination from system.deliveries"), [["ops"]]);
+    // The message may be here before it is on record.
+    const deliveries = await until(
+      () => platform.sql("select destination from system.deliveries"),
+      (rows) => rows.length > 0,
+    );
+    assert.deepEqual(deliveries, [["ops"]]);
     receiver.otherwise = status(401, "who are you?");
     const refused = await platform.command("destinations", "test", "ops");
     assert.equal(refused.code, 1);
