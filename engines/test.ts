@@ -1,10 +1,13 @@
 /**
  * Everything that is tested on real servers: `npm run test:engines [-- FILE …]`. Starts what is not up, runs the tests of test/engines/ (or
  * the files that are named), and ends what it started. With `--if-possible`, a machine that lacks the tools, or reaches no registry to fetch the servers
- * from, says so in one line and goes on; with them, a server that does not come up is a failure.
+ * from, says so in one line and goes on; with them, a server that does not come up is a failure. With `--again`, a file in which something failed is
+ * run once more, by itself and after all others, and what does not fail then is told and no failure.
  */
 import { spawn } from "node:child_process";
-import { globSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ENGINE_NAMES, readEndpoints } from "./endpoints.ts";
 import { NOT_FETCHED } from "./engine-error.ts";
 import { missingTools } from "./tools.ts";
@@ -38,18 +41,38 @@ async function main(args: readonly string[]): Promise<number> {
     if (code === NOT_FETCHED)
       code = without(args, "need servers that could not be fetched", "see above what was not reached");
     else if (code === 0) {
-      const deadline = performance.now() + TESTS_WITHIN_MS;
-      for (const [together, some] of [[SIDE_BY_SIDE, others] as const, [1, alone] as const]) {
-        if (some.length === 0) continue;
-        // What failed in one part does not hide what the other one finds.
-        const how = ["--import", "./test/limit.ts", "--test", `--test-concurrency=${together}`, ...REPORTERS];
-        code = (await run([...how, ...some], deadline)) || code;
-      }
+      code = await tested(others, alone, args.includes("--again"));
     }
   } finally {
     if (ours.length > 0) code = (await run(["engines/main.ts", "down", ...ours], performance.now() + 120_000)) || code;
   }
   return code;
+}
+
+/** Runs the files, each of `alone` with nothing beside it. */
+async function tested(others: readonly string[], alone: readonly string[], again: boolean): Promise<number> {
+  const deadline = performance.now() + TESTS_WITHIN_MS;
+  const dir = mkdtempSync(join(tmpdir(), "millrace-engines-"));
+  try {
+    const [first, second] = [await part(others, SIDE_BY_SIDE, dir, deadline), await part(alone, 1, dir, deadline)];
+    const failed = [...first.failed, ...second.failed];
+    // A file that was ended, or did not get as far as its tests, is not in the list.
+    const isKnown = [first, second].every(({ code, failed }) => code === 0 || failed.length > 0);
+    if (!again || failed.length === 0 || !isKnown) return first.code || second.code;
+    console.error(`once more, each by itself: ${failed.join(", ")}`);
+    return (await part(failed, 1, dir, deadline)).code;
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+async function part(files: readonly string[], together: number, dir: string, deadline: number) {
+  if (files.length === 0) return { code: 0, failed: [] };
+  const list = join(dir, "failed");
+  const how = ["--import", "./test/limit.ts", "--test", `--test-concurrency=${together}`, ...REPORTERS];
+  const listing = ["--test-reporter=./engines/failed-files.ts", `--test-reporter-destination=${list}`];
+  const code = await run([...how, ...listing, ...files], deadline);
+  return { code, failed: existsSync(list) ? readFileSync(list, "utf8").split("\n").filter(Boolean) : [] };
 }
 
 /** Says why nothing is tested; the exit code that follows from it. */

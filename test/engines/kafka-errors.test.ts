@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { describe, it, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createTopicsV7, deleteTopicsV6, incrementalAlterConfigsV1 } from "@platformatic/kafka";
 import { endpoint } from "../../engines/endpoints.ts";
 import type { MillraceError } from "../../src/errors.ts";
@@ -165,14 +166,26 @@ describe("topics", () => {
     );
     // Lowered behind its back: the broker says so.
     await setConfig(log.cluster, log.topicOf("small"), "max.message.bytes", "500");
+    // The leader hears of it a moment later.
+    const large = () => log.append("small", 0, batchOf(numbered(75, 30)));
+    const refused = () =>
+      large().then(
+        () => false,
+        () => true,
+      );
+    for (let tries = 0; !(await refused()); tries++) {
+      assert.ok(tries < 100, "the leader goes on taking what is too large");
+      await sleep(50);
+    }
+    const from = log.ends("small", 0).end;
     const later = await Promise.allSettled([
       log.append("small", 0, batchOf(numbered(70, 5))),
-      log.append("small", 0, batchOf(numbered(75, 30))),
+      large(),
       log.append("small", 0, batchOf(numbered(105, 5))),
     ]);
     assert.deepEqual(
       later.map((answer) => (answer.status === "fulfilled" ? answer.value.from : answer.reason.code)),
-      [20, "LOG_BATCH_TOO_LARGE", 25],
+      [from, "LOG_BATCH_TOO_LARGE", from + 5],
     );
   });
 
