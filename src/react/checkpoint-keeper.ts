@@ -241,7 +241,9 @@ export class CheckpointKeeper {
   taken({ take: number, state }: FromWorker & { kind: "taken" }): void {
     const take = this.#take;
     if (take?.number !== number) return;
-    const settled = this.#lane.settled();
+    const settled = this.#lane.settled().catch(() => {
+      throw new Interrupted(); // nobody will tell any more
+    });
     settled.catch(() => undefined); // awaited when the take ends
     take.taken = { state, targets: this.#lane.targets(), counts: this.#lane.counts(), settled };
   }

@@ -479,17 +479,15 @@ export class Lane {
         await deadLetters(letters);
       }),
     );
-    this.#letters = sent.then(
-      () => {
-        this.#lettersBytes -= bytes;
-        this.#wakeFeed();
-        this.#settle();
-      },
-      () => undefined, // the reactor is closing: they come again with the events
-    );
+    this.#letters = sent.then(() => {
+      this.#lettersBytes -= bytes;
+      this.#wakeFeed();
+      this.#settle();
+    });
+    this.#letters.catch(() => undefined); // the lane ends: they come again with the events, which count as done nowhere
   }
 
-  /** Resolves once all that was reported so far is durable. */
+  /** Resolves once all that was reported so far is durable; rejects when the lane ends before. */
   async #settled(): Promise<void> {
     const letters = this.#letters;
     await this.#emitter.settled();

@@ -9,6 +9,7 @@ import { markPrefix } from "../../src/react/emission-mark.ts";
 import { ObjectCheckpoints } from "../../src/react/object-checkpoints.ts";
 import type { OperatorPlan } from "../../src/react/operator.ts";
 import type { Reactor } from "../../src/react/reactor.ts";
+import type { ReactorOptions } from "../../src/react/reactor-options.ts";
 import { MemoryDisk } from "./memory-disk.ts";
 import { MemoryLog } from "./memory-log.ts";
 import { MemoryObjects } from "./memory-objects.ts";
@@ -366,6 +367,45 @@ test("lanes that cannot be opened while others wait for their thread are told of
   log.add("events", 2, [JSON.stringify({ id: "2", key: "a", n: 2 })], "test");
   await reactor.applied("events", 2, 0);
   assert.equal(reactor.problem, undefined);
+});
+
+test("dead letters that an owner could not record when it was given up are recorded by the next one", async () => {
+  const cluster = new Cluster(counting({ emitTo: "results" }));
+  const { world, objects, log } = cluster;
+  for (const name of ["events", "results"]) await log.open(name, { partitions: PARTITIONS });
+  const place = [{ stream: "events", partition: 0 }];
+  const open = (rest: Partial<ReactorOptions> = {}) =>
+    openReactor(world, [cluster.plan], {
+      checkpoints: new ObjectCheckpoints({ store: objects }),
+      membership: { owns: () => true, confirmed: () => true },
+      drainMs: 0,
+      ...rest,
+    });
+  const first = await open({
+    async deadLetters() {
+      throw new MillraceError("LOG_UNAVAILABLE", { stream: "_dead_letters", reason: "away", remedy: "wait" });
+    },
+  });
+  await first.gain(place);
+  await cluster.step({ append: [...some(0, "a", 2), ...some(0, "a", 1, "throw"), ...some(0, "b", 1)] });
+  while (first.status()[0]?.handled !== 4) await new Promise((resolve) => setTimeout(resolve, 5));
+  const checkpoint = first.checkpoint();
+  await new Promise((resolve) => setTimeout(resolve, 50)); // it waits for the letter
+  // One thing is done about lanes at a time, and another is under way.
+  const list = objects.list.bind(objects);
+  objects.list = async (...args) => {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    return list(...args);
+  };
+  const gaining = first.gain([{ stream: "events", partition: 1 }]);
+  await first.lose(place, "fenced");
+  await Promise.all([checkpoint, gaining]);
+  const second = await open();
+  await second.gain(place);
+  await second.applied("events", 0, 3);
+  assert.deepEqual([...world.letters.keys()], ["events/0/2/react/count"]);
+  assert.equal(cluster.results().length, 3);
+  await Promise.all([first.close(), second.close()]);
 });
 
 test("random hand-overs, owners that die and owners that do not know lose nothing, and double only what was on its way", async () => {
