@@ -1,4 +1,5 @@
-/** A reporter of Node's test runner: how long each file took, as it ends. */
+/** A reporter of Node's test runner: how long each file took, as it ends. Paths of those in which something failed go to the file that `FAILED_FILES` names, a line each. */
+import { appendFileSync } from "node:fs";
 import { relative } from "node:path";
 
 interface Event {
@@ -7,10 +8,13 @@ interface Event {
 }
 
 export default async function* fileTimes(events: AsyncIterable<Event>): AsyncGenerator<string> {
+  const list = process.env["FAILED_FILES"];
   for await (const { type, data } of events) {
     // The last summary is of all files together.
     if (type !== "test:summary") continue;
+    const isFailed = data.success === false;
+    if (isFailed && data.file !== undefined && list !== undefined) appendFileSync(list, `${data.file}\n`);
     const what = data.file === undefined ? "all files" : relative(process.cwd(), data.file);
-    yield `${what}: ${((data.duration_ms ?? 0) / 1000).toFixed(0)} s${data.success === false ? ", failed" : ""}\n`;
+    yield `${what}: ${((data.duration_ms ?? 0) / 1000).toFixed(0)} s${isFailed ? ", failed" : ""}\n`;
   }
 }

@@ -69,9 +69,9 @@ async function tested(others: readonly string[], alone: readonly string[], again
 async function part(files: readonly string[], together: number, dir: string, deadline: number) {
   if (files.length === 0) return { code: 0, failed: [] };
   const list = join(dir, "failed");
+  rmSync(list, { force: true });
   const how = ["--import", "./test/limit.ts", "--test", `--test-concurrency=${together}`, ...REPORTERS];
-  const listing = ["--test-reporter=./engines/failed-files.ts", `--test-reporter-destination=${list}`];
-  const code = await run([...how, ...listing, ...files], deadline);
+  const code = await run([...how, ...files], deadline, { FAILED_FILES: list });
   return { code, failed: existsSync(list) ? readFileSync(list, "utf8").split("\n").filter(Boolean) : [] };
 }
 
@@ -83,10 +83,10 @@ function without(args: readonly string[], needs: string, next: string): number {
 }
 
 /** Runs Node with these arguments; its exit code, or 1 when the deadline ended it. */
-function run(args: readonly string[], deadline: number): Promise<number> {
+function run(args: readonly string[], deadline: number, env: NodeJS.ProcessEnv = {}): Promise<number> {
   return new Promise((done, failed) => {
     const minutes = Math.round((deadline - performance.now()) / 60_000);
-    const child = spawn(process.execPath, args, { stdio: "inherit" });
+    const child = spawn(process.execPath, args, { stdio: "inherit", env: { ...process.env, ...env } });
     const timer = setTimeout(() => {
       console.error(`${minutes} minutes are over: "node ${args.join(" ")}" is ended`);
       child.kill("SIGTERM");
