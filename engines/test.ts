@@ -7,7 +7,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { ENGINE_NAMES, readEndpoints } from "./endpoints.ts";
 import { NOT_FETCHED } from "./engine-error.ts";
 import { missingTools } from "./tools.ts";
@@ -59,11 +59,10 @@ async function tested(others: readonly string[], alone: readonly string[], again
   const deadline = performance.now() + TESTS_WITHIN_MS;
   const dir = mkdtempSync(join(tmpdir(), "millrace-engines-"));
   try {
-    const [first, second] = [await part(others, SIDE_BY_SIDE, dir, deadline), await part(alone, 1, dir, deadline)];
-    const failed = [...first.failed, ...second.failed];
-    // A file that was ended, or did not get as far as its tests, is not in the list.
-    const isKnown = [first, second].every(({ code, failed }) => code === 0 || failed.length > 0);
-    if (!again || failed.length === 0 || !isKnown) return first.code || second.code;
+    const parts = [await part(others, SIDE_BY_SIDE, dir, deadline), await part(alone, 1, dir, deadline)];
+    const code = parts.find((one) => one.code !== 0)?.code ?? 0;
+    const failed = parts.flatMap((one) => one.failed);
+    if (!again || failed.length === 0) return code;
     console.error(`once more, each by itself: ${failed.join(", ")}`);
     return (await part(failed, 1, dir, deadline)).code;
   } finally {
@@ -73,11 +72,12 @@ async function tested(others: readonly string[], alone: readonly string[], again
 
 async function part(files: readonly string[], together: number, dir: string, deadline: number) {
   if (files.length === 0) return { code: 0, failed: [] };
-  const list = join(dir, "failed");
+  const list = join(dir, "passed");
   rmSync(list, { force: true });
   const how = ["--import", "./test/limit.ts", "--test", `--test-concurrency=${together}`, ...REPORTERS];
-  const code = await run([...how, ...files], deadline, { FAILED_FILES: list });
-  return { code, failed: existsSync(list) ? readFileSync(list, "utf8").split("\n").filter(Boolean) : [] };
+  const code = await run([...how, ...files], deadline, { PASSED_FILES: list });
+  const passed = new Set(existsSync(list) ? readFileSync(list, "utf8").split("\n") : []);
+  return { code, failed: files.filter((file) => !passed.has(resolve(file))) };
 }
 
 /** Says why nothing is tested; the exit code that follows from it. */

@@ -14,7 +14,7 @@ import { didYouMean } from "../define/nearest.ts";
 import type { Project, RefreshTable } from "../define/project.ts";
 import type { LocalSql, Relation, RunOptions, SqlEngine, Statement } from "../engine/sql-engine.ts";
 import { MillraceError } from "../errors.ts";
-import type { DataFile, Snapshot } from "../lake/delta-table.ts";
+import type { DataFile } from "../lake/delta-table.ts";
 import type { ChooseEngine } from "./choose-engine.ts";
 import {
   FAILING,
@@ -249,7 +249,7 @@ export class Refresher {
       this.#o.letters.settle(table.name, Object.fromEntries(versions), failures, options.actor);
     let work: Work;
     try {
-      const due = this.#forced(table, snapshot, options) ?? (await this.#plan(table, picture));
+      const due = this.#forced(table, options) ?? (await this.#plan(table, picture));
       const plan = await this.#withFailing(
         table,
         picture,
@@ -299,10 +299,9 @@ export class Refresher {
   }
 
   /** The plan where it does not hang on what has changed. */
-  #forced(table: RefreshTable, { files }: Snapshot, options: RefreshOptions): Plan | undefined {
-    const { lake } = this.#o;
+  #forced({ name }: RefreshTable, options: RefreshOptions): Plan | undefined {
     if (options.full) return { kind: "full", reason: "asked for" };
-    const isDamaged = files.some((file) => lake.isDamaged(lake.get(table.name), file));
+    const isDamaged = this.#o.lake.damagedFiles().some(({ table }) => table === name);
     return isDamaged ? { kind: "full", reason: "it has a damaged file" } : undefined;
   }
 

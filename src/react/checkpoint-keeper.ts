@@ -287,7 +287,7 @@ export class CheckpointKeeper {
       await this.#abandon();
       throw new Interrupted();
     }
-    const take = this.#begin();
+    const take = this.#beginTake();
     try {
       await new Promise<void>((resolve, reject) => {
         Object.assign(take.end, { resolve, reject });
@@ -313,7 +313,7 @@ export class CheckpointKeeper {
     return this.#file.worn || this.#file.bytes > 2 * this.#wholeBytes + SPARE_BYTES;
   }
 
-  #begin(): Take {
+  #beginTake(): Take {
     const take: Take = {
       number: ++this.#lastTake,
       completes: this.#building?.copied === true,
